@@ -1,0 +1,218 @@
+"""The one interface between the portal and a host, and the plain data that crosses it.
+
+No Django, no libvirt here. Every verb is safe to repeat: it reads what is so, and does nothing where it already is as
+asked. Every verb raises only subclasses of ``HypervisorError``. Whatever the portal makes carries an ``Owner``; whatever
+does not carry ours is reported as foreign and never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from vms.hypervisor.xml.domain import DomainSpec
+from vms.hypervisor.xml.network import NetworkSpec
+from vms.hypervisor.xml.nwfilter import FilterSpec
+from vms.states import Power
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose an object is: the installation's id and its epoch (raised when a portal is restored from a copy)."""
+
+    installation: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What a host says of itself; sizes in MiB."""
+
+    hostname: str
+    arch: str
+    cpus: int
+    memory_mib: int
+    cpu_model: str
+    libvirt_version: str
+    qemu_version: str
+    domain_types: tuple[str, ...]
+    machines: tuple[str, ...]
+    emulator: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """What a short-lived test guest showed: may ``type='kvm'`` be used, and which limits does this host not enforce.
+
+    ``unenforced`` names features among ``bandwidth``, ``cputune``, ``iotune``, ``memtune``, ``nwfilter``; ``notes`` are
+    sentences for the operator, one a finding.
+    """
+
+    accelerated: bool
+    unenforced: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SeenDomain:
+    """One domain as found on a host. ``owner`` is None for a foreign one. ``guest`` and ``generation`` come from our metadata."""
+
+    uuid: str
+    name: str
+    power: Power
+    reason: str = ""
+    owner: Owner | None = None
+    guest: str = ""
+    tenant: str = ""
+    generation: int = 0
+    autostart: bool = False
+    vnc_socket: str = ""
+    serial_socket: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPool:
+    """A storage pool's figures in bytes."""
+
+    name: str
+    path: str
+    capacity: int
+    allocation: int
+    available: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeenVolume:
+    """A volume in one of our pools; sizes in bytes."""
+
+    name: str
+    path: str
+    format: str
+    capacity: int
+    allocation: int
+    backing_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenNetwork:
+    """A libvirt network; ``owner`` None when it is not ours."""
+
+    name: str
+    bridge: str
+    active: bool
+    owner: Owner | None = None
+    network: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """An address a guest holds, by DHCP on a network of ours."""
+
+    mac: str
+    ip: str
+    hostname: str
+
+
+@dataclass(frozen=True, slots=True)
+class PowerEvent:
+    """A domain changed on a host. ``power`` is what to believe until the next look; UNKNOWN asks for that look."""
+
+    domain: str
+    power: Power
+    reason: str
+    rebooted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFacts:
+    """What a guest says of itself: hostile text, only ever displayed as "reported by the guest"; capped in size and time."""
+
+    hostname: str = ""
+    os_name: str = ""
+    addresses: tuple[str, ...] = field(default_factory=tuple)
+
+
+type OnEvent = Callable[[PowerEvent], None]
+type OnClose = Callable[[str], None]
+
+
+class Hypervisor(Protocol):
+    """A live connection to one host."""
+
+    # --- the host -----------------------------------------------------------------------------------------------
+    def facts(self) -> HostFacts: ...
+    def probe(self, *, owner: Owner) -> ProbeResult:
+        """Start a throw-away guest for a moment and look; leaves nothing behind."""
+    def alive(self, *, deadline_s: float = 2.0) -> None:
+        """Raise ``Unreachable`` unless the daemon answers within the deadline."""
+    def close(self) -> None: ...
+
+    # --- domains ------------------------------------------------------------------------------------------------
+    def domains(self) -> tuple[SeenDomain, ...]:
+        """Every domain of the host, ours and foreign, without asking any guest's monitor."""
+    def domain(self, uuid: str) -> SeenDomain | None: ...
+    def domain_xml(self, uuid: str) -> str:
+        """The live XML where it runs, else the inactive one; without secrets."""
+    def define(self, spec: DomainSpec) -> None:
+        """Define or redefine; refuses (``Refused``) a uuid or name that belongs to somebody else."""
+    def undefine(self, uuid: str, *, owner: Owner) -> None:
+        """Remove the definition, saved state and firmware variables of a domain that does not run; missing is fine."""
+    def start(self, uuid: str) -> None:
+        """Power on, or wake from a saved state. Running is fine."""
+    def press_power(self, uuid: str) -> None:
+        """Press the ACPI power button once; does not wait."""
+    def press_reset_acpi(self, uuid: str) -> None:
+        """Ask the guest to reboot by itself (ACPI or agent); does not wait."""
+    def pull_plug(self, uuid: str) -> None:
+        """Power off at once. Stopped or missing is fine."""
+    def reset(self, uuid: str) -> None: ...
+    def pause(self, uuid: str) -> None: ...
+    def resume(self, uuid: str) -> None: ...
+    def save(self, uuid: str) -> None:
+        """Suspend to disk (managed save)."""
+    def discard_save(self, uuid: str) -> None: ...
+    def wait_power(self, uuid: str, wanted: frozenset[Power], *, timeout_s: float) -> Power:
+        """Block until the domain is in one of ``wanted``; raises ``Busy`` at the time limit, ``Missing`` when it is gone."""
+    def agent_facts(self, uuid: str) -> AgentFacts:
+        """Ask the guest agent, at most 5 s and 64 KiB; empty facts where it is silent."""
+    def screenshot(self, uuid: str) -> bytes:
+        """The guest's screen as PNG (or PPM) bytes."""
+
+    # --- storage ------------------------------------------------------------------------------------------------
+    def ensure_pool(self, name: str, path: str) -> SeenPool:
+        """A directory pool, defined, built (0711), started."""
+    def pool(self, name: str) -> SeenPool | None: ...
+    def remove_pool(self, name: str) -> None:
+        """Forget the pool (never deletes volumes)."""
+    def volumes(self, pool: str) -> tuple[SeenVolume, ...]: ...
+    def volume(self, pool: str, name: str) -> SeenVolume | None: ...
+    def upload_volume(
+        self, pool: str, name: str, source: Path, *, format: str, capacity: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> SeenVolume:
+        """Make the volume hold exactly the file's bytes; a half-made one of the same name is replaced. ``progress`` gets bytes sent."""
+    def create_overlay(self, pool: str, name: str, *, base: str, capacity: int) -> SeenVolume:
+        """A qcow2 volume of ``capacity`` bytes over the volume ``base`` of the same pool."""
+    def create_empty(self, pool: str, name: str, *, capacity: int) -> SeenVolume: ...
+    def delete_volume(self, pool: str, name: str) -> None: ...
+
+    # --- networks -----------------------------------------------------------------------------------------------
+    def networks(self) -> tuple[SeenNetwork, ...]: ...
+    def ensure_network(self, spec: NetworkSpec) -> SeenNetwork:
+        """Defined as the spec says, started, autostarted. DHCP hosts are brought in line live, without a restart."""
+    def remove_network(self, name: str, *, owner: Owner) -> None: ...
+    def leases(self, name: str) -> tuple[Lease, ...]: ...
+    def filters(self) -> tuple[str, ...]: ...
+    def ensure_filter(self, spec: FilterSpec) -> None: ...
+    def remove_filter(self, name: str) -> None: ...
+
+    # --- events -------------------------------------------------------------------------------------------------
+    def subscribe(self, on_event: OnEvent, on_close: OnClose) -> None:
+        """Deliver lifecycle events from libvirt's thread; the callbacks must not block."""
+
+
+type Connector = Callable[[str], Hypervisor]
+type Domains = Sequence[SeenDomain]
+type Chunks = Iterator[bytes]

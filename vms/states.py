@@ -1,0 +1,61 @@
+"""The states a product noun can be in, and which moves between them are legal; pure."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Power(StrEnum):
+    """What a guest's machine is doing. ``UNKNOWN`` is silence, never a synonym of stopped."""
+
+    ABSENT = "absent"
+    STOPPED = "stopped"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUSPENDED = "suspended"
+    CRASHED = "crashed"
+    UNKNOWN = "unknown"
+
+
+class HostState(StrEnum):
+    """How well we hear a host: fresh, late, or not at all."""
+
+    UP = "up"
+    SUSPECT = "suspect"
+    DOWN = "down"
+
+
+class ImageState(StrEnum):
+    """Where an image stands on its way into the catalogue."""
+
+    IMPORTING = "importing"
+    READY = "ready"
+    FAILED = "failed"
+    DEPRECATED = "deprecated"
+
+
+class VolumeState(StrEnum):
+    """Whether a volume's bytes exist on a pool."""
+
+    PLANNED = "planned"
+    READY = "ready"
+    DELETING = "deleting"
+
+
+class GuestStatus(StrEnum):
+    """The one word a customer sees; derived, never stored (see ``vms.models.guests``)."""
+
+    BUILDING = "building"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    PAUSED = "paused"
+    SUSPENDED = "suspended"
+    MIGRATING = "migrating"
+    DELETING = "deleting"
+    BINNED = "binned"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+SETTLED = frozenset({Power.STOPPED, Power.RUNNING, Power.PAUSED, Power.SUSPENDED, Power.CRASHED})
+"""Powers that a host can report of a defined domain."""
