@@ -1,0 +1,177 @@
+"""What every deployment shares. What differs (keys, database, addresses) is in the module of each deployment."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.utils.csp import CSP
+
+from portal.settings.env import BASE_DIR
+
+INSTALLED_APPS = [
+    "django.contrib.admin.apps.SimpleAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.usersessions",
+    "channels",
+    "portal",
+    "tenants",
+    "operations",
+    "vms",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "portal.core.middleware.RequestIdMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "allauth.usersessions.middleware.UserSessionsMiddleware",
+    "portal.core.middleware.PortalErrorMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "tenants.middleware.TenantMiddleware",
+]
+
+ROOT_URLCONF = "portal.urls"
+ASGI_APPLICATION = "portal.asgi.application"
+WSGI_APPLICATION = "portal.wsgi.application"
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.csp",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "portal.context.shell",
+            ],
+        },
+    }
+]
+
+AUTH_USER_MODEL = "tenants.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+    {"NAME": "portal.core.passwords.MaximumLengthValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "tenants:home"
+LOGOUT_REDIRECT_URL = "account_login"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
+ACCOUNT_ADAPTER = "tenants.accounts.AccountAdapter"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_USER_MODEL_EMAIL_FIELD = "email"
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/5m/key", "login": "60/m/ip"}
+USERSESSIONS_TRACK_ACTIVITY = False
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English")]
+TIME_ZONE = "UTC"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "portal.core.staticfiles.Storage"},
+}
+WHITENOISE_MANIFEST_STRICT = True
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_HTTPONLY = True
+CSRF_USE_SESSIONS = False
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 500
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+
+
+def content_policy(console_url: str) -> dict[str, Any]:
+    """The Content-Security-Policy: our own files, our own sockets, and the console proxy's address; nothing inline."""
+    return {
+        "default-src": [CSP.NONE],
+        "script-src": [CSP.SELF],
+        "style-src": [CSP.SELF],
+        "img-src": [CSP.SELF, "data:", "blob:"],
+        "font-src": [CSP.SELF],
+        "connect-src": [CSP.SELF, console_url],
+        "form-action": [CSP.SELF],
+        "base-uri": [CSP.NONE],
+        "frame-ancestors": [CSP.NONE],
+        "manifest-src": [CSP.SELF],
+    }
+
+
+# --- Celery: json only, ids only, late acknowledgement; the Operation row is the truth ---------------------------
+CELERY_TASK_SERIALIZER = "json"
+CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_TASK_TIME_LIMIT = 3600
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    "sweep-operations": {"task": "operations.tasks.sweep_operations", "schedule": timedelta(seconds=5)},
+    "check-hosts": {"task": "vms.tasks.check_hosts", "schedule": timedelta(seconds=5)},
+    "sweep-hosts": {"task": "vms.tasks.sweep_hosts", "schedule": timedelta(seconds=60)},
+    "empty-bins": {"task": "vms.tasks.empty_bins", "schedule": timedelta(minutes=5)},
+    "forget-old": {"task": "operations.tasks.forget_old", "schedule": timedelta(hours=1)},
+}
+CELERY_REDBEAT_LOCK_TIMEOUT = 30
+CELERY_BEAT_MAX_LOOP_INTERVAL = 5
+
+# --- the portal's own settings ---------------------------------------------------------------------------------
+OPERATION_LEASE_S = 30
+OPERATION_DEADLINE_S = 900
+OPERATION_RETRY_MAX_S = 30
+LANE_WIDTH = 4
+HOST_SUSPECT_AFTER_S = 10
+HOST_DOWN_AFTER_S = 20
+EVENT_RETENTION = timedelta(days=7)
+IDEMPOTENCY_RETENTION = timedelta(hours=24)
+OPERATION_RETENTION = timedelta(days=365)
+TENANT_NETWORK_SUPERNET = "10.128.0.0/9"
+TENANT_NETWORK_PREFIX = 24
+API_RATE_PER_MINUTE = 600
+API_TENANT_RATE_PER_MINUTE = 3000
+CAPS = {"ssh_keys": 100, "tokens": 100, "members": 200, "tags": 50, "images": 100, "batch": 20}
+DEFAULT_QUOTA = {
+    "guests": 10, "vcpus": 20, "memory_mib": 32768, "disk_gib": 500,
+    "networks": 5, "addresses": 50, "volumes": 20, "snapshots": 50,
+}
