@@ -13,17 +13,22 @@ from pathlib import Path
 from typing import Protocol
 
 from vms.hypervisor.xml.domain import DomainSpec
+from vms.hypervisor.xml.metadata import Owner
 from vms.hypervisor.xml.network import NetworkSpec
 from vms.hypervisor.xml.nwfilter import FilterSpec
 from vms.states import Power
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Whose an object is: the installation's id and its epoch (raised when a portal is restored from a copy)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roots:
+    """The only folders a domain may name files in: ``storage`` for disks, ``run`` for sockets, ``log`` for serial logs.
 
-    installation: str
-    epoch: int
+    Absolute paths. A definition that reaches outside is refused before libvirt sees it.
+    """
+
+    storage: tuple[str, ...]
+    run: tuple[str, ...]
+    log: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,63 +150,89 @@ class Hypervisor(Protocol):
     def facts(self) -> HostFacts: ...
     def probe(self, *, owner: Owner) -> ProbeResult:
         """Start a throw-away guest for a moment and look; leaves nothing behind."""
+
     def alive(self, *, deadline_s: float = 2.0) -> None:
         """Raise ``Unreachable`` unless the daemon answers within the deadline."""
+
     def close(self) -> None: ...
 
     # --- domains ------------------------------------------------------------------------------------------------
     def domains(self) -> tuple[SeenDomain, ...]:
         """Every domain of the host, ours and foreign, without asking any guest's monitor."""
+
     def domain(self, uuid: str) -> SeenDomain | None: ...
     def domain_xml(self, uuid: str) -> str:
         """The live XML where it runs, else the inactive one; without secrets."""
-    def define(self, spec: DomainSpec) -> None:
-        """Define or redefine; refuses (``Refused``) a uuid or name that belongs to somebody else."""
+
+    def define(self, spec: DomainSpec, *, roots: Roots) -> None:
+        """Define or redefine; ``Refused`` where uuid or name is somebody else's, or the XML leaves the allow-list."""
+
     def undefine(self, uuid: str, *, owner: Owner) -> None:
         """Remove the definition, saved state and firmware variables of a domain that does not run; missing is fine."""
+
     def start(self, uuid: str) -> None:
         """Power on, or wake from a saved state. Running is fine."""
+
     def press_power(self, uuid: str) -> None:
         """Press the ACPI power button once; does not wait."""
+
     def press_reset_acpi(self, uuid: str) -> None:
         """Ask the guest to reboot by itself (ACPI or agent); does not wait."""
+
     def pull_plug(self, uuid: str) -> None:
         """Power off at once. Stopped or missing is fine."""
+
     def reset(self, uuid: str) -> None: ...
     def pause(self, uuid: str) -> None: ...
     def resume(self, uuid: str) -> None: ...
     def save(self, uuid: str) -> None:
         """Suspend to disk (managed save)."""
+
     def discard_save(self, uuid: str) -> None: ...
     def wait_power(self, uuid: str, wanted: frozenset[Power], *, timeout_s: float) -> Power:
         """Block until the domain is in one of ``wanted``; raises ``Busy`` at the time limit, ``Missing`` when it is gone."""
+
     def agent_facts(self, uuid: str) -> AgentFacts:
         """Ask the guest agent, at most 5 s and 64 KiB; empty facts where it is silent."""
+
     def screenshot(self, uuid: str) -> bytes:
         """The guest's screen as PNG (or PPM) bytes."""
 
     # --- storage ------------------------------------------------------------------------------------------------
     def ensure_pool(self, name: str, path: str) -> SeenPool:
         """A directory pool, defined, built (0711), started."""
+
     def pool(self, name: str) -> SeenPool | None: ...
     def remove_pool(self, name: str) -> None:
         """Forget the pool (never deletes volumes)."""
+
     def volumes(self, pool: str) -> tuple[SeenVolume, ...]: ...
     def volume(self, pool: str, name: str) -> SeenVolume | None: ...
     def upload_volume(
-        self, pool: str, name: str, source: Path, *, format: str, capacity: int | None = None,
+        self,
+        pool: str,
+        name: str,
+        source: Path,
+        *,
+        format: str,
         progress: Callable[[int], None] | None = None,
     ) -> SeenVolume:
-        """Make the volume hold exactly the file's bytes; a half-made one of the same name is replaced. ``progress`` gets bytes sent."""
+        """Make the volume hold exactly the file's bytes; a half-made one of the same name is replaced.
+
+        For images and seeds, which no guest writes. ``progress`` is called with the bytes sent so far.
+        """
+
     def create_overlay(self, pool: str, name: str, *, base: str, capacity: int) -> SeenVolume:
         """A qcow2 volume of ``capacity`` bytes over the volume ``base`` of the same pool."""
-    def create_empty(self, pool: str, name: str, *, capacity: int) -> SeenVolume: ...
+
+    def create_empty(self, pool: str, name: str, *, capacity: int, format: str = "qcow2") -> SeenVolume: ...
     def delete_volume(self, pool: str, name: str) -> None: ...
 
     # --- networks -----------------------------------------------------------------------------------------------
     def networks(self) -> tuple[SeenNetwork, ...]: ...
     def ensure_network(self, spec: NetworkSpec) -> SeenNetwork:
         """Defined as the spec says, started, autostarted. DHCP hosts are brought in line live, without a restart."""
+
     def remove_network(self, name: str, *, owner: Owner) -> None: ...
     def leases(self, name: str) -> tuple[Lease, ...]: ...
     def filters(self) -> tuple[str, ...]: ...

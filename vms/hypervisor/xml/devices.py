@@ -1,0 +1,266 @@
+"""The devices of a domain: one frozen dataclass per element, each building its own ``.element()``.
+
+Policy (which bus, which model, which limit) is the caller's; here is only libvirt's grammar.
+Source: https://libvirt.org/formatdomain.html#devices
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vms.hypervisor.xml.build import Element, node
+
+VNC_PASSWORD_MAX = 8
+"""VNC authentication uses the first eight bytes of a password and silently ignores the rest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IoTune:
+    """Throttling of one disk by QEMU itself; totals per second, None is unlimited."""
+
+    bytes_per_s: int | None = None
+    iops: int | None = None
+
+    def element(self) -> Element:
+        return node(
+            "iotune",
+            None,
+            None if self.bytes_per_s is None else node("total_bytes_sec", None, self.bytes_per_s),
+            None if self.iops is None else node("total_iops_sec", None, self.iops),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One backing file below a disk; naming the chain keeps libvirt from believing what an image's header says."""
+
+    path: str
+    format: Literal["qcow2", "raw"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """A disk on a file of a pool. ``path`` is absolute; ``target`` is libvirt's name for it (``vda``, ``sda``).
+
+    ``backing`` is the whole chain below, nearest first; ``()`` says there is none, None lets libvirt read the image's
+    header. ``boot_order`` counts from 1. ``serial`` is what the guest sees, at most 20 characters.
+    """
+
+    path: str
+    target: str
+    format: Literal["qcow2", "raw"] = "qcow2"
+    bus: Literal["virtio", "scsi", "sata", "ide"] = "virtio"
+    device: Literal["disk", "cdrom"] = "disk"
+    readonly: bool = False
+    boot_order: int | None = None
+    serial: str | None = None
+    cache: Literal["none", "writeback", "directsync", "unsafe"] | None = None
+    discard: bool = True
+    iotune: IoTune | None = None
+    backing: tuple[Layer, ...] | None = None
+
+    def element(self) -> Element:
+        driver = {
+            "name": "qemu",
+            "type": self.format,
+            "cache": self.cache,
+            "discard": "unmap" if self.discard and not self.readonly else None,
+        }
+        return node(
+            "disk",
+            {"type": "file", "device": self.device},
+            node("driver", driver),
+            node("source", {"file": self.path}),
+            None if self.backing is None else _backing(self.backing),
+            node("target", {"dev": self.target, "bus": self.bus}),
+            self.iotune.element() if self.iotune else None,
+            node("readonly") if self.readonly else None,
+            node("serial", None, self.serial) if self.serial else None,
+            None if self.boot_order is None else node("boot", {"order": self.boot_order}),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterRef:
+    """The packet filter of a NIC. ``ip`` becomes its variable ``$IP``; ``$MAC`` libvirt fills in itself."""
+
+    name: str
+    ip: str
+
+    def element(self) -> Element:
+        return node("filterref", {"filter": self.name}, node("parameter", {"name": "IP", "value": self.ip}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bandwidth:
+    """Limits of a NIC in kbit/s as the guest sees them: ``inbound`` towards it, ``outbound`` from it; None is unlimited.
+
+    libvirt counts in KiB/s, so a limit is rounded down to the next 8.192 kbit/s, at least one.
+    """
+
+    inbound_kbit: int | None = None
+    outbound_kbit: int | None = None
+
+    def element(self) -> Element:
+        return node("bandwidth", None, *map(_rate, ("inbound", "outbound"), (self.inbound_kbit, self.outbound_kbit)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nic:
+    """A network card on a libvirt network. ``mac`` is lower-case with colons."""
+
+    mac: str
+    network: str
+    model: Literal["virtio", "e1000", "e1000e"] = "virtio"
+    filter: FilterRef | None = None
+    bandwidth: Bandwidth | None = None
+    link_up: bool = True
+    mtu: int | None = None
+
+    def element(self) -> Element:
+        return node(
+            "interface",
+            {"type": "network"},
+            node("mac", {"address": self.mac}),
+            node("source", {"network": self.network}),
+            node("model", {"type": self.model}),
+            node("mtu", {"size": self.mtu}) if self.mtu else None,
+            self.bandwidth.element() if self.bandwidth else None,
+            self.filter.element() if self.filter else None,
+            node("link", {"state": "up" if self.link_up else "down"}),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vnc:
+    """The screen, on a unix socket. ``password`` has at most eight ASCII characters and never reaches QEMU's argv.
+
+    The socket must not lie below libvirt's own ``/var/lib/libvirt/qemu``: libvirt takes such a path for one it made
+    itself and silently drops it.
+    """
+
+    socket: str
+    password: str
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.password) <= VNC_PASSWORD_MAX or not self.password.isascii():
+            raise ValueError(f"a VNC password has 1 to {VNC_PASSWORD_MAX} ASCII characters")
+        if self.socket.startswith("/var/lib/libvirt/qemu/"):
+            raise ValueError("libvirt drops VNC sockets below its own state directory")
+
+    def element(self) -> Element:
+        listen = node("listen", {"type": "socket", "socket": self.socket})
+        attributes = {"type": "vnc", "passwd": self.password, "sharePolicy": "ignore"}
+        return node("graphics", attributes, listen)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serial:
+    """The first serial line, on a unix socket QEMU listens on; ``log`` is a file that keeps all the guest ever wrote."""
+
+    socket: str
+    log: str
+
+    def element(self) -> Element:
+        return node(
+            "serial",
+            {"type": "unix"},
+            node("source", {"mode": "bind", "path": self.socket}),
+            node("log", {"file": self.log, "append": "on"}),
+            node("target", {"type": "isa-serial", "port": 0}),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentChannel:
+    """The line to the QEMU guest agent; libvirt chooses the socket."""
+
+    def element(self) -> Element:
+        target = node("target", {"type": "virtio", "name": "org.qemu.guest_agent.0"})
+        return node("channel", {"type": "unix"}, target)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tablet:
+    """A pointer with absolute positions, so that the browser's and the guest's agree."""
+
+    bus: Literal["usb", "virtio"] = "usb"
+
+    def element(self) -> Element:
+        return node("input", {"type": "tablet", "bus": self.bus})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Video:
+    """The graphics card; ``vram_kib`` None leaves the model's default."""
+
+    model: Literal["vga", "virtio", "none"] = "vga"
+    vram_kib: int | None = None
+
+    def element(self) -> Element:
+        return node("video", None, node("model", {"type": self.model, "vram": self.vram_kib}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rng:
+    """Entropy from the host, limited to ``bytes_per_s``."""
+
+    bytes_per_s: int = 1024
+
+    def element(self) -> Element:
+        return node(
+            "rng",
+            {"model": "virtio"},
+            node("rate", {"period": 1000, "bytes": self.bytes_per_s}),
+            node("backend", {"model": "random"}, "/dev/urandom"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balloon:
+    """The memory balloon; with ``stats_period_s`` the guest reports its own figures that often."""
+
+    stats_period_s: int | None = 10
+
+    def element(self) -> Element:
+        stats = node("stats", {"period": self.stats_period_s}) if self.stats_period_s else None
+        return node("memballoon", {"model": "virtio"}, stats)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watchdog:
+    """A hardware watchdog the guest may arm."""
+
+    model: Literal["i6300esb", "itco"] = "i6300esb"
+    action: Literal["reset", "poweroff", "pause"] = "reset"
+
+    def element(self) -> Element:
+        return node("watchdog", {"model": self.model, "action": self.action})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panic:
+    """Tells the host of a guest kernel's panic; the ISA model works with every libvirt we serve (PCI needs 9.1)."""
+
+    def element(self) -> Element:
+        return node("panic", {"model": "isa"})
+
+
+def _backing(layers: tuple[Layer, ...]) -> Element:
+    if not layers:
+        return node("backingStore")
+    nearest = layers[0]
+    return node(
+        "backingStore",
+        {"type": "file"},
+        node("format", {"type": nearest.format}),
+        node("source", {"file": nearest.path}),
+        _backing(layers[1:]),
+    )
+
+
+def _rate(direction: str, kbit: int | None) -> Element | None:
+    if kbit is None:
+        return None
+    return node(direction, {"average": max(1, kbit * 1000 // 8 // 1024)})

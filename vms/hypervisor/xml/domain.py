@@ -1,0 +1,225 @@
+"""A domain as libvirt reads it; ``vms.design`` says what goes in, this says how it is written.
+
+Source: https://libvirt.org/formatdomain.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from vms.hypervisor.xml.build import Element, node, to_xml
+from vms.hypervisor.xml.devices import (
+    AgentChannel,
+    Balloon,
+    Bandwidth,
+    Disk,
+    FilterRef,
+    IoTune,
+    Layer,
+    Nic,
+    Panic,
+    Rng,
+    Serial,
+    Tablet,
+    Video,
+    Vnc,
+    Watchdog,
+)
+from vms.hypervisor.xml.metadata import Owner, Tag
+
+__all__ = [
+    "AgentChannel",
+    "Balloon",
+    "Bandwidth",
+    "Cpu",
+    "CpuTune",
+    "Disk",
+    "DomainSpec",
+    "FilterRef",
+    "IoTune",
+    "Layer",
+    "Nic",
+    "Owner",
+    "Panic",
+    "Rng",
+    "Serial",
+    "Tablet",
+    "Tag",
+    "Video",
+    "Vnc",
+    "Watchdog",
+]
+
+
+class Device(Protocol):
+    """Whatever can stand inside ``<devices>``."""
+
+    def element(self) -> Element: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cpu:
+    """The processor a guest sees; ``model`` only with mode ``custom``."""
+
+    mode: Literal["host-passthrough", "host-model", "maximum", "custom"] = "custom"
+    model: str = "qemu64"
+
+    def element(self, vcpus: int) -> Element:
+        custom = self.mode == "custom"
+        return node(
+            "cpu",
+            {"mode": self.mode, "match": "exact" if custom else None, "check": "none"},
+            node("model", {"fallback": "forbid"}, self.model) if custom else None,
+            node("topology", {"sockets": 1, "dies": 1, "cores": vcpus, "threads": 1}),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuTune:
+    """Limits of the vCPUs: each may use ``quota_us`` of every ``period_us``; ``shares`` weigh guests under load."""
+
+    shares: int | None = None
+    period_us: int | None = None
+    quota_us: int | None = None
+
+    def element(self) -> Element:
+        return node(
+            "cputune",
+            None,
+            None if self.shares is None else node("shares", None, self.shares),
+            None if self.period_us is None else node("period", None, self.period_us),
+            None if self.quota_us is None else node("quota", None, self.quota_us),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainSpec:
+    """One machine, whole. Sizes in MiB; ``uuid`` in canonical form; ``name`` unique on the host.
+
+    ``title`` is free text for an operator's eyes (virsh list --title). ``memory_limit_mib`` is a hard limit of the whole
+    QEMU process: leave None unless overhead is known. ``tb_cache_mib`` bounds TCG's translation cache and is written only
+    for ``kind='qemu'``. ``spare_ports`` are free PCIe ports of a q35 machine for hot-plugging.
+    """
+
+    uuid: str
+    name: str
+    tag: Tag
+    vcpus: int
+    memory_mib: int
+    kind: Literal["kvm", "qemu"] = "qemu"
+    arch: str = "x86_64"
+    machine: str = "q35"
+    firmware: Literal["bios", "uefi"] = "bios"
+    title: str = ""
+    cpu: Cpu = Cpu()
+    cputune: CpuTune | None = None
+    memory_limit_mib: int | None = None
+    tb_cache_mib: int | None = None
+    share_pages: bool = False
+    disks: tuple[Disk, ...] = ()
+    nics: tuple[Nic, ...] = ()
+    vnc: Vnc | None = None
+    serial: Serial | None = None
+    agent: AgentChannel | None = field(default_factory=AgentChannel)
+    tablet: Tablet | None = field(default_factory=Tablet)
+    video: Video = field(default_factory=Video)
+    rng: Rng | None = field(default_factory=Rng)
+    balloon: Balloon = field(default_factory=Balloon)
+    watchdog: Watchdog | None = None
+    panic: Panic | None = field(default_factory=Panic)
+    spare_ports: int = 0
+    on_poweroff: Literal["destroy", "preserve"] = "destroy"
+    on_reboot: Literal["restart", "destroy"] = "restart"
+    on_crash: Literal["destroy", "restart", "preserve"] = "destroy"
+
+    def element(self) -> Element:
+        return node(
+            "domain",
+            {"type": self.kind},
+            node("name", None, self.name),
+            node("uuid", None, self.uuid),
+            node("title", None, self.title) if self.title else None,
+            self.tag.element(),
+            node("memory", {"unit": "MiB"}, self.memory_mib),
+            node("currentMemory", {"unit": "MiB"}, self.memory_mib),
+            self._memtune(),
+            None if self.share_pages else node("memoryBacking", None, node("nosharepages")),
+            node("vcpu", {"placement": "static"}, self.vcpus),
+            self.cputune.element() if self.cputune else None,
+            self._os(),
+            self._features(),
+            self.cpu.element(self.vcpus),
+            self._clock(),
+            node("on_poweroff", None, self.on_poweroff),
+            node("on_reboot", None, self.on_reboot),
+            node("on_crash", None, self.on_crash),
+            node("pm", None, node("suspend-to-mem", {"enabled": False}), node("suspend-to-disk", {"enabled": False})),
+            self._devices(),
+        )
+
+    def xml(self) -> str:
+        """What ``virDomainDefineXML`` is given, once the allow-list has passed it."""
+        return to_xml(self.element())
+
+    def _memtune(self) -> Element | None:
+        if self.memory_limit_mib is None:
+            return None
+        return node("memtune", None, node("hard_limit", {"unit": "MiB"}, self.memory_limit_mib))
+
+    def _os(self) -> Element:
+        uefi = self.firmware == "uefi"
+        no_secure_boot = node("firmware", None, node("feature", {"enabled": False, "name": "secure-boot"}))
+        return node(
+            "os",
+            {"firmware": "efi" if uefi else None},
+            node("type", {"arch": self.arch, "machine": self.machine}, "hvm"),
+            no_secure_boot if uefi else None,
+        )
+
+    def _features(self) -> Element:
+        cache = self.tb_cache_mib if self.kind == "qemu" else None
+        return node(
+            "features",
+            None,
+            node("acpi"),
+            node("apic"),
+            node("vmport", {"state": "off"}),
+            None if cache is None else node("tcg", None, node("tb-cache", {"unit": "MiB"}, cache)),
+        )
+
+    def _clock(self) -> Element:
+        return node(
+            "clock",
+            {"offset": "utc"},
+            node("timer", {"name": "rtc", "tickpolicy": "catchup"}),
+            node("timer", {"name": "pit", "tickpolicy": "delay"}),
+            node("timer", {"name": "hpet", "present": False}),
+        )
+
+    def _devices(self) -> Element:
+        single: tuple[Device | None, ...] = (
+            self.serial,
+            self.agent,
+            self.tablet,
+            self.vnc,
+            self.video,
+            self.watchdog,
+            self.rng,
+            self.balloon,
+            self.panic,
+        )
+        return node(
+            "devices",
+            None,
+            *(disk.element() for disk in self.disks),
+            *self._controllers(),
+            *(nic.element() for nic in self.nics),
+            *(device.element() for device in single if device is not None),
+        )
+
+    def _controllers(self) -> list[Element]:
+        scsi = [node("controller", {"type": "scsi", "model": "virtio-scsi"})]
+        root = [node("controller", {"type": "pci", "index": 0, "model": "pcie-root"})]
+        port = [node("controller", {"type": "pci", "model": "pcie-root-port"}) for _ in range(self.spare_ports)]
+        return (scsi if any(disk.bus == "scsi" for disk in self.disks) else []) + (root + port if port else [])
