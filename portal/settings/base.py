@@ -41,7 +41,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "allauth.usersessions.middleware.UserSessionsMiddleware",
     "portal.core.middleware.PortalErrorMiddleware",
-    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "tenants.middleware.LoginRequiredMiddleware",
     "tenants.middleware.TenantMiddleware",
 ]
 

@@ -1,0 +1,184 @@
+"""Runs one operation: claim, open the scope, call the handler, classify what went wrong, settle.
+
+A handler gets a ``Run`` and wraps each outside effect in ``run.effect(…)``. That checks, before the effect, that the
+operation is still this worker's and not called off; and gives the kill tests a point before and after it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import close_old_connections, connection
+from django.utils.translation import gettext as _
+
+from operations import services
+from operations.models import Operation
+from operations.registry import handler_of
+from operations.services import Failure
+from operations.states import Status
+from portal.core.clock import now
+from portal.core.errors import PortalError
+from tenants.scoping import every_tenant, tenant_scope
+
+log = structlog.get_logger(__name__)
+KILL_AT = "GUESTHOUSE_KILL_AT"
+SEEN_POINTS = "GUESTHOUSE_POINTS_FILE"
+
+
+class LeaseLost(Exception):
+    """The operation is no longer this worker's; it must touch nothing more."""
+
+
+class Cancelled(Exception):
+    """Somebody called the operation off."""
+
+
+class Retry(Exception):
+    """The host does not answer: nothing is known of the effect; look again later. ``lane`` is closed meanwhile."""
+
+    def __init__(self, reason: str, *, detail: str = "", close_lane: bool = True) -> None:
+        super().__init__(reason)
+        self.reason, self.detail, self.close_lane = reason, detail, close_lane
+
+
+def checkpoint(point: str) -> None:
+    """A place where a worker may die: ``KIND:effect:before|after``. The kill tests set the environment; nothing else does."""
+    if (path := os.environ.get(SEEN_POINTS)):
+        with open(path, "a", encoding="ascii") as seen:
+            seen.write(point + "\n")
+    if os.environ.get(KILL_AT) == point:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Run:
+    """One attempt at one operation, in the hands of a handler."""
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        self.params: dict[str, Any] = operation.params
+
+    def check(self) -> None:
+        """Raise ``LeaseLost`` or ``Cancelled`` unless this worker may go on."""
+        if not services.operation_renew(self.operation):
+            raise LeaseLost
+        asked = Operation.objects.filter(pk=self.operation.pk).values_list("cancel_requested_at", flat=True).get()
+        if asked is not None:
+            raise Cancelled
+
+    def say(self, step: str, progress: int) -> None:
+        """Show what is being done; raises as ``check`` does."""
+        if not services.operation_progress(self.operation, step=str(step), progress=progress):
+            raise LeaseLost
+
+    @contextmanager
+    def effect(self, name: str) -> Iterator[None]:
+        """Around one outside effect; the body must read what is so and do nothing where it is already done."""
+        self.check()
+        checkpoint(f"{self.operation.kind}:{name}:before")
+        yield
+        checkpoint(f"{self.operation.kind}:{name}:after")
+
+
+def worker_name() -> str:
+    """Which process has the lease."""
+    return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"[:64]
+
+
+def run(pk: UUID | str) -> Status | None:
+    """Run the operation if it is ours to take; its status afterwards, or None where there was nothing to do."""
+    worker = worker_name()
+    operation = services.operation_claim(pk, worker=worker)
+    if operation is None:
+        return None
+    tenant = operation.tenant
+    scope = tenant_scope(tenant) if tenant is not None else every_tenant(why="an operation on shared things")
+    with (
+        scope,
+        structlog.contextvars.bound_contextvars(
+            operation=str(operation.pk), kind=operation.kind, tenant=tenant.slug if tenant else None,
+            request_id=operation.request_id,
+        ),
+        _heartbeat(operation),
+    ):
+        _attempt(operation, worker)
+    operation.refresh_from_db(fields=["status"])
+    return Status(operation.status)
+
+
+def _attempt(operation: Operation, worker: str) -> None:
+    log.info("operation_started", attempt=operation.attempts)
+    try:
+        handler_of(operation.kind)(Run(operation))
+    except LeaseLost:
+        log.warning("operation_lease_lost")
+    except Cancelled:
+        services.operation_fail(operation, Failure("cancelled", _("Called off.")), status=Status.CANCELLED)
+        log.info("operation_cancelled")
+    except Retry as retry:
+        _retry(operation, retry)
+    except PortalError as error:
+        failure = Failure(error.code, error.sentence, error.advice, str(error.details.get("detail", "")))
+        services.operation_fail(operation, failure)
+        log.info("operation_failed", code=error.code, detail=failure.detail)
+    except Exception as error:
+        log.exception("operation_broke")
+        services.operation_fail(operation, Failure(
+            "broken", _("The portal made a mistake while doing this."),
+            _("Tell the operator the operation's id."), f"{type(error).__name__}: {error}",
+        ))
+    else:
+        services.operation_finish(operation, worker=worker)
+        log.info("operation_succeeded")
+
+
+def _retry(operation: Operation, retry: Retry) -> None:
+    """Back off with a cap and jitter; past the deadline the sweep's answer is given at once."""
+    if operation.lane and retry.close_lane:
+        services.lane_close(operation.lane, seconds=min(5, settings.OPERATION_RETRY_MAX_S))
+    if now() >= operation.deadline_at:
+        services.operation_fail(operation, Failure(
+            "host_unreachable", _("The host did not answer in time."),
+            _("Nothing more will be tried. Try again when the host is back."), retry.detail,
+        ))
+        return
+    spread = (operation.pk.int % 1000) / 1000
+    delay = min(settings.OPERATION_RETRY_MAX_S, 2 ** min(operation.attempts, 6) / 2) * (0.75 + spread / 2)
+    log.info("operation_postponed", reason=retry.reason, seconds=round(delay, 1), detail=retry.detail)
+    services.operation_postpone(operation, seconds=delay, step=retry.reason)
+
+
+@contextmanager
+def _heartbeat(operation: Operation) -> Iterator[None]:
+    """Renew the lease while the handler works; a process that is frozen or dead renews nothing."""
+    over = threading.Event()
+    beat: Callable[[], None] = lambda: _beat(operation, over)  # noqa: E731
+    thread = threading.Thread(target=beat, name=f"lease-{operation.pk}", daemon=True)
+    if not connection.in_atomic_block:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if thread.ident is not None:
+            thread.join(timeout=5)
+
+
+def _beat(operation: Operation, over: threading.Event) -> None:
+    try:
+        while not over.wait(settings.OPERATION_LEASE_S / 3):
+            close_old_connections()
+            if not services.operation_renew(operation):
+                return
+    except Exception:
+        log.warning("lease_not_renewed", operation=str(operation.pk), exc_info=True)
+    finally:
+        connection.close()

@@ -1,0 +1,12 @@
+"""The tenants app."""
+
+from django.apps import AppConfig
+
+
+class TenantsConfig(AppConfig):
+    """Who you are, whose rows you see, how much you may use."""
+
+    name = "tenants"
+
+    def ready(self) -> None:
+        from tenants import accounts  # noqa: F401  (connects its signals)

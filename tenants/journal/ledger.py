@@ -1,0 +1,16 @@
+"""The row that serialises a tenant's journal. Locked last, after quota, host and guest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tenants.journal.models import Journal
+
+if TYPE_CHECKING:
+    from tenants.models import Tenant
+
+
+def journal_lock(tenant: Tenant) -> Journal:
+    """The tenant's journal row, locked until the transaction ends."""
+    Journal.objects.get_or_create(tenant=tenant)
+    return Journal.objects.select_for_update().get(tenant=tenant)

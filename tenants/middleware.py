@@ -1,0 +1,104 @@
+"""Finds out who asks and whose rows they may see, and opens the scope for the whole request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth import middleware as auth_middleware
+from django.contrib.auth.views import redirect_to_login
+from django.http import Http404, HttpResponseBase
+
+from portal.core.errors import Missing
+from portal.core.middleware import client_address
+from tenants.access import actor_for_token, actor_for_user, session_mark, tenant_by_slug
+from tenants.actors import Actor
+from tenants.scoping import every_tenant, tenant_scope
+from tenants.types import HttpRequest
+
+PAGES = re.compile(r"^/t/(?P<tenant>[^/]+)/")
+API = re.compile(r"^/api/v1/(?:tenants/(?P<tenant>[^/]+)(?:/|$))?")
+NOBODY = Actor(user=None, tenant=None, permissions=frozenset(), via="anonymous")
+
+
+class TenantMiddleware:
+    """Sets ``request.actor`` and the tenant scope by path: pages by session, ``/api/`` by bearer token and never by cookie."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        facts = {"address": client_address(request), "request_id": request.request_id}
+        request.actor = NOBODY
+        if api := API.match(request.path_info):
+            return self._api(request, api["tenant"], facts)
+        facts["session"] = session_mark(request.session.session_key)
+        request.session_mark = facts["session"]  # type: ignore[attr-defined]
+        if page := PAGES.match(request.path_info):
+            return self._page(request, page["tenant"], facts)
+        request.actor = actor_for_user(request.user, None, via="browser", **facts) or NOBODY
+        if request.path_info.startswith("/operator/") and request.actor.is_operator:
+            with every_tenant(why="the operators' site"):
+                return self.get_response(request)
+        return self.get_response(request)
+
+    def _page(self, request: HttpRequest, slug: str, facts: dict[str, str]) -> HttpResponseBase:
+        if not request.user.is_authenticated:
+            return redirect_to_login(request.get_full_path())
+        tenant = tenant_by_slug(slug)
+        actor = actor_for_user(request.user, tenant, via="browser", **facts) if tenant else None
+        if tenant is None or actor is None:
+            return self.get_response(_without_tenant(request))
+        request.actor = actor
+        with tenant_scope(tenant):
+            return self.get_response(request)
+
+    def _api(self, request: HttpRequest, slug: str | None, facts: dict[str, str]) -> HttpResponseBase:
+        scheme, _, raw = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not raw:
+            return self.get_response(request)
+        if slug is None:
+            request.actor = actor_for_token(raw.strip(), None, **facts) or NOBODY
+            if request.actor.is_operator:
+                with every_tenant(why="operators' REST"):
+                    return self.get_response(request)
+            return self.get_response(request)
+        anybody = actor_for_token(raw.strip(), None, **facts)
+        tenant = tenant_by_slug(slug)
+        actor = actor_for_token(raw.strip(), tenant, **facts) if tenant else None
+        if actor is None or tenant is None:
+            request.actor = anybody or NOBODY
+            return self.get_response(_without_tenant(request))
+        request.actor = actor
+        with tenant_scope(tenant):
+            return self.get_response(request)
+
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
+        """A page of a tenant that is not there, or not theirs, is the same 404."""
+        if getattr(request, "no_such_tenant", False) and not API.match(request.path_info):
+            raise Http404
+
+
+class LoginRequiredMiddleware(auth_middleware.LoginRequiredMiddleware):
+    """Every view asks for a sign-in, except those under the paths that authenticate by themselves or are for machines."""
+
+    EXEMPT = re.compile(r"^/(?:api/|healthz$|readyz$|metrics$|static/)")
+
+    def process_view(self, request: Any, view_func: Any, view_args: Any, view_kwargs: Any) -> Any:
+        if self.EXEMPT.match(request.path_info):
+            return None
+        return super().process_view(request, view_func, view_args, view_kwargs)
+
+
+def _without_tenant(request: HttpRequest) -> HttpRequest:
+    """Mark that the tenant in the path is not there, or not theirs; the view layer answers 404 for both."""
+    request.no_such_tenant = True  # type: ignore[attr-defined]
+    return request
+
+
+def refuse_unknown_tenant(request: HttpRequest) -> None:
+    """Raise ``Missing`` where the path names a tenant the caller has nothing to do with."""
+    if getattr(request, "no_such_tenant", False):
+        raise Missing
