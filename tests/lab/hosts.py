@@ -87,9 +87,9 @@ class Lab:
         with _locked(self.directory):
             for host in self.hosts():
                 host.end()
+            # The kernel frees a dead namespace's devices in its own time; this one must be gone when we return.
+            _run(f"ip link del {self._device}", check=False)
             if switch := self._switch:
-                # The kernel frees a dead namespace's devices in its own time; this one must be gone when we return.
-                _run(f"ip link del {self._device}", check=False)
                 switch.end()
         for pipe in self._leashes:
             pipe.close()
@@ -393,7 +393,7 @@ def _write_settings(path: Path, **settings: str | int) -> None:
 
 
 def _free_network(seed: str) -> ipaddress.IPv4Network:
-    """A /24 in 10.77.0.0/16 that no address or route of this machine overlaps; the search starts at a place of its own."""
+    """A /24 of 10.77.0.0/16 that no address or route of this machine overlaps; ``seed`` says where to start looking."""
     routes = json.loads(_run("ip -j -4 route show table all").stdout)
     taken = [ipaddress.ip_network(route["dst"], strict=False) for route in routes if route["dst"] != "default"]
     candidates = list(ipaddress.IPv4Network("10.77.0.0/16").subnets(new_prefix=24))

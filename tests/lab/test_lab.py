@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def traces(lab: Lab) -> list[str]:
     return found + [str(path) for path in [lab.directory] if path.exists()]
 
 
-def test_two_labs_live_side_by_side_and_leave_nothing(tmp_lab_dir: Path):
+def test_two_labs_live_side_by_side_and_leave_nothing(tmp_lab_dir: Path) -> None:
     labs = [Lab(tmp_lab_dir.with_name(f"{tmp_lab_dir.name}{letter}"), tied=True) for letter in "ab"]
 
     hosts = [lab.up(2) for lab in labs]
@@ -36,7 +37,7 @@ def test_two_labs_live_side_by_side_and_leave_nothing(tmp_lab_dir: Path):
     assert [traces(lab) for lab in labs] == [[], []]
 
 
-def test_hosts_die_with_the_process_that_made_them(tmp_lab_dir: Path):
+def test_hosts_die_with_the_process_that_made_them(tmp_lab_dir: Path) -> None:
     code = """if True:
         import pathlib, sys
         from tests.lab.hosts import Lab
@@ -63,7 +64,7 @@ def test_hosts_die_with_the_process_that_made_them(tmp_lab_dir: Path):
     assert traces(Lab(tmp_lab_dir)) == []
 
 
-def test_a_host_has_its_own_libvirtd_and_offers_no_kvm(lab_host: Host):
+def test_a_host_has_its_own_libvirtd_and_offers_no_kvm(lab_host: Host) -> None:
     capabilities = lab_host.virsh("capabilities")
 
     assert "<domain type='qemu'" in capabilities
@@ -72,7 +73,7 @@ def test_a_host_has_its_own_libvirtd_and_offers_no_kvm(lab_host: Host):
     assert lab_host.virsh("hostname") == "host1"
 
 
-def test_run_and_pool_directories_have_one_path_inside_and_outside(lab_host: Host):
+def test_run_and_pool_directories_have_one_path_inside_and_outside(lab_host: Host) -> None:
     (lab_host.pool_dir / "seen").write_text("inside")
 
     assert lab_host.exec("cat", lab_host.pool_dir / "seen").stdout == "inside"
@@ -81,7 +82,7 @@ def test_run_and_pool_directories_have_one_path_inside_and_outside(lab_host: Hos
     assert len(str(lab_host.run_dir / ("x" * 45))) < 108
 
 
-def test_a_frozen_daemon_is_silent_until_thawed(lab_host: Host):
+def test_a_frozen_daemon_is_silent_until_thawed(lab_host: Host) -> None:
     lab_host.freeze()
     try:
         with pytest.raises(subprocess.TimeoutExpired):
@@ -92,7 +93,7 @@ def test_a_frozen_daemon_is_silent_until_thawed(lab_host: Host):
     assert lab_host.virsh("hostname") == "host1"
 
 
-def test_a_killed_daemon_refuses_until_started(lab_host: Host):
+def test_a_killed_daemon_refuses_until_started(lab_host: Host) -> None:
     lab_host.kill_daemon()
 
     with pytest.raises(subprocess.CalledProcessError):
@@ -101,7 +102,7 @@ def test_a_killed_daemon_refuses_until_started(lab_host: Host):
     assert lab_host.virsh("hostname") == "host1"
 
 
-def test_hosts_reach_each_other_by_tls_until_the_link_is_pulled(lab: Lab):
+def test_hosts_reach_each_other_by_tls_until_the_link_is_pulled(lab: Lab) -> None:
     first, second = lab.up(2)
     ask = ("virsh", "-q", "-c", "qemu+tls://host2/system?pkipath=/etc/libvirt/pki", "hostname")
     assert first.exec(*ask).stdout.strip() == "host2"
@@ -116,7 +117,7 @@ def test_hosts_reach_each_other_by_tls_until_the_link_is_pulled(lab: Lab):
     assert first.exec(*ask).stdout.strip() == "host2"
 
 
-def test_a_power_cut_keeps_definitions(lab: Lab):
+def test_a_power_cut_keeps_definitions(lab: Lab) -> None:
     _, second = lab.up(2)
     second.virsh("define", _domain_file(second, "kept"))
 
@@ -128,7 +129,7 @@ def test_a_power_cut_keeps_definitions(lab: Lab):
     second.virsh("undefine", "kept")
 
 
-def test_a_host_reaps_what_is_left_to_it(lab_host: Host):
+def test_a_host_reaps_what_is_left_to_it(lab_host: Host) -> None:
     lab_host.exec("sh", "-c", "(true &) ; exec true")
 
     wait_until(
@@ -136,7 +137,7 @@ def test_a_host_reaps_what_is_left_to_it(lab_host: Host):
     )
 
 
-def test_the_command_line_starts_and_ends_a_lab(tmp_lab_dir: Path):
+def test_the_command_line_starts_and_ends_a_lab(tmp_lab_dir: Path) -> None:
     def lab(*words: str) -> str:
         return _said(str(Path(__file__).with_name("lab")), "--dir", str(tmp_lab_dir), *words)
 
@@ -153,7 +154,7 @@ def test_the_command_line_starts_and_ends_a_lab(tmp_lab_dir: Path):
 
 
 @pytest.fixture
-def tmp_lab_dir():
+def tmp_lab_dir() -> Iterator[Path]:
     """A short path for a lab that the test makes itself, gone afterwards."""
     directory = Path(f"/var/tmp/ghl-{os.getpid()}")
     yield directory
