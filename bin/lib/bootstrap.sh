@@ -15,57 +15,53 @@ unset PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 # --- operating system packages ------------------------------------------------------------------------------------
 
-package_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
-package_known() { [ -n "$(apt-cache policy "$1" 2>/dev/null | grep -E '^ +Candidate: [^(]')" ]; }
+packages_installed() { dpkg-query -W -f '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p'; }
+packages_known() { apt-cache policy "$@" 2>/dev/null | awk '/^[^ ]/ { sub(":$", ""); name = $0 } /^  Candidate: [^(]/ { print name }'; }
 
-# any_of FUNCTION A|B|C: print the first alternative FUNCTION holds for
+# wanted_packages GROUP…: the entries of these groups, as written in bin/lib/packages
+wanted_packages() {
+    awk -v groups=" $* " '$1 !~ /^#/ && NF && index(groups, " " $1 " ") { print $2 }' "$ROOT/bin/lib/packages"
+}
+
+# any_of A|B|C LIST: print the first alternative that stands in LIST, one name a line
 any_of() {
     local name
-    for name in ${2//|/ }; do
-        if "$1" "$name"; then echo "$name"; return 0; fi
+    for name in ${1//|/ }; do
+        if grep -qx -- "$name" <<<"$2"; then echo "$name"; return 0; fi
     done
     return 1
 }
 
-# wanted_packages GROUP…: the names of these groups, as written in bin/lib/packages
-wanted_packages() {
-    awk -v groups=" $* " '$1 !~ /^#/ && NF && index(groups, " " $1 " ") { print $2 }' "$ROOT/bin/lib/packages"
+# missing_packages GROUP…: print the names to install; an optional one only where apt knows it already
+missing_packages() {
+    local entry installed known missing=()
+    installed=$(packages_installed)
+    for entry in $(wanted_packages "$@"); do
+        any_of "${entry#\?}" "$installed" >/dev/null || missing+=("$entry")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    known=$(packages_known $(printf '%s\n' "${missing[@]}" | tr '?|' '  '))
+    for entry in "${missing[@]}"; do
+        any_of "${entry#\?}" "$known" || [ "${entry:0:1}" = "?" ] || echo "${entry%%|*}"
+    done
 }
 
 # ensure_packages GROUP…: install what is missing; with --no-install say what and exit 3
 ensure_packages() {
     command -v dpkg-query >/dev/null || die "only Debian and Ubuntu are supported (dpkg-query is missing)"
-    local entry missing=() names=() fresh=()
-    for entry in $(wanted_packages "$@"); do
-        any_of package_installed "${entry#\?}" >/dev/null || missing+=("$entry")
-    done
-    [ ${#missing[@]} -gt 0 ] || return 0
-
-    local updated=no name
-    for entry in "${missing[@]}"; do
-        name=$(any_of package_known "${entry#\?}") || {
-            if [ "$updated" = no ] && [ "$INSTALL" = yes ]; then
-                apt_get update || die "apt-get update failed"
-                updated=yes
-                name=$(any_of package_known "${entry#\?}") || name=
-            fi
-        }
-        if [ -n "$name" ]; then names+=("$name")
-        elif [ "${entry:0:1}" != "?" ]; then names+=("${entry%%|*}")
-        fi
-    done
-    [ ${#names[@]} -gt 0 ] || return 0
+    local names
+    names=$(missing_packages "$@")
+    [ -n "$names" ] || return 0
     if [ "$INSTALL" != yes ]; then
-        say "These packages are missing: ${names[*]}"
-        say "Install them with: apt-get install --no-install-recommends ${names[*]}"
+        say "These packages are missing:" $names
+        say "Install them with: apt-get install --no-install-recommends" $names
         exit "$EXIT_MISSING"
     fi
-
-    say "Installing packages: ${names[*]}"
-    [ "$updated" = yes ] || apt_get update || die "apt-get update failed"
-    apt_get install --no-install-recommends "${names[@]}" || die "apt-get could not install: ${names[*]}"
-    fresh=("${names[@]}")
-    retire_services "${fresh[@]}"
+    apt_get update || die "apt-get update failed"
+    names=$(missing_packages "$@")
+    say "Installing packages:" $names
+    apt_get install --no-install-recommends $names || die "apt-get could not install:" $names
+    retire_services $names
 }
 
 apt_get() {
@@ -142,9 +138,8 @@ ensure_environment() {
 # --- the front end's packages -----------------------------------------------------------------------------------
 
 ensure_assets() {
-    [ -x "$ROOT/bin/assets" ] || return 0
     command -v npm >/dev/null || ensure_packages npm
-    "$ROOT/bin/assets" >&2 || die "the front end's packages could not be prepared (bin/assets)"
+    "$VENV/bin/python" "$ROOT/bin/assets" >&2 || die "the front end's packages could not be prepared (bin/assets)"
 }
 
 # launcher MODULE ARGS…: hand over to bin/lib/launcher

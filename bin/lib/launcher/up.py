@@ -183,8 +183,11 @@ def say_address(installation: Installation) -> int:
 def give_up(supervisor: Supervisor, reason: str) -> int:
     """Stop what was started, say why, and answer the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    supervisor.stop()
     complain(f"bin/up: {reason}")
+    try:
+        supervisor.stop()
+    except Unusable as leftover:
+        complain(f"bin/up: {leftover}")
     return 1
 
 
