@@ -9,7 +9,7 @@ from django.contrib.auth.models import PermissionsMixin
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
-from django.utils import timezone
+from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 
 from portal.core.ids import uuid7
@@ -50,7 +50,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     language = models.CharField(max_length=16, default="en")
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(_("operator"), default=False)
-    date_joined = models.DateTimeField(default=timezone.now)
+    date_joined = models.DateTimeField(default=now)
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
@@ -88,7 +88,7 @@ class Tenant(models.Model):
     language = models.CharField(max_length=16, default="en")
     bin_days = models.PositiveSmallIntegerField(default=7)
     version = models.PositiveIntegerField(default=1)
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=now)
 
     class Meta:
         constraints = [models.CheckConstraint(condition=models.Q(state__in=TenantState.values), name="tenant_state_known")]
@@ -129,7 +129,7 @@ class Member(TenantOwned):
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     role = models.ForeignKey(Role, on_delete=models.PROTECT, related_name="+")
     version = models.PositiveIntegerField(default=1)
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=now)
 
     class Meta:
         constraints = [models.UniqueConstraint("tenant", "user", name="member_once_a_tenant")]
@@ -150,7 +150,7 @@ class ApiToken(models.Model):
     permissions = models.JSONField(null=True, blank=True)
     """None: whatever its owner may; else the intersection with this list."""
     version = models.PositiveIntegerField(default=1)
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=now)
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
@@ -202,7 +202,7 @@ class IdempotentAnswer(models.Model):
     headers = models.JSONField(default=dict)
     body = models.TextField(default="", blank=True)
     """Sealed: an answer may hold a secret that is shown once."""
-    created_at = models.DateTimeField(default=timezone.now, db_index=True)
+    created_at = models.DateTimeField(default=now, db_index=True)
 
     class Meta:
         constraints = [models.UniqueConstraint("caller", "key", name="idempotency_key_once_a_caller")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
@@ -29,8 +29,13 @@ def reseal(token: str) -> str:
     """The same secret under the newest key; for key rotation."""
     return _box(tuple(settings.FIELD_KEYS)).rotate(token.encode()).decode()
 
+if TYPE_CHECKING:
+    _TextField = models.TextField[str, str]
+else:  # Django's own class takes no type arguments
+    _TextField = models.TextField
 
-class SealedTextField(models.TextField[str, str]):
+
+class SealedTextField(_TextField):
     """Text that is encrypted in the database and plain in Python; empty stays empty. Not searchable."""
 
     def get_prep_value(self, value: Any) -> Any:
