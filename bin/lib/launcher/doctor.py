@@ -51,7 +51,7 @@ def examine(installation: Installation) -> Iterator[Finding]:
 
 
 def kvm_node(node: Path, group: str = "kvm") -> Iterator[Finding]:
-    """``/dev/kvm`` must open for QEMU's user, else libvirt forgets its capabilities and probes QEMU anew at each call."""
+    """``/dev/kvm`` must open for QEMU's user, else libvirt probes QEMU anew at each call."""
     try:
         status = node.stat()
     except FileNotFoundError:

@@ -1,0 +1,42 @@
+# The portal's images, one stage each: web (pages, REST, beat), console (the proxy), worker (the ones that speak to
+# hypervisors), host (a compute host in a container, for trying things out). Built by docker-compose.yml.
+
+FROM debian:13-slim AS build
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates python3 python3-venv python3-dev gcc libc6-dev pkgconf libvirt-dev npm \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /opt/guesthouse
+COPY requirements.lock .python-version ./
+RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir uv \
+ && /opt/uv/bin/uv venv --python /usr/bin/python3 .venv \
+ && /opt/uv/bin/uv pip sync --no-cache --python .venv/bin/python requirements.lock
+COPY . .
+RUN .venv/bin/python bin/assets && rm -rf node_modules
+
+FROM debian:13-slim AS web
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates openssl python3 \
+ && rm -rf /var/lib/apt/lists/* \
+ && useradd --system --uid 10000 --create-home guesthouse
+COPY --from=build /opt/guesthouse /opt/guesthouse
+WORKDIR /opt/guesthouse
+ENV PATH=/opt/guesthouse/.venv/bin:$PATH PYTHONPATH=/opt/guesthouse/bin/lib PYTHONUNBUFFERED=1
+USER guesthouse
+
+FROM web AS console
+USER root
+
+FROM web AS worker
+USER root
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends libvirt0 libvirt-clients qemu-utils genisoimage openssh-client \
+    mmdebstrap busybox-static lz4 cpio kmod mtools dosfstools fdisk e2fsprogs \
+ && rm -rf /var/lib/apt/lists/*
+
+FROM debian:13-slim AS host
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils ovmf swtpm \
+    swtpm-tools dnsmasq-base iproute2 iptables nftables \
+ && rm -rf /var/lib/apt/lists/*
+COPY docker/host.sh /usr/local/bin/guesthouse-host
+CMD ["guesthouse-host"]
