@@ -1,8 +1,8 @@
 """The one interface between the portal and a host, and the plain data that crosses it.
 
 No Django, no libvirt here. Every verb is safe to repeat: it reads what is so, and does nothing where it already is as
-asked. Every verb raises only subclasses of ``HypervisorError``. Whatever the portal makes carries an ``Owner``; whatever
-does not carry ours is reported as foreign and never touched.
+asked. Every verb raises only subclasses of ``HypervisorError``. Whatever the portal makes carries an ``Owner``;
+whatever does not carry ours is reported as foreign and never touched.
 """
 
 from __future__ import annotations
@@ -62,7 +62,11 @@ class ProbeResult:
 
 @dataclass(frozen=True, slots=True)
 class SeenDomain:
-    """One domain as found on a host. ``owner`` is None for a foreign one. ``guest`` and ``generation`` come from our metadata."""
+    """One domain as found on a host; ``owner`` is None for a foreign one.
+
+    ``reason`` is one word: ``crashed``, ``io_error``, ``watchdog``, ``saved``, … or empty. ``guest``, ``tenant`` and
+    ``generation`` come from our metadata. The sockets stay named while the domain is off.
+    """
 
     uuid: str
     name: str
@@ -132,7 +136,7 @@ class PowerEvent:
 
 @dataclass(frozen=True, slots=True)
 class AgentFacts:
-    """What a guest says of itself: hostile text, only ever displayed as "reported by the guest"; capped in size and time."""
+    """What a guest says of itself: hostile text, capped, only ever displayed as "reported by the guest"."""
 
     hostname: str = ""
     os_name: str = ""
@@ -190,7 +194,7 @@ class Hypervisor(Protocol):
 
     def discard_save(self, uuid: str) -> None: ...
     def wait_power(self, uuid: str, wanted: frozenset[Power], *, timeout_s: float) -> Power:
-        """Block until the domain is in one of ``wanted``; raises ``Busy`` at the time limit, ``Missing`` when it is gone."""
+        """Block until it is in one of ``wanted``; ``Busy`` at the time limit, ``Missing`` when it is gone."""
 
     def agent_facts(self, uuid: str) -> AgentFacts:
         """Ask the guest agent, at most 5 s and 64 KiB; empty facts where it is silent."""
@@ -214,7 +218,7 @@ class Hypervisor(Protocol):
         name: str,
         source: Path,
         *,
-        format: str,
+        disk_format: str,
         progress: Callable[[int], None] | None = None,
     ) -> SeenVolume:
         """Make the volume hold exactly the file's bytes; a half-made one of the same name is replaced.
@@ -225,7 +229,7 @@ class Hypervisor(Protocol):
     def create_overlay(self, pool: str, name: str, *, base: str, capacity: int) -> SeenVolume:
         """A qcow2 volume of ``capacity`` bytes over the volume ``base`` of the same pool."""
 
-    def create_empty(self, pool: str, name: str, *, capacity: int, format: str = "qcow2") -> SeenVolume: ...
+    def create_empty(self, pool: str, name: str, *, capacity: int, disk_format: str = "qcow2") -> SeenVolume: ...
     def delete_volume(self, pool: str, name: str) -> None: ...
 
     # --- networks -----------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ class HypervisorError(Exception):
 
 
 class Unreachable(HypervisorError):
-    """The host did not answer in time, or the connection broke: nothing is known of the effect; read again, then retry."""
+    """The host did not answer in time, or the line broke: nothing is known of the effect; read again, then retry."""
 
     code = "host_unreachable"
 

@@ -94,7 +94,7 @@ class FilterRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bandwidth:
-    """Limits of a NIC in kbit/s as the guest sees them: ``inbound`` towards it, ``outbound`` from it; None is unlimited.
+    """Limits of a NIC in kbit/s as the guest sees them: ``inbound`` to it, ``outbound`` from it; None is unlimited.
 
     libvirt counts in KiB/s, so a limit is rounded down to the next 8.192 kbit/s, at least one.
     """
@@ -157,7 +157,7 @@ class Vnc:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serial:
-    """The first serial line, on a unix socket QEMU listens on; ``log`` is a file that keeps all the guest ever wrote."""
+    """The first serial line: a unix socket QEMU listens on, and ``log``, a file that keeps all the guest wrote."""
 
     socket: str
     log: str

@@ -97,9 +97,9 @@ class CpuTune:
 class DomainSpec:
     """One machine, whole. Sizes in MiB; ``uuid`` in canonical form; ``name`` unique on the host.
 
-    ``title`` is free text for an operator's eyes (virsh list --title). ``memory_limit_mib`` is a hard limit of the whole
-    QEMU process: leave None unless overhead is known. ``tb_cache_mib`` bounds TCG's translation cache and is written only
-    for ``kind='qemu'``. ``spare_ports`` are free PCIe ports of a q35 machine for hot-plugging.
+    ``title`` is free text for an operator's eyes (virsh list --title). ``memory_limit_mib`` is a hard limit of the
+    whole QEMU process: leave None unless its overhead is known. ``tb_cache_mib`` bounds TCG's translation cache and is
+    written only for ``kind='qemu'``. ``spare_ports`` are free PCIe ports of a q35 machine for hot-plugging.
     """
 
     uuid: str

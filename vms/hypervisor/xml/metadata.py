@@ -5,16 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vms.hypervisor.xml.build import Element, Value, node
+from vms.names import Owner
+
+__all__ = ["NAMESPACE", "Owner", "Tag"]
 
 NAMESPACE = "urn:guesthouse:owner:1"
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Whose an object is: the installation's id and its epoch (raised when a portal is restored from a copy)."""
-
-    installation: str
-    epoch: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ class DhcpHost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSpec:
-    """A network as it should be on a host. ``bridge`` has at most 15 characters; ``gateway`` is the host's own address in it.
+    """A network as it should be on a host. ``bridge`` has at most 15 characters; ``gateway`` is the host's own address.
 
     ``mode`` ``nat`` lets guests out through the host, ``isolated`` keeps them among themselves. DHCP gives
     ``dhcp_start``–``dhcp_end`` to anybody, or only the reserved ``hosts`` where both are empty.

@@ -1,0 +1,115 @@
+"""Read libvirt's XML; what a guest can influence is in there, so entities, DTDs and the network stay shut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lxml import etree
+
+from vms.hypervisor.xml.build import Element
+from vms.hypervisor.xml.metadata import NAMESPACE, Owner, Tag
+from vms.hypervisor.xml.network import DhcpHost
+
+
+class BadXml(ValueError):
+    """Not well-formed, or with a document type, which no XML of libvirt has."""
+
+
+def root_of(xml: str) -> Element:
+    """The root element of ``xml``; raises ``BadXml``."""
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
+    )
+    try:
+        root = etree.fromstring(xml, parser)
+    except etree.XMLSyntaxError as error:
+        raise BadXml("not well-formed") from error
+    if root.getroottree().docinfo.doctype:  # type: ignore[union-attr]  # the stubs leave it out
+        raise BadXml("a document type is not welcome")
+    return root
+
+
+@dataclass(frozen=True, slots=True)
+class DomainDetails:
+    """What the portal reads of a domain's XML; ``tag`` is None when it is not ours or not readable."""
+
+    uuid: str
+    name: str
+    tag: Tag | None
+    vnc_socket: str
+    serial_socket: str
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkDetails:
+    """A network's XML without its DHCP hosts (``shape``), and those beside it."""
+
+    uuid: str
+    name: str
+    bridge: str
+    mac: str
+    tag: Tag | None
+    shape: tuple[str, ...]
+    hosts: frozenset[DhcpHost]
+
+
+def tag_of(root: Element) -> Tag | None:
+    """Our element in ``<metadata>``, or None: absent, or not as we write it."""
+    found = root.find(f"metadata/{{{NAMESPACE}}}owner")
+    if found is None:
+        return None
+    try:
+        return Tag(
+            owner=Owner(found.get("installation", ""), int(found.get("epoch", ""))),
+            subject=found.get("subject", ""),
+            tenant=found.get("tenant", ""),
+            generation=int(found.get("generation", "")),
+        )
+    except ValueError:
+        return None
+
+
+def domain_details(xml: str) -> DomainDetails:
+    root = root_of(xml)
+    return DomainDetails(
+        uuid=root.findtext("uuid", ""),
+        name=root.findtext("name", ""),
+        tag=tag_of(root),
+        vnc_socket=_attribute(root, "devices/graphics[@type='vnc']/listen[@type='socket']", "socket"),
+        serial_socket=_attribute(root, "devices/serial[@type='unix']/source", "path"),
+    )
+
+
+def network_details(xml: str) -> NetworkDetails:
+    root = root_of(xml)
+    return NetworkDetails(
+        uuid=root.findtext("uuid", ""),
+        name=root.findtext("name", ""),
+        bridge=_attribute(root, "bridge", "name"),
+        mac=_attribute(root, "mac", "address"),
+        tag=tag_of(root),
+        shape=network_shape(root),
+        hosts=frozenset(
+            DhcpHost(mac=host.get("mac", ""), ip=host.get("ip", ""), name=host.get("name", ""))
+            for host in root.findall("ip/dhcp/host")
+        ),
+    )
+
+
+def network_shape(root: Element) -> tuple[str, ...]:
+    """Everything of a network that cannot change while it runs, comparable between what we write and what is there."""
+    ip = [f"{each.get('address')}/{each.get('prefix')}" for each in root.findall("ip")]
+    ranges = [f"{each.get('start')}-{each.get('end')}" for each in root.findall("ip/dhcp/range")]
+    return (
+        _attribute(root, "forward", "mode"),
+        _attribute(root, "bridge", "name"),
+        _attribute(root, "mtu", "size"),
+        _attribute(root, "domain", "name"),
+        *sorted(ip),
+        *sorted(ranges),
+    )
+
+
+def _attribute(root: Element, path: str, name: str) -> str:
+    found = root.find(path)
+    return "" if found is None else str(found.get(name, ""))
