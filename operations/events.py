@@ -15,6 +15,8 @@ from tenants.reactions import reacts
 
 log = structlog.get_logger(__name__)
 ACCESS_GROUP = "access"
+OPERATIONS_GROUP = "operation.{}"
+"""One group an operation, for those who wait for it by REST; the id in hex."""
 
 
 def tenant_group(tenant: Tenant) -> str:
@@ -35,6 +37,8 @@ def _send(group: str, message: dict[str, Any]) -> None:
 def push_event(tenant: Tenant, message: dict[str, Any]) -> None:
     """Tell the tenant's open pages that something changed."""
     _send(tenant_group(tenant), {"type": "event.push", "event": message})
+    if message["type"] == "operation.changed":
+        _send(OPERATIONS_GROUP.format(message["resource"]["id"].replace("-", "")), {"type": "event.push"})
 
 
 @reacts("access.revoked")

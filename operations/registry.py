@@ -33,6 +33,8 @@ class Kind:
     settle: Settle | None = None
     deadline_s: float = 900
     cancellable: bool = False
+    group: bool = False
+    """Has no work of its own: its children's end is its end."""
 
 
 _kinds: dict[str, Kind] = {}

@@ -81,11 +81,14 @@ def operation_submit(
         deadline_at=at + timedelta(seconds=kind_of(kind).deadline_s),
         not_before=at,
         created_at=at,
+        status=Status.RUNNING if kind_of(kind).group else Status.QUEUED,
+        started_at=at if kind_of(kind).group else None,
     )
     for hold in holds:
         _hold(operation, hold)
     _announce(operation)
-    ring_on_commit(operation)
+    if operation.status == Status.QUEUED:
+        ring_on_commit(operation)
     return operation
 
 
@@ -318,13 +321,13 @@ def operations_expire(*, batch: int = 200) -> Iterable[UUID]:
     lapsed = Operation.objects.filter(status=Status.RUNNING, lease_until__lt=at).order_by("lease_until")[:batch]
     for operation in lapsed:
         _requeue_lapsed(operation.pk, at)
-    overdue = Operation.objects.filter(status=Status.QUEUED, deadline_at__lt=at, children=None).order_by("deadline_at")[:batch]
+    overdue = Operation.objects.filter(status=Status.QUEUED, deadline_at__lt=at).order_by("deadline_at")[:batch]
     for operation in overdue:
         operation_fail(operation, Failure(
             "timed_out", _("This could not be done in time."),
             _("Nothing more will be tried. Try again, or ask the operator about the host."), operation.step,
         ))
-    yield from Operation.objects.filter(status=Status.QUEUED, not_before__lte=at, children=None).order_by(
+    yield from Operation.objects.filter(status=Status.QUEUED, not_before__lte=at).order_by(
         "not_before"
     ).values_list("pk", flat=True)[:batch]
 

@@ -157,7 +157,7 @@ CELERY_REDBEAT_LOCK_TIMEOUT = 30
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 
 # --- the portal's own settings ---------------------------------------------------------------------------------
-OPERATION_LEASE_S = 30
+OPERATION_LEASE_S = 15
 OPERATION_DEADLINE_S = 900
 OPERATION_RETRY_MAX_S = 30
 LANE_WIDTH = 4

@@ -1,0 +1,15 @@
+"""Rows of the product's nouns."""
+
+from vms.models.flavors import Flavor
+from vms.models.guests import Guest, Tag
+from vms.models.hosts import Drift, Host, HostClaim, HostPool
+from vms.models.images import Image
+from vms.models.installation import Installation
+from vms.models.keys import SshKey
+from vms.models.networks import Address, Network, NetworkOnHost, Port, Subnet
+from vms.models.volumes import StorageClass, StoragePool, Volume
+
+__all__ = [
+    "Address", "Drift", "Flavor", "Guest", "Host", "HostClaim", "HostPool", "Image", "Installation", "Network",
+    "NetworkOnHost", "Port", "SshKey", "StorageClass", "StoragePool", "Subnet", "Tag", "Volume",
+]

@@ -1,0 +1,12 @@
+"""What people may do with guests; every write, one transaction each."""
+
+from vms.services.guests.change import guest_edit
+from vms.services.guests.create import guest_create, guest_fit
+from vms.services.guests.observe import Observation, guest_record_observation, guests_mark_unknown
+from vms.services.guests.power import guest_power
+from vms.services.guests.remove import guest_delete, guest_restore
+
+__all__ = [
+    "Observation", "guest_create", "guest_delete", "guest_edit", "guest_fit", "guest_power", "guest_record_observation",
+    "guest_restore", "guests_mark_unknown",
+]

@@ -1,0 +1,13 @@
+"""The vms app."""
+
+from django.apps import AppConfig
+
+
+class VmsConfig(AppConfig):
+    """The product: guests on hosts. Imports neither handlers nor the hypervisor; only workers do."""
+
+    name = "vms"
+
+    def ready(self) -> None:
+        from vms.services import reactions  # noqa: F401  (suspension, revocation)
+        from vms.services.guests import kinds  # noqa: F401  (declares the kinds of operations)

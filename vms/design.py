@@ -1,0 +1,131 @@
+"""Policy: what machine a guest becomes on a host. Reads rows, returns the hypervisor's specs; touches nothing."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import string
+from collections.abc import Sequence
+
+from vms.hypervisor.driver import Roots
+from vms.hypervisor.filters import guest_filter
+from vms.hypervisor.xml.devices import Bandwidth, Disk, FilterRef, IoTune, Layer, Nic, Serial, Vnc
+from vms.hypervisor.xml.domain import Cpu, CpuTune, DomainSpec
+from vms.hypervisor.xml.metadata import Tag
+from vms.hypervisor.xml.network import DhcpHost, NetworkSpec
+from vms.hypervisor.xml.nwfilter import FilterSpec
+from vms.models import Guest, Host, Network, Port, Subnet, Volume
+from vms.names import (
+    Owner, base_name, bridge_name, domain_name, filter_name, network_name, seed_name, serial_log, serial_socket,
+    vnc_socket, volume_name,
+)
+from vms.services.networks import address_plan
+
+PERIOD_US = 100_000
+TB_CACHE_MIB = (32, 256)
+"""QEMU's translation cache without KVM; its default is a gigabyte a guest."""
+LETTERS = string.ascii_letters + string.digits
+PCI_SPARES = 4
+
+
+def display_password() -> str:
+    """Eight characters, which is all that VNC looks at; never the only guard, new for every start."""
+    return "".join(secrets.choice(LETTERS) for _ in range(8))
+
+
+def roots(host: Host) -> Roots:
+    """The only folders a guest's definition may name."""
+    return Roots(storage=(f"{host.data_dir}/pool",), run=(host.run_dir,), log=(f"{host.data_dir}/pool",))
+
+
+def domain_spec(
+    guest: Guest, host: Host, owner: Owner, *, volumes: Sequence[Volume], ports: Sequence[Port], password: str
+) -> DomainSpec:
+    """The whole machine. A limit that the host is known not to enforce is left out; the host's page names it."""
+    flavor = guest.flavor
+    limits = set(host.unenforced)
+    pool = f"{host.data_dir}/pool"
+    return DomainSpec(
+        uuid=str(guest.pk),
+        name=domain_name(owner, guest.pk),
+        tag=tag(owner, str(guest.pk), str(guest.tenant_id), guest.want_generation),
+        vcpus=guest.vcpus,
+        memory_mib=guest.memory_mib,
+        kind="kvm" if host.accelerated else "qemu",
+        machine="q35",
+        firmware="uefi" if guest.firmware == "uefi" else "bios",
+        cpu=Cpu(mode="host-model") if host.accelerated else Cpu(mode="custom", model="qemu64"),
+        cputune=_cputune(guest) if "cputune" not in limits else None,
+        tb_cache_mib=min(TB_CACHE_MIB[1], max(TB_CACHE_MIB[0], guest.memory_mib // 4)),
+        disks=(*(_disk(volume, pool, limits, flavor) for volume in volumes), _seed(guest, pool)),
+        nics=tuple(_nic(port, owner, limits, guest) for port in ports),
+        vnc=Vnc(socket=vnc_socket(host.run_dir, guest.pk), password=password),
+        serial=Serial(socket=serial_socket(host.run_dir, guest.pk), log=f"{pool}/{serial_log(guest.pk)}"),
+        spare_ports=PCI_SPARES,
+    )
+
+
+def tag(owner: Owner, subject: str, tenant: str, generation: int = 0) -> Tag:
+    """The metadata that says whose a thing is."""
+    return Tag(owner=owner, subject=subject, tenant=tenant, generation=generation)
+
+
+def _cputune(guest: Guest) -> CpuTune:
+    percent = guest.flavor.cpu_percent
+    return CpuTune(
+        shares=min(262144, 1024 * guest.vcpus),
+        period_us=PERIOD_US if percent else None,
+        quota_us=PERIOD_US * percent // 100 if percent else None,
+    )
+
+
+def _disk(volume: Volume, pool: str, limits: set[str], flavor: object) -> Disk:
+    iops = getattr(flavor, "disk_iops", 0)
+    mbps = getattr(flavor, "disk_mbps", 0)
+    tune = IoTune(bytes_per_s=mbps * 1024 * 1024 or None, iops=iops or None) if (iops or mbps) else None
+    image = volume.image
+    return Disk(
+        path=f"{pool}/{volume_name(volume.pk)}",
+        target=f"vd{string.ascii_lowercase[volume.position]}",
+        boot_order=1 if volume.position == 0 else None,
+        serial=volume.pk.hex[:20],
+        iotune=tune if "iotune" not in limits else None,
+        backing=(Layer(f"{pool}/{base_name(image.pk, image.sha256)}", "qcow2"),) if image is not None else (),
+    )
+
+
+def _seed(guest: Guest, pool: str) -> Disk:
+    return Disk(path=f"{pool}/{seed_name(guest.pk)}", target="vdz", format="raw", readonly=True, discard=False)
+
+
+def _nic(port: Port, owner: Owner, limits: set[str], guest: Guest) -> Nic:
+    mbit = guest.flavor.net_mbit
+    kbit = mbit * 1000 or None
+    address = next(iter(port.addresses.all()))
+    return Nic(
+        mac=port.mac,
+        network=network_name(owner, port.network_id),
+        filter=FilterRef(name=filter_name(owner, port.network_id), ip=address.ip),
+        bandwidth=Bandwidth(inbound_kbit=kbit, outbound_kbit=kbit) if kbit and "bandwidth" not in limits else None,
+    )
+
+
+def network_spec(network: Network, subnet: Subnet, owner: Owner) -> NetworkSpec:
+    """The network as one host has it: its bridge, its gateway, and DHCP that knows every address from the start."""
+    cidr = ipaddress.IPv4Network(subnet.cidr)
+    return NetworkSpec(
+        name=network_name(owner, network.pk),
+        tag=tag(owner, str(network.pk), str(network.tenant_id)),
+        bridge=bridge_name(owner, network.pk),
+        gateway=subnet.gateway,
+        prefix=cidr.prefixlen,
+        mode="nat" if network.outward == "nat" else "isolated",
+        hosts=tuple(DhcpHost(mac=mac, ip=ip) for mac, ip in address_plan(subnet)),
+    )
+
+
+def filter_spec(network: Network, subnet: Subnet, owner: Owner, host: Host) -> FilterSpec:
+    """What a card on this network may send and receive."""
+    return guest_filter(
+        name=filter_name(owner, network.pk), subnet=subnet.cidr, gateway=subnet.gateway, forbidden=tuple(host.addresses)
+    )

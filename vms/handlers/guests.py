@@ -1,0 +1,192 @@
+"""Making, removing and restoring guests; every step asks first whether it is already so."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from django.utils.translation import gettext as _
+
+from operations.registry import handles
+from operations.runner import Run
+from portal.core.errors import Broken, Conflict
+from portal.core.units import GIB
+from vms import design
+from vms.handlers.place import at
+from vms.hypervisor.cloudinit import Seed, seed_iso
+from vms.models import Guest, Image, Network, Port, Volume
+from vms.names import base_name, filter_name, network_name, pool_name, seed_name, serial_log, volume_name
+from vms.reconcile.converge import Place, converge
+from vms.reconcile.plan import Seen
+from vms.services.networks import network_leave_host, network_use_host
+from vms.services.hosts import host_record_pool
+from vms.services.images import image_path
+from vms.services.volumes import volume_record
+from vms.states import VolumeState
+
+
+@handles("guest.create")
+def create(run: Run) -> None:
+    """Image, disk, seed, network, then whatever power is wanted."""
+    with at(run) as place:
+        ensure_pool(run, place)
+        ensure_base(run, place)
+        ensure_disks(run, place)
+        ensure_seed(run, place)
+        ensure_networks(run, place)
+        reached(converge(run, place), place.guest)
+
+
+@handles("guest.restore")
+def restore(run: Run) -> None:
+    """Define a binned guest again over the disks that were kept."""
+    with at(run) as place:
+        ensure_seed(run, place)
+        ensure_networks(run, place)
+        reached(converge(run, place), place.guest)
+
+
+@handles("guest.delete")
+def delete(run: Run) -> None:
+    """Off the host, but not its disks."""
+    with at(run) as place:
+        reached(converge(run, place, progress=20), place.guest)
+
+
+@handles("guest.purge")
+def purge(run: Run) -> None:
+    """Off the host with everything that was its own."""
+    with at(run) as place:
+        reached(converge(run, place, progress=20), place.guest)
+        drop_volumes(run, place)
+        drop_networks(run, place)
+
+
+def reached(seen: Seen, guest: Guest) -> None:
+    """Raise unless the guest does what was wanted; a machine that falls over at once is not a success."""
+    if seen.power != guest.want_power:
+        raise Conflict(
+            _("The machine is %(seen)s, not %(wanted)s."), code="not_reached",
+            hint=_("Look at its console, then try again."), seen=seen.power.value, wanted=guest.want_power,
+        )
+
+
+def ensure_pool(run: Run, place: Place) -> None:
+    """Our directory on the host, and its figures."""
+    name, row = pool_name(place.owner), place.host.storage_pools.get(name=pool_name(place.owner))
+    seen = place.hv.pool(name)
+    if seen is None:
+        with run.effect("pool"):
+            seen = place.hv.ensure_pool(name, row.path)
+    else:
+        seen = place.hv.ensure_pool(name, row.path)
+    host_record_pool(row, capacity=seen.capacity, allocation=seen.allocation, available=seen.available)
+
+
+def ensure_base(run: Run, place: Place) -> None:
+    """The image's own copy in the host's pool; sent once, used by every disk made of it."""
+    image = place.guest.image
+    pool, name = pool_name(place.owner), base_name(image.pk, image.sha256)
+    present = place.hv.volume(pool, name)
+    if present is not None and present.capacity == image.virtual_size:
+        return
+    run.say(_("Copying the image to the host"), 5)
+    source = image_path(image)
+    if not source.exists():
+        raise Broken(_("The file of this image is missing."), code="image_file_missing", detail=str(source))
+    with run.effect("image"):
+        _send(run, place, image, source, name)
+
+
+def _send(run: Run, place: Place, image: Image, source: Path, name: str) -> None:
+    last = 0
+
+    def progress(sent: int) -> None:
+        nonlocal last
+        percent = 5 + 40 * sent // max(1, image.size)
+        if percent >= last + 5:
+            last = percent
+            run.check()
+            run.say(_("Copying the image to the host"), percent)
+
+    place.hv.upload_volume(pool_name(place.owner), name, source, format="qcow2", progress=progress)
+
+
+def ensure_disks(run: Run, place: Place) -> None:
+    """A thin overlay for each disk made from an image, an empty one otherwise."""
+    pool = pool_name(place.owner)
+    run.say(_("Making the disk"), 50)
+    for volume in Volume.objects.filter(guest=place.guest).select_related("image"):
+        name = volume_name(volume.pk)
+        if place.hv.volume(pool, name) is None:
+            with run.effect(f"disk{volume.position}"):
+                if volume.image is not None:
+                    base = base_name(volume.image.pk, volume.image.sha256)
+                    place.hv.create_overlay(pool, name, base=base, capacity=volume.size_gib * GIB)
+                else:
+                    place.hv.create_empty(pool, name, capacity=volume.size_gib * GIB)
+        volume_record(volume, VolumeState.READY)
+
+
+def ensure_seed(run: Run, place: Place) -> None:
+    """The NoCloud disc with the guest's name, keys and user-data; deterministic, so sending it again changes nothing."""
+    guest = place.guest
+    pool, name = pool_name(place.owner), seed_name(guest.pk)
+    run.say(_("Writing its first settings"), 55)
+    seed = Seed(
+        instance_id=str(guest.pk), hostname=guest.name, ssh_keys=tuple(guest.ssh_keys), user_data=guest.user_data,
+        password_hash=guest.password_hash, user=guest.image.default_user,
+    )
+    if place.hv.volume(pool, name) is not None:
+        return
+    with tempfile.NamedTemporaryFile(prefix="seed-") as file, run.effect("seed"):
+        file.write(seed_iso(seed))
+        file.flush()
+        place.hv.upload_volume(pool, name, Path(file.name), format="raw")
+
+
+def ensure_networks(run: Run, place: Place) -> None:
+    """Its networks and their packet filters on this host; known to be there, they cost one look each."""
+    run.say(_("Connecting the network"), 60)
+    there = {network.name for network in place.hv.networks() if network.active}
+    filters = set(place.hv.filters())
+    for network in Network.objects.filter(ports__guest=place.guest).distinct():
+        subnet = network.subnets.get(family=4)
+        network_use_host(place.host, network)
+        if filter_name(place.owner, network.pk) not in filters:
+            with run.effect("filter"):
+                place.hv.ensure_filter(design.filter_spec(network, subnet, place.owner, place.host))
+        if network_name(place.owner, network.pk) not in there:
+            with run.effect("network"):
+                place.hv.ensure_network(design.network_spec(network, subnet, place.owner))
+
+
+def drop_volumes(run: Run, place: Place) -> None:
+    """Disks, seed and serial log; what is not there is gone already."""
+    run.say(_("Deleting its disks"), 70)
+    guest, pool = place.guest, pool_name(place.owner)
+    if place.hv.pool(pool) is None:
+        return
+    logs = [serial_log(guest.pk) + suffix for suffix in ("", ".0", ".1", ".2", ".3")]
+    ours = [*(volume_name(v.pk) for v in Volume.objects.filter(guest=guest)), seed_name(guest.pk), *logs]
+    present = {volume.name for volume in place.hv.volumes(pool)}
+    for name in ours:
+        if name in present:
+            with run.effect("delete_" + name.split("-")[0]):
+                place.hv.delete_volume(pool, name)
+
+
+def drop_networks(run: Run, place: Place) -> None:
+    """Networks that no other guest of this host is on."""
+    run.say(_("Cleaning up its network"), 85)
+    for network in Network.objects.filter(ports__guest=place.guest).distinct():
+        if Port.objects.filter(network=network, guest__host=place.host).exclude(guest=place.guest).exists():
+            continue
+        if not network_leave_host(place.host, network, but=place.guest):
+            continue
+        with run.effect("drop_network"):
+            place.hv.remove_network(network_name(place.owner, network.pk), owner=place.owner)
+        with run.effect("drop_filter"):
+            place.hv.remove_filter(filter_name(place.owner, network.pk))
+
+

@@ -1,0 +1,89 @@
+"""Getting to a guest's host: rows, connection, and the host's troubles in the customer's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from operations.runner import Retry, Run
+from portal.core.errors import Broken, Conflict
+from vms.hypervisor import errors, pool
+from vms.hypervisor.driver import Hypervisor
+from vms.models import Guest, Host
+from vms.reconcile.converge import Place
+from vms.selectors.installation import installation_owner
+from vms.services.hosts import host_record_heartbeat
+
+
+@contextmanager
+def host_words(host: Host) -> Iterator[None]:
+    """Turn what a host says into a retry or a refusal: no answer is tried again, everything else ends the operation."""
+    try:
+        yield
+    except errors.Unreachable as error:
+        pool.drop(host.uri)
+        raise Retry(_("Waiting for the host"), detail=f"{host.name}: {error.detail}") from error
+    except errors.StorageFull as error:
+        raise Conflict(
+            _("The storage of the host is full."), code="storage_full",
+            hint=_("Try again later; the operator has been told."), detail=error.detail,
+        ) from error
+    except errors.Busy as error:
+        raise Conflict(
+            _("The host is busy with this machine and did not get to it."), code="host_busy",
+            hint=_("Try again in a minute."), detail=error.detail,
+        ) from error
+    except errors.Unsupported as error:
+        raise Conflict(
+            _("The host cannot do this (%(feature)s)."), code="unsupported", hint=_("Ask the operator."),
+            feature=error.feature or "?", detail=error.detail,
+        ) from error
+    except errors.Missing as error:
+        raise Conflict(
+            _("A part of this machine is not on its host."), code="missing_on_host",
+            hint=_("Nothing was changed. Ask the operator."), detail=error.detail,
+        ) from error
+    except errors.HypervisorError as error:
+        raise HostRefused(detail=error.detail) from error
+
+
+class HostRefused(Broken):
+    """The host said no to something we asked; what it said is for operators."""
+
+    code = "host_refused"
+    message = gettext_lazy("The host refused to do this.")
+    hint = gettext_lazy("Nothing was left behind. The operator can read why.")
+
+
+def connect(host: Host) -> Hypervisor:
+    """This process's connection to a host; that it answers is a heartbeat too."""
+    hv = pool.get(host.uri)
+    host_record_heartbeat(host)
+    return hv
+
+
+def guest_of(run: Run) -> Guest:
+    """The operation's guest, if the operation is still the newest wish for it; raises ``Conflict`` (``overtaken``) otherwise."""
+    guest = (
+        Guest.objects.select_related("host", "host__pool", "image", "flavor", "tenant")
+        .filter(pk=run.operation.subject_id)
+        .first()
+    )
+    if guest is None or guest.host is None:
+        raise Conflict(_("The machine is gone."), code="gone", hint="")
+    if guest.want_generation != run.operation.generation:
+        raise Conflict(_("Something newer was asked of this machine."), code="overtaken", hint="")
+    return guest
+
+
+@contextmanager
+def at(run: Run) -> Iterator[Place]:
+    """The operation's guest on its host, connected, with the host's troubles translated."""
+    guest = guest_of(run)
+    assert guest.host is not None
+    with host_words(guest.host):
+        run.check()
+        yield Place(guest, guest.host, connect(guest.host), installation_owner())

@@ -1,0 +1,129 @@
+"""The product's main noun."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from portal.core.sealed import SealedTextField
+from tenants.scoping import TenantManager, TenantOwned
+from vms.models.flavors import Flavor
+from vms.models.hosts import Host
+from vms.models.images import Image
+from vms.states import GuestStatus, Power
+
+WANTED = [Power.RUNNING.value, Power.STOPPED.value, Power.PAUSED.value, Power.SUSPENDED.value, Power.ABSENT.value]
+
+
+class Charge(models.TextChoices):
+    """How much of a guest its tenant's quota counts: all of it, what the bin keeps (disks, addresses), or nothing."""
+
+    FULL = "full"
+    KEPT = "kept"
+    NONE = "none"
+
+
+class Tag(TenantOwned):
+    """A word that a tenant puts on machines."""
+
+    objects: TenantManager[Tag] = TenantManager()
+
+    name = models.CharField(max_length=32)
+
+    class Meta:
+        constraints = [models.UniqueConstraint("tenant", "name", name="tag_once")]
+
+
+class Guest(TenantOwned):
+    """A virtual machine: what people asked of it (``want_*``) and what was last observed (``seen_*``).
+
+    ``want_generation`` rises with every change of intent or place; what carries an older one is late and changes nothing.
+    Size is copied from the flavor when it is made, so that an edited flavor changes nobody's machine.
+    """
+
+    objects: TenantManager[Guest] = TenantManager()
+
+    name = models.CharField(max_length=63)
+    flavor = models.ForeignKey(Flavor, on_delete=models.PROTECT, related_name="+")
+    image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="+")
+    host = models.ForeignKey(Host, null=True, on_delete=models.PROTECT, related_name="guests")
+    tags: models.ManyToManyField[Tag, Any] = models.ManyToManyField(Tag, related_name="guests")
+    vcpus = models.PositiveSmallIntegerField()
+    memory_mib = models.PositiveIntegerField()
+    disk_gib = models.PositiveIntegerField()
+    firmware = models.CharField(max_length=8, default="bios")
+    protected = models.BooleanField(default=False)
+    user_data = SealedTextField(blank=True, default="")
+    password_hash = SealedTextField(blank=True, default="")
+    ssh_keys: models.JSONField[Any, Any] = models.JSONField(default=list)
+
+    want_power = models.CharField(max_length=10, default=Power.RUNNING)
+    want_generation = models.PositiveIntegerField(default=1)
+    seen_power = models.CharField(max_length=10, default=Power.ABSENT)
+    seen_generation = models.PositiveIntegerField(default=0)
+    seen_at = models.DateTimeField(null=True)
+    seen_since = models.DateTimeField(null=True)
+    seen_reason = models.CharField(max_length=40, blank=True)
+    seen_display: models.JSONField[Any, Any] = models.JSONField(default=dict)
+    display_password = SealedTextField(blank=True, default="")
+    built_at = models.DateTimeField(null=True)
+    problem_code = models.CharField(max_length=40, blank=True)
+    problem_message = models.TextField(blank=True)
+
+    charge = models.CharField(max_length=6, default=Charge.FULL)
+    """What of it the quota counters hold now."""
+    binned_at = models.DateTimeField(null=True)
+    purge_after = models.DateTimeField(null=True, db_index=True)
+    version = models.PositiveIntegerField(default=1)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["tenant", "name", "id"], name="guest_by_name"),
+            models.Index(fields=["tenant", "-created_at", "-id"], name="guest_by_age"),
+        ]
+        constraints = [
+            models.UniqueConstraint("tenant", "name", condition=Q(binned_at=None), name="guest_name_once"),
+            models.CheckConstraint(condition=Q(want_power__in=WANTED), name="guest_want_power_known"),
+            models.CheckConstraint(condition=Q(seen_power__in=[p.value for p in Power]), name="guest_seen_power_known"),
+            models.CheckConstraint(condition=Q(seen_generation__lte=models.F("want_generation")), name="guest_seen_not_ahead"),
+            models.CheckConstraint(
+                condition=Q(binned_at=None, purge_after=None) | Q(binned_at__isnull=False, purge_after__isnull=False),
+                name="guest_bin_has_an_end",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def tag_names(self) -> list[str]:
+        """Its tags, sorted; uses what was prefetched."""
+        return sorted(tag.name for tag in self.tags.all())
+
+    def status(self, live_kind: str = "") -> GuestStatus:
+        """The one word a customer sees; ``live_kind`` is the kind of the operation that runs on it, if any."""
+        if live_kind in ("guest.create", "guest.rebuild"):
+            return GuestStatus.BUILDING
+        if live_kind in ("guest.delete", "guest.purge"):
+            return GuestStatus.DELETING
+        if live_kind == "guest.migrate":
+            return GuestStatus.MIGRATING
+        if self.binned_at is not None:
+            return GuestStatus.BINNED
+        if self.built_at is None:
+            return GuestStatus.ERROR
+        return _SEEN_STATUS[Power(self.seen_power)]
+
+
+_SEEN_STATUS = {
+    Power.RUNNING: GuestStatus.RUNNING,
+    Power.STOPPED: GuestStatus.STOPPED,
+    Power.PAUSED: GuestStatus.PAUSED,
+    Power.SUSPENDED: GuestStatus.SUSPENDED,
+    Power.CRASHED: GuestStatus.ERROR,
+    Power.ABSENT: GuestStatus.ERROR,
+    Power.UNKNOWN: GuestStatus.UNKNOWN,
+}

@@ -1,0 +1,107 @@
+"""Machines that guests run on, what is claimed of them, and what was found on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from portal.core.ids import uuid7
+from tenants.scoping import TenantManager, TenantOwned
+from vms.states import HostState
+
+
+class HostPool(models.Model):
+    """Hosts that are alike: one network engine, one overcommit."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(max_length=40, unique=True)
+    engine = models.CharField(max_length=12, default="libvirt")
+    cpu_overcommit = models.DecimalField(max_digits=5, decimal_places=2, default=8)
+    memory_overcommit = models.DecimalField(max_digits=5, decimal_places=2, default=1)
+    suspect_after_s = models.PositiveSmallIntegerField(default=10)
+    down_after_s = models.PositiveSmallIntegerField(default=20)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Host(models.Model):
+    """A compute host and what we last heard of it; ``watcher`` says which process listens, until when."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    pool = models.ForeignKey(HostPool, on_delete=models.PROTECT, related_name="hosts")
+    name = models.CharField(max_length=64, unique=True)
+    uri = models.CharField(max_length=255, unique=True)
+    addresses: models.JSONField[Any, Any] = models.JSONField(default=list, blank=True)
+    """Addresses of the host itself, which its guests may not reach."""
+    data_dir = models.CharField(max_length=200)
+    run_dir = models.CharField(max_length=64)
+    enabled = models.BooleanField(default=True)
+    maintenance = models.BooleanField(default=False)
+
+    state = models.CharField(max_length=8, default=HostState.DOWN)
+    seen_at = models.DateTimeField(null=True, blank=True)
+    swept_at = models.DateTimeField(null=True, blank=True)
+    facts: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)
+    accelerated = models.BooleanField(default=False)
+    unenforced: models.JSONField[Any, Any] = models.JSONField(default=list, blank=True)
+    notes: models.JSONField[Any, Any] = models.JSONField(default=list, blank=True)
+    problem = models.TextField(blank=True)
+    cpus = models.PositiveIntegerField(default=0)
+    memory_mib = models.PositiveIntegerField(default=0)
+    watcher = models.CharField(max_length=64, blank=True)
+    watcher_until = models.DateTimeField(null=True, blank=True)
+    version = models.PositiveIntegerField(default=1)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=[s.value for s in HostState]), name="host_state_known")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def lane(self) -> str:
+        """The name of its lane for operations."""
+        return f"host.{self.pk.hex}"
+
+
+class HostClaim(TenantOwned):
+    """A guest's share of a host, taken in the transaction that places it and returned by the one that removes it."""
+
+    objects: TenantManager[HostClaim] = TenantManager()
+
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="claims")
+    guest = models.ForeignKey("vms.Guest", on_delete=models.CASCADE, related_name="claims")
+    operation_id = models.UUIDField(null=True)
+    generation = models.PositiveIntegerField()
+    vcpus = models.PositiveSmallIntegerField()
+    memory_mib = models.PositiveIntegerField()
+    disk_gib = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint("host", "guest", name="host_claim_once")]
+
+
+class Drift(models.Model):
+    """Something found on a host that does not agree with the database; shown, never mended behind anybody's back."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="drift")
+    kind = models.CharField(max_length=32)
+    subject = models.CharField(max_length=200)
+    detail = models.TextField(blank=True)
+    guest_id = models.UUIDField(null=True, blank=True)
+    sightings = models.PositiveIntegerField(default=1)
+    first_seen_at = models.DateTimeField(default=timezone.now)
+    last_seen_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["-last_seen_at"]
+        constraints = [models.UniqueConstraint("host", "kind", "subject", name="drift_once")]

@@ -1,0 +1,146 @@
+"""Observe → plan → apply, for one guest on one host. Repeating it is harmless, wherever the last attempt ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from django.utils.translation import gettext as _
+
+from portal.core.errors import Conflict
+from vms import design
+from vms.hypervisor.driver import Hypervisor, SeenDomain
+from vms.hypervisor.errors import Unsupported
+from vms.models import Guest, Host, Port, Volume
+from vms.names import Owner, serial_log
+from vms.reconcile.plan import Seen, Step, Want, plan
+from vms.services.guests.observe import Observation, guest_record_observation, guest_record_password
+from vms.services.hosts import host_record_unenforced
+from vms.states import Power
+
+
+class Steps(Protocol):
+    """What a run offers: a guarded effect and a word to the customer."""
+
+    def effect(self, name: str) -> AbstractContextManager[None]: ...
+    def say(self, step: str, progress: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A guest on its host, with the connection to it and who we are there."""
+
+    guest: Guest
+    host: Host
+    hv: Hypervisor
+    owner: Owner
+
+
+def seen_of(domain: SeenDomain | None, owner: Owner) -> Seen:
+    """A domain as ``plan`` sees it; somebody else's under our uuid is a conflict, never ours to change."""
+    if domain is None:
+        return Seen(Power.ABSENT)
+    if domain.owner is None or domain.owner.installation != owner.installation:
+        raise Conflict(
+            _("The host has a foreign machine in this one's place."), code="foreign_domain",
+            hint=_("Ask the operator."), detail=f"domain {domain.uuid} belongs to {domain.owner}",
+        )
+    return Seen(domain.power, domain.generation)
+
+
+def observe(place: Place) -> Seen:
+    """Look, and write down what was seen."""
+    domain = place.hv.domain(str(place.guest.pk))
+    seen = seen_of(domain, place.owner)
+    record(place, domain, seen)
+    return seen
+
+
+def record(place: Place, domain: SeenDomain | None, seen: Seen) -> None:
+    """Write an observation of this place's guest."""
+    display = None
+    if domain is not None and seen.power in (Power.RUNNING, Power.PAUSED):
+        display = display_of(domain, place.host)
+    guest_record_observation(
+        place.guest.pk,
+        Observation(seen.power, domain.reason if domain else "", seen.generation or None, display),
+        host=place.host,
+    )
+
+
+def display_of(domain: SeenDomain, host: Host) -> dict[str, str]:
+    """Where the guest's screen and serial line listen, for the console proxy beside them."""
+    return {
+        "vnc": domain.vnc_socket,
+        "serial": domain.serial_socket,
+        "log": f"{host.data_dir}/pool/{serial_log(UUID(domain.guest))}" if domain.guest else "",
+    }
+
+
+def converge(run: Steps, place: Place, *, progress: int = 70) -> Seen:
+    """Take the guest to what is wanted of it, one effect at a time, and return what is seen then."""
+    seen = observe(place)
+    want = Want(Power(place.guest.want_power), place.guest.want_generation)
+    apply: dict[Step, Callable[[], None]] = _appliers(place)
+    for number, step in enumerate(plan(want, seen)):
+        run.say(step_words(step), min(95, progress + 8 * number))
+        with run.effect(step.value):
+            apply[step]()
+    return observe(place)
+
+
+def step_words(step: Step) -> str:
+    """What a customer reads while a step is done."""
+    return {
+        Step.DEFINE: _("Preparing the machine"),
+        Step.START: _("Starting"),
+        Step.RESUME: _("Resuming"),
+        Step.PAUSE: _("Pausing"),
+        Step.SAVE: _("Saving memory to disk"),
+        Step.FORGET_SAVE: _("Dropping the saved memory"),
+        Step.PULL: _("Powering off"),
+        Step.UNDEFINE: _("Taking it off the host"),
+    }[step]
+
+
+def _appliers(place: Place) -> dict[Step, Callable[[], None]]:
+    hv, uuid = place.hv, str(place.guest.pk)
+    return {
+        Step.DEFINE: lambda: define(place),
+        Step.START: lambda: _start(place),
+        Step.RESUME: lambda: hv.resume(uuid),
+        Step.PAUSE: lambda: hv.pause(uuid),
+        Step.SAVE: lambda: hv.save(uuid),
+        Step.FORGET_SAVE: lambda: hv.discard_save(uuid),
+        Step.PULL: lambda: hv.pull_plug(uuid),
+        Step.UNDEFINE: lambda: hv.undefine(uuid, owner=place.owner),
+    }
+
+
+def define(place: Place) -> None:
+    """Write the definition anew, with a new display password, as the guest's rows say now."""
+    password = design.display_password()
+    guest_record_password(place.guest, password)
+    volumes = list(Volume.objects.filter(guest=place.guest).select_related("image").order_by("position"))
+    ports = list(Port.objects.filter(guest=place.guest).prefetch_related("addresses").order_by("position"))
+    spec = design.domain_spec(
+        place.guest, place.host, place.owner, volumes=volumes, ports=ports, password=password
+    )
+    place.hv.define(spec, roots=design.roots(place.host))
+
+
+def _start(place: Place) -> None:
+    """Start; a limit that turns out not to be enforceable is written on the host's page and left out, once each."""
+    for _attempt in range(4):
+        try:
+            place.hv.start(str(place.guest.pk))
+            return
+        except Unsupported as error:
+            if error.feature not in ("bandwidth", "cputune", "iotune") or error.feature in place.host.unenforced:
+                raise
+            host_record_unenforced(place.host, error.feature)
+            place.host.refresh_from_db(fields=["unenforced"])
+            define(place)

@@ -1,0 +1,130 @@
+"""One host, completely: what we want of it against what it has. Finds drift and shows it; deletes nothing.
+
+Whatever carries no mark of this installation is not ours to judge, only to count.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from operations.models import OperationLock
+from portal.core.clock import now
+from vms.hypervisor import pool as connections
+from vms.hypervisor.driver import Hypervisor, SeenDomain
+from vms.models import Guest, Host, Network, NetworkOnHost, Volume
+from vms.names import Owner, base_name, network_name, pool_name, seed_name, volume_name
+from vms.reconcile.converge import Place, record
+from vms.reconcile.plan import Seen
+from vms.selectors.installation import installation_owner
+from vms.services.hosts import drift_clear, drift_record, host_mark_swept, host_record_heartbeat, host_record_pool
+from vms.states import Power
+
+
+def sweep(host: Host) -> dict[str, int]:
+    """Look at everything first, then write: observations, drift, figures. Returns counts for the log.
+
+    An empty answer is believed only as far as it goes: a guest missing once is drift, never a reason to delete.
+    Raises ``HypervisorError`` and has then written nothing.
+    """
+    owner = installation_owner()
+    began = now()
+    hv = connections.get(host.uri)
+    domains = hv.domains()
+    volumes = _volumes(hv, owner)
+    networks = {network.name for network in hv.networks() if network.owner is not None and network.owner.installation == owner.installation}
+    host_record_heartbeat(host)
+
+    ours = {d.guest: d for d in domains if d.owner is not None and d.owner.installation == owner.installation}
+    foreign = [d for d in domains if d.owner is None or d.owner.installation != owner.installation]
+    found = _guests(host, hv, owner, ours)
+    _storage(host, owner, volumes)
+    _networks(host, owner, networks)
+    _figures(host, hv, owner)
+    drift_clear(host, seen_before=began)
+    host_mark_swept(host)
+    return {"ours": len(ours), "foreign": len(foreign), "guests": found}
+
+
+def _guests(host: Host, hv: Hypervisor, owner: Owner, ours: dict[str, SeenDomain]) -> int:
+    rows = {str(g.pk): g for g in Guest.objects.filter(host=host).select_related("host", "flavor", "tenant")}
+    busy = {
+        str(pk) for pk in OperationLock.objects.filter(resource_type="guest").values_list("resource_id", flat=True)
+    }
+    for pk, domain in ours.items():
+        if domain.owner is not None and domain.owner.epoch != owner.epoch:
+            drift_record(host, "other_epoch", domain.name, detail=f"epoch {domain.owner.epoch}, ours is {owner.epoch}")
+        elif pk not in rows and pk not in busy:
+            drift_record(host, "stray_domain", domain.name, detail=f"{domain.power}, carries our mark, no such machine here")
+    for pk, guest in rows.items():
+        if pk in busy:
+            continue
+        domain = ours.get(pk)
+        seen = Seen(domain.power, domain.generation) if domain else Seen(Power.ABSENT)
+        record(Place(guest, host, hv, owner), domain, seen)
+        _guest_drift(host, guest, domain)
+    return len(rows)
+
+
+def _guest_drift(host: Host, guest: Guest, domain: SeenDomain | None) -> None:
+    if domain is None:
+        if guest.binned_at is None and guest.built_at is not None:
+            drift_record(host, "missing_domain", guest.name, detail="should be defined here", guest_id=guest.pk)
+        return
+    if guest.binned_at is not None:
+        drift_record(host, "binned_but_defined", guest.name, detail=str(domain.power), guest_id=guest.pk)
+    guest.refresh_from_db(fields=["want_power"])
+    if guest.want_power != Power.ABSENT and domain.power not in (Power(guest.want_power), Power.UNKNOWN):
+        drift_record(
+            host, "other_power", guest.name, detail=f"wanted {guest.want_power}, is {domain.power} ({domain.reason})",
+            guest_id=guest.pk,
+        )
+
+
+def _volumes(hv: Hypervisor, owner: Owner) -> set[str] | None:
+    """Names in our pool; None where the pool is not there (yet), which is not the same as empty."""
+    if hv.pool(pool_name(owner)) is None:
+        return None
+    return {volume.name for volume in hv.volumes(pool_name(owner))}
+
+
+def _storage(host: Host, owner: Owner, present: set[str] | None) -> None:
+    if present is None:
+        return
+    known: set[str] = set()
+    for volume in Volume.objects.filter(guest__host=host).select_related("image", "guest"):
+        known.add(volume_name(volume.pk))
+        if volume.image is not None:
+            known.add(base_name(volume.image.pk, volume.image.sha256))
+        if volume.guest is not None:
+            known.add(seed_name(volume.guest.pk))
+        if volume.state == "ready" and volume_name(volume.pk) not in present:
+            drift_record(host, "missing_volume", str(volume.pk), detail="its file is not in the pool", guest_id=volume.guest_id)
+    for name in sorted(present - known):
+        if name.startswith(("vol-", "seed-")) and not _being_made(name):
+            drift_record(host, "stray_volume", name, detail="no such volume here")
+
+
+def _being_made(name: str) -> bool:
+    """Does the file belong to a row on whatever host (just written, or moving)?"""
+    stem = name.split("-", 1)[1].split(".")[0]
+    try:
+        pk = UUID(hex=stem)
+    except ValueError:
+        return False
+    return Volume.objects.filter(pk=pk).exists() or Guest.objects.filter(pk=pk).exists()
+
+
+def _networks(host: Host, owner: Owner, present: set[str]) -> None:
+    known = {network_name(owner, pk) for pk in Network.objects.values_list("pk", flat=True)}
+    for name in sorted(present - known):
+        drift_record(host, "stray_network", name, detail="carries our mark, no such network here")
+    for use in NetworkOnHost.objects.filter(host=host).select_related("network"):
+        if network_name(owner, use.network_id) not in present and use.network.ports.filter(guest__host=host).exists():
+            drift_record(host, "missing_network", use.network.name, detail=network_name(owner, use.network_id))
+
+
+def _figures(host: Host, hv: Hypervisor, owner: Owner) -> None:
+    row = host.storage_pools.filter(name=pool_name(owner)).first()
+    seen = hv.pool(pool_name(owner))
+    if row is not None and seen is not None:
+        host_record_pool(row, capacity=seen.capacity, allocation=seen.allocation, available=seen.available)

@@ -1,0 +1,55 @@
+"""What can be changed of a machine without touching its host: name, tags, protection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils.translation import gettext as _
+
+from portal.core.errors import Conflict, FieldError, Invalid
+from tenants.actors import Actor
+from tenants.journal.audit import audit_record
+from tenants.journal.events import event_append
+from tenants.policy import Permission
+from vms.models import Guest
+from vms.services.guests.check import tag_errors
+from vms.services.guests.tagging import guest_set_tags
+from vms.specs import NAME
+
+
+@transaction.atomic
+def guest_edit(
+    guest: Guest, *, actor: Actor, name: str | None = None, tags: Sequence[str] | None = None, protected: bool | None = None
+) -> Guest:
+    """Rename, tag or protect; None leaves a thing as it is. The host name inside the machine stays what it was."""
+    actor.require(Permission.GUEST_EDIT, guest)
+    guest = Guest.objects.select_for_update().get(pk=guest.pk)
+    errors: list[FieldError] = []
+    if name is not None and not NAME.match(name):
+        errors.append(FieldError("/name", "invalid_name", _("Use small letters, digits and hyphens, at most 63.")))
+    errors += tag_errors(tags or ())
+    if errors:
+        raise Invalid(errors=errors)
+    changes: dict[str, Any] = {}
+    if name is not None and name != guest.name:
+        changes["name"], guest.name = [guest.name, name], name
+    if protected is not None and protected != guest.protected:
+        changes["protected"], guest.protected = [guest.protected, protected], protected
+    if tags is not None and sorted(set(tags)) != guest.tag_names():
+        if actor.tags and not actor.tags & set(tags):
+            raise Conflict(_("That would take the machine out of your own reach."), code="own_reach", hint="")
+        changes["tags"] = [guest.tag_names(), sorted(set(tags))]
+        guest_set_tags(guest, tags)
+    if not changes:
+        return guest
+    guest.version += 1
+    try:
+        with transaction.atomic():
+            guest.save(update_fields=["name", "protected", "version"])
+    except IntegrityError as error:
+        raise Conflict(_("A machine called %(name)s exists."), code="name_taken", hint="", name=name) from error
+    audit_record(actor, "guest.edit", guest, **changes)
+    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
+    return guest

@@ -1,0 +1,29 @@
+"""The kinds of operations on guests, networks, images and hosts: what they are called, how long they may take, how they settle."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext_lazy as _
+
+from operations.registry import Kind, declare
+from vms.services import hosts, images, networks
+from vms.services.guests import settle
+
+POWER_DEADLINE_S = 300
+
+declare(Kind("guest.batch", _("Create %(name)s"), deadline_s=3600, group=True))
+declare(Kind("guest.create", _("Create %(name)s"), settle=settle.created, deadline_s=900, cancellable=True))
+declare(Kind("guest.start", _("Start %(name)s"), settle=settle.powered, deadline_s=POWER_DEADLINE_S))
+declare(Kind("guest.shutdown", _("Shut down %(name)s"), settle=settle.powered, deadline_s=900, cancellable=True))
+declare(Kind("guest.stop", _("Stop %(name)s"), settle=settle.powered, deadline_s=POWER_DEADLINE_S))
+declare(Kind("guest.reboot", _("Reboot %(name)s"), settle=settle.powered, deadline_s=POWER_DEADLINE_S))
+declare(Kind("guest.reset", _("Reset %(name)s"), settle=settle.powered, deadline_s=POWER_DEADLINE_S))
+declare(Kind("guest.pause", _("Pause %(name)s"), settle=settle.powered, deadline_s=POWER_DEADLINE_S))
+declare(Kind("guest.resume", _("Resume %(name)s"), settle=settle.powered, deadline_s=POWER_DEADLINE_S))
+declare(Kind("guest.suspend", _("Suspend %(name)s"), settle=settle.powered, deadline_s=900))
+declare(Kind("guest.wake", _("Wake %(name)s"), settle=settle.powered, deadline_s=POWER_DEADLINE_S))
+declare(Kind("guest.delete", _("Delete %(name)s"), settle=settle.deleted, deadline_s=900))
+declare(Kind("guest.restore", _("Restore %(name)s"), settle=settle.restored, deadline_s=POWER_DEADLINE_S))
+declare(Kind("guest.purge", _("Remove %(name)s for good"), settle=settle.purged, deadline_s=7 * 86400))
+declare(Kind("network.delete", _("Delete network %(name)s"), settle=networks.network_settle_delete, deadline_s=900))
+declare(Kind("host.probe", _("Test host %(name)s"), settle=hosts.host_settle_probe, deadline_s=300))
+declare(Kind("image.import", _("Import image %(name)s"), settle=images.image_settle_import, deadline_s=7200, cancellable=True))

@@ -1,0 +1,121 @@
+"""The one writer of ``seen_*``: events, sweeps and handlers all come through here, in any order, any number of times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from operations.models import OperationLock
+from portal.core.clock import now
+from tenants.journal.events import event_append
+from tenants.journal.usage import usage_switch
+from tenants.reactions import announce
+from tenants.scoping import every_tenant, tenant_scope
+from vms.models import Guest, Host
+from vms.states import SETTLED, Power
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a host was seen to do with a guest. ``generation`` is the domain's own; ``at`` is when it was true.
+
+    ``display`` (socket paths) is None where the observer does not know it; ``complete`` marks one that also proves absence.
+    """
+
+    power: Power
+    reason: str = ""
+    generation: int | None = None
+    display: dict[str, str] | None = None
+    at: datetime = field(default_factory=now)
+
+
+def guest_record_observation(pk: UUID | str, seen: Observation, *, host: Host | None = None) -> bool:
+    """Write down what was seen; True if it changed anything. Late ones, and other hosts' ones, change nothing.
+
+    A machine that was seen to stop, start or pause by itself, with no operation on it, is believed: the wish follows, so that
+    nobody starts again what its owner shut down from inside. A crash or silence changes no wish.
+    """
+    with every_tenant(why="observations come from hosts, not from tenants"):
+        tenant = Guest.objects.filter(pk=pk).select_related("tenant").first()
+    if tenant is None:
+        return False
+    with tenant_scope(tenant.tenant), transaction.atomic():
+        guest = Guest.objects.select_for_update(of=("self",)).select_related("tenant").filter(pk=pk).first()
+        if guest is None or (host is not None and guest.host_id != host.pk):
+            return False
+        if guest.seen_at is not None and seen.at < guest.seen_at:
+            return False
+        if seen.generation is not None and seen.generation < guest.seen_generation:
+            return False
+        return _write(guest, seen)
+
+
+def _write(guest: Guest, seen: Observation) -> bool:
+    before = Power(guest.seen_power)
+    fields = ["seen_at"]
+    guest.seen_at = seen.at
+    changed = before != seen.power
+    if seen.generation is not None and seen.generation > guest.seen_generation:
+        guest.seen_generation = min(seen.generation, guest.want_generation)
+        fields.append("seen_generation")
+    if seen.display is not None and guest.seen_display != seen.display:
+        guest.seen_display = seen.display
+        fields.append("seen_display")
+        changed = True
+    if before != seen.power:
+        guest.seen_power, guest.seen_since, guest.seen_reason = seen.power, seen.at, seen.reason[:40]
+        fields += ["seen_power", "seen_since", "seen_reason"]
+        if _believed(guest, before, seen.power):
+            guest.want_power = seen.power
+            guest.version += 1
+            fields += ["want_power", "version"]
+        if seen.power not in (Power.RUNNING, Power.PAUSED):
+            guest.seen_display = {}
+            fields.append("seen_display")
+            if seen.power != Power.UNKNOWN:
+                announce("guest.dark", guest=guest)
+    guest.save(update_fields=sorted(set(fields)))
+    if before != seen.power:
+        _meter(guest, seen)
+    if changed:
+        event_append(guest.tenant, "guest.changed", "guest", guest.pk)
+    return changed
+
+
+def _believed(guest: Guest, before: Power, after: Power) -> bool:
+    """Does the wish follow? Only from one known power to another, on a built machine nobody is working on."""
+    if before not in SETTLED or after not in SETTLED - {Power.CRASHED} or guest.want_power in (after, Power.ABSENT):
+        return False
+    if guest.built_at is None or guest.binned_at is not None:
+        return False
+    return not OperationLock.objects.filter(resource_type="guest", resource_id=guest.pk).exists()
+
+
+def _meter(guest: Guest, seen: Observation) -> None:
+    """Running and paused machines use vCPUs and memory; silence changes nothing until somebody knows."""
+    if seen.power == Power.UNKNOWN:
+        return
+    on = seen.power in (Power.RUNNING, Power.PAUSED)
+    facts: dict[str, Any] = {"resource_type": "guest", "resource_id": guest.pk, "at": seen.at, "flavor": guest.flavor.name}
+    usage_switch(guest.tenant, meter="vcpus", quantity=guest.vcpus if on else 0, **facts)
+    usage_switch(guest.tenant, meter="memory_mib", quantity=guest.memory_mib if on else 0, **facts)
+
+
+def guests_mark_unknown(host: Host) -> int:
+    """A host went silent: of its guests nothing is known any more. Not stopped: silence is not evidence."""
+    with every_tenant(why="a host's guests are of many tenants"):
+        rows = list(
+            Guest.objects.filter(host=host, binned_at=None).exclude(seen_power__in=[Power.UNKNOWN, Power.ABSENT])
+            .values_list("pk", flat=True)
+        )
+    return sum(guest_record_observation(pk, Observation(Power.UNKNOWN, "host silent"), host=host) for pk in rows)
+
+
+def guest_record_password(guest: Guest, password: str) -> None:
+    """The display's password of the next start; the console proxy answers it, nobody types it."""
+    guest.display_password = password
+    guest.save(update_fields=["display_password"])

@@ -1,0 +1,101 @@
+"""A machine goes to the bin, comes back from it, or is gone for good."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from operations.models import Operation
+from operations.services import Hold, operation_submit
+from portal.core.errors import Conflict
+from tenants.actors import Actor
+from tenants.journal.audit import audit_record
+from tenants.journal.events import event_append
+from tenants.policy import Permission
+from tenants.services.quota import quota_reserve
+from vms.models import Guest, HostClaim
+from vms.models.guests import Charge
+from vms.services.hosts import host_claimable
+from vms.states import Power
+
+
+@transaction.atomic
+def guest_delete(guest: Guest, *, actor: Actor, purge: bool = False) -> Operation:
+    """Move a machine to the bin for the tenant's grace period; ``purge`` removes it at once, from the bin too.
+
+    Raises ``Conflict`` for a protected machine, or while something else is being done with it.
+    """
+    actor.require(Permission.GUEST_DELETE, guest)
+    guest = Guest.objects.select_for_update(of=("self",)).select_related("host", "tenant").get(pk=guest.pk)
+    if guest.protected:
+        raise Conflict(
+            _("This machine is protected against deletion."), code="protected", hint=_("Take the protection off first.")
+        )
+    if guest.binned_at is not None and not purge:
+        raise Conflict(_("This machine is in the bin already."), code="in_bin", hint="")
+    purge = purge or guest.tenant.bin_days == 0 or guest.built_at is None
+    before = guest.want_power
+    guest.want_power = Power.ABSENT
+    guest.want_generation += 1
+    guest.version += 1
+    guest.save(update_fields=["want_power", "want_generation", "version"])
+    operation = _ask(guest, "guest.purge" if purge else "guest.delete", actor=actor, params={"want_before": before})
+    audit_record(actor, "guest.purge" if purge else "guest.delete", guest)
+    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
+    return operation
+
+
+@transaction.atomic
+def guest_restore(guest: Guest, *, actor: Actor) -> Operation:
+    """Bring a machine back from the bin, stopped, with its disks and addresses; its vCPUs and memory are reserved anew.
+
+    Raises ``OverQuota``, ``NoRoom`` or ``Conflict`` (its name was given to another) and changes nothing then.
+    """
+    actor.require(Permission.GUEST_DELETE, guest)
+    guest = Guest.objects.select_for_update(of=("self",)).select_related("host", "tenant").get(pk=guest.pk)
+    if guest.binned_at is None:
+        raise Conflict(_("This machine is not in the bin."), code="not_in_bin", hint="")
+    if Guest.objects.filter(name=guest.name, binned_at=None).exists():
+        raise Conflict(
+            _("A machine called %(name)s exists."), code="name_taken", hint=_("Rename that one first."), name=guest.name
+        )
+    if guest.charge == Charge.KEPT:
+        quota_reserve(guest.tenant, {"guests": 1, "vcpus": guest.vcpus, "memory_mib": guest.memory_mib})
+        guest.charge = Charge.FULL
+    host = host_claimable(guest)
+    guest.want_power = Power.STOPPED
+    guest.want_generation += 1
+    guest.version += 1
+    guest.save(update_fields=["want_power", "want_generation", "version", "charge"])
+    HostClaim.objects.get_or_create(
+        guest=guest, host=host,
+        defaults={
+            "tenant": guest.tenant, "generation": guest.want_generation, "vcpus": guest.vcpus,
+            "memory_mib": guest.memory_mib, "disk_gib": guest.disk_gib,
+        },
+    )
+    operation = _ask(guest, "guest.restore", actor=actor)
+    audit_record(actor, "guest.restore", guest)
+    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
+    return operation
+
+
+def _ask(guest: Guest, kind: str, *, actor: Actor, params: dict[str, Any] | None = None) -> Operation:
+    return operation_submit(
+        guest, kind=kind, actor=actor, holds=[Hold("guest", guest.pk)], lane=guest.host.lane if guest.host else "",
+        generation=guest.want_generation, params=params,
+    )
+
+
+def guest_purge_failed_build(guest: Guest, *, actor: Actor) -> Operation:
+    """What a failed creation left is taken off the host and forgotten; asked for by the settling of that creation."""
+    guest.want_power = Power.ABSENT
+    guest.want_generation += 1
+    guest.version += 1
+    guest.save(update_fields=["want_power", "want_generation", "version"])
+    return operation_submit(
+        guest, kind="guest.purge", actor=actor, lane=guest.host.lane if guest.host else "",
+        generation=guest.want_generation, params={"after_failed_build": True},
+    )

@@ -1,0 +1,145 @@
+"""What the end of an operation on a guest returns or confirms: quota, claims, addresses, intent; in the ending transaction.
+
+Each function is called for every terminal status, whoever ended the operation.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from operations.models import Operation
+from operations.states import Status
+from portal.core.clock import now
+from tenants.actors import system_actor
+from tenants.journal.audit import audit_record
+from tenants.journal.events import event_append
+from tenants.journal.usage import usage_switch
+from tenants.reactions import announce
+from tenants.services.quota import quota_release
+from vms.models import Guest, HostClaim, Port, Volume
+from vms.models.guests import Charge
+from vms.services.guests.remove import guest_purge_failed_build
+from vms.states import SETTLED, Power
+
+
+def _guest(operation: Operation) -> Guest | None:
+    return (
+        Guest.objects.select_for_update(of=("self",)).select_related("tenant", "host").filter(pk=operation.subject_id).first()
+    )
+
+
+def _ended(operation: Operation) -> bool:
+    return operation.status == Status.SUCCEEDED
+
+
+def created(operation: Operation) -> None:
+    """Built: the machine stands. Not built: the quota returns now; what lies on the host goes with a purge, and then the rows."""
+    guest = _guest(operation)
+    if guest is None:
+        return
+    if _ended(operation):
+        guest.built_at = guest.built_at or now()
+        guest.save(update_fields=["built_at"])
+    else:
+        discharge(guest, Charge.NONE)
+        guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
+        guest.save(update_fields=["problem_code", "problem_message", "charge"])
+        guest_purge_failed_build(guest, actor=system_actor(guest.tenant, why="settle"))
+    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
+
+
+def powered(operation: Operation) -> None:
+    """Done: clear the problem. Not done: want again what the machine is seen to do, so that nobody acts on a dead wish."""
+    guest = _guest(operation)
+    if guest is None:
+        return
+    if _ended(operation):
+        guest.problem_code = guest.problem_message = ""
+    else:
+        if Power(guest.seen_power) in SETTLED:
+            guest.want_power = Power.STOPPED if guest.seen_power == Power.CRASHED else guest.seen_power
+        guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
+    guest.save(update_fields=["want_power", "problem_code", "problem_message"])
+    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
+
+
+def deleted(operation: Operation) -> None:
+    """Off the host: into the bin, with vCPUs, memory and the place returned. Not off: it stays what it was."""
+    guest = _guest(operation)
+    if guest is None:
+        return
+    if not _ended(operation):
+        guest.want_power = operation.params.get("want_before", Power.STOPPED)
+        if Power(guest.seen_power) in SETTLED - {Power.CRASHED}:
+            guest.want_power = guest.seen_power
+        guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
+        guest.save(update_fields=["want_power", "problem_code", "problem_message"])
+    else:
+        discharge(guest, Charge.KEPT)
+        HostClaim.objects.filter(guest=guest).delete()
+        guest.binned_at = now()
+        guest.purge_after = guest.binned_at + timedelta(days=guest.tenant.bin_days)
+        guest.problem_code = guest.problem_message = ""
+        guest.save(update_fields=["charge", "binned_at", "purge_after", "problem_code", "problem_message"])
+        announce("guest.gone", guest=guest)
+    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
+
+
+def restored(operation: Operation) -> None:
+    """Back on the host: out of the bin. Not back: vCPUs, memory and place return, and it stays in the bin."""
+    guest = _guest(operation)
+    if guest is None:
+        return
+    if _ended(operation):
+        guest.binned_at = guest.purge_after = None
+        guest.problem_code = guest.problem_message = ""
+    else:
+        discharge(guest, Charge.KEPT)
+        HostClaim.objects.filter(guest=guest).delete()
+        guest.want_power = Power.ABSENT
+        guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
+    guest.save(update_fields=["charge", "binned_at", "purge_after", "want_power", "problem_code", "problem_message"])
+    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
+
+
+def purged(operation: Operation) -> None:
+    """Nothing of it is left on the host: forget the rows and return what they held. Else it stays, with the reason."""
+    guest = _guest(operation)
+    if guest is None:
+        return
+    tenant, pk = guest.tenant, guest.pk
+    if not _ended(operation):
+        guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
+        guest.save(update_fields=["problem_code", "problem_message"])
+        event_append(tenant, "guest.changed", "guest", pk)
+        return
+    discharge(guest, Charge.NONE)
+    at = now()
+    for volume in Volume.objects.filter(guest=guest):
+        usage_switch(tenant, resource_type="volume", resource_id=volume.pk, meter="disk_gib", quantity=0, at=at)
+        volume.delete()
+    HostClaim.objects.filter(guest=guest).delete()
+    Port.objects.filter(guest=guest).delete()
+    announce("guest.gone", guest=guest)
+    audit_record(system_actor(tenant, why=operation.requested_via), "guest.purged", guest)
+    guest.delete()
+    event_append(tenant, "guest.deleted", "guest", pk)
+
+
+def discharge(guest: Guest, charge: Charge) -> None:
+    """Return to the quota the difference between what the guest is charged and ``charge``; sets the column, saves nothing."""
+    back: dict[str, int] = {}
+    if guest.charge == Charge.FULL:
+        back |= {"guests": 1, "vcpus": guest.vcpus, "memory_mib": guest.memory_mib}
+    if guest.charge != Charge.NONE and charge == Charge.NONE:
+        volumes = list(Volume.objects.filter(guest=guest))
+        back |= {
+            "disk_gib": sum(volume.size_gib for volume in volumes),
+            "volumes": len(volumes),
+            "addresses": sum(port.addresses.count() for port in Port.objects.filter(guest=guest)),
+        }
+    if guest.charge == Charge.KEPT and charge == Charge.KEPT:
+        return
+    guest.charge = charge
+    if back:
+        quota_release(guest.tenant, back)

@@ -1,0 +1,42 @@
+"""What a form or the API asks for: frozen, typed, checked; pure but for the refusal's words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from vms.models import Flavor, Image, Network, SshKey
+
+NAME: Final = re.compile(r"\A[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
+TAG: Final = re.compile(r"\A[a-z0-9](?:[a-z0-9._-]{0,30}[a-z0-9])?\Z")
+USER_DATA_MAX: Final = 64 * 1024
+PASSWORD_MAX: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class GuestSpec:
+    """A machine to be made: sizes by flavor, ids already turned into rows by the edge.
+
+    ``networks`` empty means the tenant's default network. ``count`` > 1 makes ``name-1`` … ``name-N``.
+    """
+
+    name: str
+    flavor: Flavor
+    image: Image
+    networks: tuple[Network, ...] = ()
+    ssh_keys: tuple[SshKey, ...] = ()
+    inline_keys: tuple[str, ...] = ()
+    user_data: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    tags: tuple[str, ...] = ()
+    count: int = 1
+    start: bool = True
+    protected: bool = False
+
+    def names(self) -> list[str]:
+        """The names of the machines to be made."""
+        if self.count == 1:
+            return [self.name]
+        return [f"{self.name}-{number}" for number in range(1, self.count + 1)]

@@ -1,0 +1,95 @@
+"""What beat asks for, and the import that gives workers their handlers."""
+
+from __future__ import annotations
+
+from threading import Event, Thread
+from typing import Any
+
+import redis
+import structlog
+from celery import shared_task
+from celery.signals import worker_ready, worker_shutdown
+from django.conf import settings
+
+import vms.handlers  # noqa: F401  (registers the handlers)
+from portal.core.clock import now
+from portal.core.errors import PortalError
+from tenants.actors import system_actor
+from tenants.scoping import every_tenant, tenant_scope
+from vms.hypervisor import errors
+from vms.models import Guest, Host
+from vms.reconcile.sweep import sweep
+from vms.selectors.liveness import WORKER_KEY
+from vms.services.guests import guest_delete, guests_mark_unknown
+from vms.services.hosts import hosts_check
+from vms.states import HostState
+
+log = structlog.get_logger(__name__)
+_stopping = Event()
+
+
+@worker_ready.connect
+def _say_alive(**kwargs: Any) -> None:
+    """The worker's parent process says every few seconds that it is there."""
+    Thread(target=_keep_saying, name="worker-alive", daemon=True).start()
+
+
+@worker_shutdown.connect
+def _stop_saying(**kwargs: Any) -> None:
+    _stopping.set()
+
+
+def _keep_saying() -> None:
+    client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2)
+    while True:
+        try:
+            client.set(WORKER_KEY, "1", ex=15)
+        except redis.RedisError as error:
+            log.warning("worker_cannot_say_alive", detail=str(error))
+        if _stopping.wait(4):
+            return
+
+
+@shared_task(name="vms.tasks.check_hosts", time_limit=60)
+def check_hosts() -> None:
+    """Late hosts become suspect, then down; of a down host's guests nothing is known."""
+    for host in hosts_check():
+        unknown = guests_mark_unknown(host)
+        log.warning("host_down", host=host.name, guests=unknown)
+
+
+@shared_task(name="vms.tasks.sweep_hosts", time_limit=60)
+def sweep_hosts() -> None:
+    """Ask for a complete look at every host that answers; one task a host, so that a slow one delays only its own."""
+    for pk in Host.objects.filter(state=HostState.UP).values_list("pk", flat=True):
+        sweep_host.delay(str(pk))
+
+
+@shared_task(name="vms.tasks.sweep_host", time_limit=120)
+def sweep_host(host_id: str) -> None:
+    """Compare one host with the database; finds are shown, nothing is deleted."""
+    host = Host.objects.select_related("pool").filter(pk=host_id).first()
+    if host is None:
+        return
+    try:
+        with every_tenant(why="a host carries guests of many tenants"):
+            found = sweep(host)
+    except errors.HypervisorError as error:
+        log.warning("sweep_failed", host=host.name, code=error.code, detail=error.detail)
+        return
+    log.info("host_swept", host=host.name, **found)
+
+
+@shared_task(name="vms.tasks.empty_bins", time_limit=300)
+def empty_bins() -> None:
+    """Ask for the purge of what has been in the bin for its whole grace period; a few at a time."""
+    with every_tenant(why="every tenant's bin is emptied"):
+        due = list(
+            Guest.objects.select_related("tenant").filter(purge_after__lte=now()).order_by("purge_after")[: settings.CAPS["batch"]]
+        )
+    for guest in due:
+        with tenant_scope(guest.tenant):
+            try:
+                guest_delete(guest, actor=system_actor(guest.tenant, why="bin"), purge=True)
+            except PortalError as error:
+                log.info("purge_waits", guest=str(guest.pk), code=error.code)
