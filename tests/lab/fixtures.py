@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
+import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.lab.hosts import Host, Lab
+from tests.lab.hosts import Host, Lab, locked
+from vms.disks import build as disks
+
+_DISKS = Path(disks.__file__).parent
+_CACHE = _DISKS.parents[1] / "var" / "test-cache"
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +32,35 @@ def lab() -> Iterator[Lab]:
 def lab_host(lab: Lab) -> Host:
     """host1 of the lab, up. Whoever freezes, kills or unplugs it puts it right again."""
     return lab.up(1)[0]
+
+
+@pytest.fixture(scope="session")
+def tiny_image() -> Path:
+    """The tiny image; built once for all test processes of this checkout, and again when its recipe changes."""
+    recipe = hashlib.sha256()
+    for path in sorted([*_DISKS.glob("*.sh"), *_DISKS.glob("tiny/**/*")]):
+        if path.is_file():
+            recipe.update(path.read_bytes())
+    out = _CACHE / f"tiny-{recipe.hexdigest()[:12]}.qcow2"
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    with locked(_CACHE):
+        if not out.exists():
+            for old in _CACHE.glob("tiny-*.qcow2"):
+                old.unlink()
+            disks.build("tiny", out, cache=_CACHE / "packages")
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class SshKey:
+    """A key pair made for one test: the private key's file and the line for authorized_keys."""
+
+    path: Path
+    public: str
+
+
+@pytest.fixture
+def ssh_key(tmp_path: Path) -> SshKey:
+    path = tmp_path / "id_ed25519"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "somebody at home", "-f", path], check=True)
+    return SshKey(path, path.with_suffix(".pub").read_text().strip())

@@ -70,7 +70,7 @@ class Lab:
             raise ValueError("1 to 64 hosts")
         self.directory.mkdir(parents=True, exist_ok=True)
         self.directory.chmod(0o711)
-        with _locked(self.directory):
+        with locked(self.directory):
             pki.make_authority(self.directory / "pki")
             if not self._controller_pki.exists():
                 pki.make_client(self.directory / "pki", self._controller_pki, name="controller")
@@ -84,7 +84,7 @@ class Lab:
         """End everything and remove every trace, the directory included."""
         if not self.directory.exists():
             return
-        with _locked(self.directory):
+        with locked(self.directory):
             for host in self.hosts():
                 host.end()
             # The kernel frees a dead namespace's devices in its own time; this one must be gone when we return.
@@ -168,7 +168,7 @@ class Lab:
         _run(f"ip link add {self._device} type veth peer name ctl netns {spawned.pid.number}")
         _in_net(spawned.pid, "ip link set ctl master br0 up")
         # Another lab may be choosing a network at this moment: one at a time on this machine.
-        with _locked(Path("/var/tmp")):
+        with locked(Path("/var/tmp")):
             network = _free_network(self.id)
             _run(f"ip addr add {network[1]}/24 dev {self._device}")
         (self.directory / "network").write_text(f"{network}\n")
@@ -421,7 +421,7 @@ def _run(
 
 
 @contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> Iterator[None]:
     """Hold an exclusive lock on a directory itself, so that no lock file stays behind."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
