@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +25,9 @@ from launcher.installation import new_secrets, write_private
 from launcher.processes import await_condition, redis_server
 
 START_TIMEOUT_S = 30
+PLACE = Path("/var/tmp")
+PREFIX = "ghtest-"
+ABANDONED_AFTER_S = 60
 _OURS = "GUESTHOUSE_TEST_OWNS"
 
 
@@ -39,7 +44,7 @@ def provide() -> contextlib.ExitStack:
     stack = contextlib.ExitStack()
     atexit.register(stack.close)
     inherited = set(filter(None, os.environ.get(_OURS, "").split(",")))
-    directory = Path(stack.enter_context(private_directory()))
+    directory = stack.enter_context(private_directory())
     if "DATABASE_URL" not in os.environ:
         os.environ["DATABASE_URL"] = stack.enter_context(postgresql())
         inherited.add("DATABASE_URL")
@@ -56,14 +61,35 @@ def provide() -> contextlib.ExitStack:
 
 
 @contextlib.contextmanager
-def private_directory() -> Iterator[str]:
-    """A short directory (sockets' paths end at 107 bytes) that others may pass through, removed afterwards."""
-    directory = tempfile.mkdtemp(prefix="gh-", dir="/var/tmp")
-    Path(directory).chmod(0o711)
+def private_directory() -> Iterator[Path]:
+    """A short directory (sockets' paths end at 107 bytes) that others may pass through, removed afterwards.
+
+    Whoever was killed could not remove theirs: a lock on it says that its owner lives, and the next one sweeps.
+    """
+    for other in PLACE.glob(f"{PREFIX}*"):
+        remove_if_abandoned(other)
+    directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=PLACE))
+    directory.chmod(0o711)
+    handle = os.open(directory, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
     try:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+        os.close(handle)
+
+
+def remove_if_abandoned(directory: Path) -> None:
+    """Remove a directory whose owner is gone; a fresh one may not be locked yet and is left alone."""
+    with contextlib.suppress(FileNotFoundError, BlockingIOError):
+        if time.time() - directory.stat().st_mtime < ABANDONED_AFTER_S:
+            return
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(directory, ignore_errors=True)
+        finally:
+            os.close(handle)
 
 
 @contextlib.contextmanager
@@ -83,8 +109,7 @@ def redis(directory: Path) -> Iterator[str]:
 def postgresql() -> Iterator[str]:
     """A PostgreSQL cluster that fears no power cut, on a socket of its own; gives the address of its first database."""
     programs = postgresql_programs()
-    with private_directory() as name:
-        directory = Path(name)
+    with private_directory() as directory:
         user = own_directory(directory)
         data, log = directory / "data", directory / "postgresql.log"
         initialise = [
@@ -105,14 +130,20 @@ def postgresql() -> Iterator[str]:
             [*as_user, programs / initialise[0], *initialise[1:]], check=True, capture_output=True, cwd=directory
         )
         settings = {
-            "listen_addresses": "", "unix_socket_directories": name, "fsync": "off", "synchronous_commit": "off",
-            "full_page_writes": "off", "max_connections": "300", "shared_buffers": "64MB", "autovacuum": "off",
-        }  # fmt: skip
+            "listen_addresses": "",
+            "unix_socket_directories": str(directory),
+            "fsync": "off",
+            "synchronous_commit": "off",
+            "full_page_writes": "off",
+            "max_connections": "300",
+            "shared_buffers": "64MB",
+            "autovacuum": "off",
+        }
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         server = ["setpriv", "--pdeathsig", "INT", *as_user[1:], programs / "postgres", "-D", str(data), *options]
         with child(server, log=log, signal_name="INT"):
             require(lambda: "ready to accept connections" in log.read_text(errors="replace"), log)
-            yield f"postgres://guesthouse@/{name}/postgres"
+            yield f"postgres://guesthouse@/{directory}/postgres"
 
 
 def own_directory(directory: Path) -> str | None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ def write_redis_config(installation: Installation) -> None:
     )
 
 
-def supervisor_config(installation: Installation) -> str:
+def supervisor_config(installation: Installation, supervised: Sequence[Program]) -> str:
     """The text of ``supervisord.conf``. The environment is inherited, so that no secret stands in this file."""
     config = configparser.RawConfigParser()
     # No value needs supervisord's own %(…)s, so that each % stands for itself and is doubled at the end.
@@ -104,7 +104,7 @@ def supervisor_config(installation: Installation) -> str:
         "umask": "022",
         **({"user": "root"} if os.geteuid() == 0 else {}),
     }
-    for program in programs(installation):
+    for program in supervised:
         config[f"program:{program.name}"] = {
             # Without its supervisor a process would hold its port and socket for ever, so the kernel ends it then.
             "command": shlex.join(("setpriv", "--pdeathsig", "TERM", *program.command)),
@@ -148,8 +148,11 @@ def await_condition(condition: Callable[[], bool], *, timeout_s: float, interval
 class Supervisor:
     """The supervisord of one portal, running or not."""
 
-    def __init__(self, installation: Installation) -> None:
+    def __init__(
+        self, installation: Installation, programs: Callable[[Installation], list[Program]] = programs
+    ) -> None:
         self.installation = installation
+        self._programs = programs
 
     def is_running(self) -> bool:
         if not self.installation.secrets_file.exists():
@@ -164,7 +167,7 @@ class Supervisor:
         """Start supervisord, and Redis below it, in the background; raises ``Unusable`` if it does not answer."""
         write_redis_config(self.installation)
         config = self.installation.state / "supervisord.conf"
-        config.write_text(supervisor_config(self.installation))
+        config.write_text(supervisor_config(self.installation, self._programs(self.installation)))
         started = subprocess.run(
             [str(BIN / "supervisord"), "-c", str(config)],
             env=self.installation.environment(), cwd=ROOT, stdin=subprocess.DEVNULL,
@@ -180,6 +183,17 @@ class Supervisor:
         for process in sorted(self._ask("supervisor.getAllProcessInfo"), key=self._start_order):
             if process["statename"] in ("STOPPED", "EXITED", "FATAL"):
                 self._ask("supervisor.startProcess", process["name"], False)
+
+    def pids(self) -> dict[str, int]:
+        """The process id of each program that runs now; empty when nothing does."""
+        try:
+            return {
+                process["name"]: process["pid"]
+                for process in self._ask("supervisor.getAllProcessInfo")
+                if process["pid"]
+            }
+        except OSError:
+            return {}
 
     def troubles(self) -> list[str]:
         """One line for each process that does not run, with the last line it logged."""
@@ -203,12 +217,12 @@ class Supervisor:
             self._ask("supervisor.shutdown")
         except (OSError, xmlrpc.client.Fault):
             return  # not running, or going down already
-        grace_s = 10 + sum(program.stop_s + 5 for program in programs(self.installation))
+        grace_s = 10 + sum(program.stop_s + 5 for program in self._programs(self.installation))
         if not await_condition(lambda: not is_alive(pid), timeout_s=grace_s):
             raise Unusable(f"supervisord (process {pid}) has not stopped after {grace_s} s")
 
     def _start_order(self, process: dict[str, Any]) -> int:
-        order = {program.name: program.priority for program in programs(self.installation)}
+        order = {program.name: program.priority for program in self._programs(self.installation)}
         return order.get(process["name"], 999)
 
     def _redis_answers(self) -> bool:
