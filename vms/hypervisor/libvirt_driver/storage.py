@@ -111,19 +111,21 @@ class Storage(Link):
             raw_pool = self._get_pool(pool)
             size = source.stat().st_size
             raw = self._find_volume(raw_pool, name)
-            if raw is None or not self._holds(raw, file, size):
+            if raw is not None and self._holds(raw, file, size):
+                if progress:
+                    progress(size)
+            else:
                 if raw is not None:
                     _delete(raw)
                 raw = self._send(raw_pool, name, file, size, progress)
-            elif progress:
-                progress(size)
-            _refresh(raw_pool)
+                _refresh(raw_pool)
             seen = _seen_volume(raw_pool.storageVolLookupByName(name))
-        if seen is None:
-            raise Missing(f"volume {name} vanished after its upload")
-        if disk_format in _BASIC_FORMATS and seen.format != disk_format:
-            raise Refused(f"volume {name} turned out to be {seen.format}, not {disk_format}")
-        return seen
+            if seen is None:
+                raise Missing(f"volume {name} vanished after its upload")
+            if seen.format != disk_format:
+                _delete(raw)
+                raise Refused(f"volume {name} turned out to be {seen.format}, not {disk_format}")
+            return seen
 
     # --- helpers ------------------------------------------------------------------------------------------------
     def _find_pool(self, name: str) -> Any | None:

@@ -1,0 +1,23 @@
+"""A host in memory, for tests: the same promises as the real driver, kept by the same contract tests.
+
+Every connection to ``fake://NAME`` in one process sees the same ``FakeHost``; ``host("NAME")`` gives it to a test,
+which may make calls fail or hang, silence the host, or act in a guest's or an operator's place.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from vms.hypervisor.errors import Unreachable
+from vms.hypervisor.fake.connection import FakeHypervisor
+from vms.hypervisor.fake.host import FakeDomain, FakeHost, FakePool, forget_hosts, host
+
+__all__ = ["FakeDomain", "FakeHost", "FakeHypervisor", "FakePool", "connect", "forget_hosts", "host"]
+
+
+def connect(uri: str, *, deadline_s: float = 3.0) -> FakeHypervisor:
+    """A connection to ``fake://NAME``; ``Unreachable`` at once while the host is silent."""
+    there = host(urlsplit(uri).hostname or "host")
+    if there.silent:
+        raise Unreachable(f"{uri}: no answer within {deadline_s} s")
+    return FakeHypervisor(there)

@@ -1,0 +1,167 @@
+"""A host in memory: what is on it, and the levers by which a test plays guest, operator or fate."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from vms.hypervisor.driver import (
+    AgentFacts,
+    HostFacts,
+    Lease,
+    OnClose,
+    OnEvent,
+    PowerEvent,
+    ProbeResult,
+    SeenVolume,
+)
+from vms.hypervisor.errors import HypervisorError, Unreachable
+from vms.hypervisor.xml.domain import DomainSpec
+from vms.hypervisor.xml.network import NetworkSpec
+from vms.hypervisor.xml.nwfilter import FilterSpec
+from vms.states import Power
+
+
+@dataclass(slots=True)
+class FakeDomain:
+    """A domain and what it does; ``spec`` is None for a foreign one."""
+
+    uuid: str
+    name: str
+    spec: DomainSpec | None = None
+    power: Power = Power.STOPPED
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class FakePool:
+    """A directory pool: volumes by name, with the bytes' checksum beside each."""
+
+    path: str
+    volumes: dict[str, tuple[SeenVolume, int]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Fault:
+    """Something that happens at the nth call of a verb: an error before or after its effect, or a long wait."""
+
+    verb: str
+    at: int
+    error: HypervisorError | None = None
+    after: bool = False
+    release: threading.Event | None = None
+
+
+@dataclass(slots=True)
+class FakeHost:
+    """All a host is, and a test's levers: ``calls`` counts verbs, ``deaf`` guests ignore the power button."""
+
+    name: str
+    facts: HostFacts
+    probe: ProbeResult = field(default_factory=lambda: ProbeResult(accelerated=True))
+    domains: dict[str, FakeDomain] = field(default_factory=dict)
+    pools: dict[str, FakePool] = field(default_factory=dict)
+    networks: dict[str, NetworkSpec | None] = field(default_factory=dict)
+    filters: dict[str, FilterSpec] = field(default_factory=dict)
+    leases: dict[str, tuple[Lease, ...]] = field(default_factory=dict)
+    agent: dict[str, AgentFacts] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+    deaf: bool = False
+    silent: bool = False
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    _faults: list[_Fault] = field(default_factory=list)
+    _listeners: list[tuple[OnEvent, OnClose]] = field(default_factory=list)
+
+    # --- levers -------------------------------------------------------------------------------------------------
+    def fail(self, verb: str, error: HypervisorError, *, at: int = 1, after: bool = False) -> None:
+        """The ``at``-th call of ``verb`` from now raises ``error``; ``after`` its effect, as a lost answer would."""
+        self._faults.append(_Fault(verb, self.calls[verb] + at, error, after))
+
+    def hang(self, verb: str, *, at: int = 1) -> threading.Event:
+        """The ``at``-th call of ``verb`` from now blocks until the event returned is set."""
+        release = threading.Event()
+        self._faults.append(_Fault(verb, self.calls[verb] + at, release=release))
+        return release
+
+    def fall_silent(self, reason: str = "keepalive") -> None:
+        """From now on nothing answers; listeners hear that the connection closed."""
+        self.silent = True
+        for _event, on_close in list(self._listeners):
+            on_close(reason)
+        self._listeners.clear()
+
+    def speak_again(self) -> None:
+        self.silent = False
+
+    def happen(self, uuid: str, power: Power, reason: str = "") -> None:
+        """The guest, its operator or fate changed the domain: tell the listeners as libvirt would."""
+        with self.lock:
+            domain = self.domains[uuid]
+            domain.power, domain.reason = power, reason
+        self.announce(PowerEvent(uuid, power, reason))
+
+    def plant_domain(self, uuid: str, name: str) -> None:
+        """A domain that is not ours."""
+        self.domains[uuid] = FakeDomain(uuid, name)
+
+    def plant_network(self, name: str) -> None:
+        """A network that is not ours."""
+        self.networks[name] = None
+
+    # --- for the driver -----------------------------------------------------------------------------------------
+    def announce(self, event: PowerEvent) -> None:
+        for on_event, _close in list(self._listeners):
+            on_event(event)
+
+    def listen(self, on_event: OnEvent, on_close: OnClose) -> None:
+        self._listeners.append((on_event, on_close))
+
+    @contextlib.contextmanager
+    def call(self, verb: str) -> Iterator[None]:
+        """Around every verb: count it, be silent, fail or hang where a test asked for that."""
+        self.calls[verb] += 1
+        due = [fault for fault in self._faults if fault.verb == verb and fault.at == self.calls[verb]]
+        for fault in due:
+            self._faults.remove(fault)
+            if fault.release is not None:
+                fault.release.wait()
+            if fault.error is not None and not fault.after:
+                raise fault.error
+        if self.silent:
+            raise Unreachable(f"fake://{self.name} is silent")
+        with self.lock:
+            yield
+        for fault in due:
+            if fault.error is not None:
+                raise fault.error
+
+
+_hosts: dict[str, FakeHost] = {}
+
+
+def host(name: str) -> FakeHost:
+    """The host behind ``fake://NAME``; made when first asked for."""
+    return _hosts.setdefault(name, FakeHost(name, _facts(name)))
+
+
+def forget_hosts() -> None:
+    """Start over: between tests."""
+    _hosts.clear()
+
+
+def _facts(name: str) -> HostFacts:
+    return HostFacts(
+        hostname=name,
+        arch="x86_64",
+        cpus=8,
+        memory_mib=32768,
+        cpu_model="Skylake-Server",
+        libvirt_version="9.0.0",
+        qemu_version="7.2.0",
+        domain_types=("kvm", "qemu"),
+        machines=("pc", "q35"),
+        emulator="/usr/bin/qemu-system-x86_64",
+    )
