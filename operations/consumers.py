@@ -74,7 +74,11 @@ class EventConsumer(AsyncJsonWebsocketConsumer):
         tenant = self.tenant
         if tenant is None:
             return
-        mine = {"user": str(user.pk), "tenant": str(tenant.pk), "session": session_mark(self.scope["session"].session_key)}
+        mine = {
+            "user": str(user.pk),
+            "tenant": str(tenant.pk),
+            "session": session_mark(self.scope["session"].session_key),
+        }
         if any(message[what] and message[what] != mine[what] for what in mine):
             return
         if message["session"] or await self._tenant() is None or not await self._session_alive():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 from celery import current_app
 from django.db import transaction
+from kombu.exceptions import OperationalError
 
 if TYPE_CHECKING:
     from operations.models import Operation
@@ -19,8 +20,8 @@ def ring(operation_id: str) -> None:
     """Ask some worker to look at the operation now; a broker that is away costs at most the time to the next sweep."""
     try:
         current_app.send_task(RUN_TASK, args=[operation_id], retry=False)
-    except Exception:
-        log.warning("doorbell_not_rung", operation=operation_id, exc_info=True)
+    except (OperationalError, OSError) as error:
+        log.warning("doorbell_not_rung", operation=operation_id, detail=str(error))
 
 
 def ring_on_commit(operation: Operation) -> None:

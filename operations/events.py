@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
+import redis
 import structlog
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
+from django.db import transaction
 
 from tenants.journal.events import publishes
 from tenants.models import Tenant, User
@@ -29,8 +30,8 @@ def _send(group: str, message: dict[str, Any]) -> None:
     layer = get_channel_layer()
     try:
         async_to_sync(layer.group_send)(group, message)
-    except Exception:
-        log.warning("event_not_pushed", group=hashlib.sha256(group.encode()).hexdigest()[:8], exc_info=True)
+    except (redis.RedisError, OSError) as error:
+        log.warning("event_not_pushed", detail=str(error))
 
 
 @publishes
@@ -44,8 +45,6 @@ def push_event(tenant: Tenant, message: dict[str, Any]) -> None:
 @reacts("access.revoked")
 def push_revocation(*, user: User | None, tenant: Tenant | None, session: str, reason: str) -> None:
     """Tell every open page to check again whether it may stay; each decides for itself."""
-    from django.db import transaction
-
     message = {
         "type": "access.check",
         "user": str(user.pk) if user else "",

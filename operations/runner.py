@@ -52,7 +52,7 @@ class Retry(Exception):
 
 def checkpoint(point: str) -> None:
     """A place where a worker may die: ``KIND:effect:before|after``. The kill tests set the environment; nothing else does."""
-    if (path := os.environ.get(SEEN_POINTS)):
+    if path := os.environ.get(SEEN_POINTS):
         with open(path, "a", encoding="ascii") as seen:
             seen.write(point + "\n")
     if os.environ.get(KILL_AT) == point:
@@ -104,7 +104,9 @@ def run(pk: UUID | str) -> Status | None:
     with (
         scope,
         structlog.contextvars.bound_contextvars(
-            operation=str(operation.pk), kind=operation.kind, tenant=tenant.slug if tenant else None,
+            operation=str(operation.pk),
+            kind=operation.kind,
+            tenant=tenant.slug if tenant else None,
             request_id=operation.request_id,
         ),
         _heartbeat(operation),
@@ -131,10 +133,15 @@ def _attempt(operation: Operation, worker: str) -> None:
         log.info("operation_failed", code=error.code, detail=failure.detail)
     except Exception as error:
         log.exception("operation_broke")
-        services.operation_fail(operation, Failure(
-            "broken", _("The portal made a mistake while doing this."),
-            _("Tell the operator the operation's id."), f"{type(error).__name__}: {error}",
-        ))
+        services.operation_fail(
+            operation,
+            Failure(
+                "broken",
+                _("The portal made a mistake while doing this."),
+                _("Tell the operator the operation's id."),
+                f"{type(error).__name__}: {error}",
+            ),
+        )
     else:
         services.operation_finish(operation, worker=worker)
         log.info("operation_succeeded")
@@ -145,10 +152,15 @@ def _retry(operation: Operation, retry: Retry) -> None:
     if operation.lane and retry.close_lane:
         services.lane_close(operation.lane, seconds=min(5, settings.OPERATION_RETRY_MAX_S))
     if now() >= operation.deadline_at:
-        services.operation_fail(operation, Failure(
-            "host_unreachable", _("The host did not answer in time."),
-            _("Nothing more will be tried. Try again when the host is back."), retry.detail,
-        ))
+        services.operation_fail(
+            operation,
+            Failure(
+                "host_unreachable",
+                _("The host did not answer in time."),
+                _("Nothing more will be tried. Try again when the host is back."),
+                retry.detail,
+            ),
+        )
         return
     spread = (operation.pk.int % 1000) / 1000
     delay = min(settings.OPERATION_RETRY_MAX_S, 2 ** min(operation.attempts, 6) / 2) * (0.75 + spread / 2)

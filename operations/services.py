@@ -30,8 +30,10 @@ from tenants.scoping import every_tenant, tenant_scope
 class Subject(Protocol):
     """What an operation can be about: a row with an id and a name."""
 
-    pk: Any
-    name: Any
+    @property
+    def pk(self) -> Any: ...
+    @property
+    def name(self) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,16 @@ class Failure:
 
 
 def operation_submit(
-    subject: Subject, *, kind: str, actor: Actor, tenant: Tenant | None = None, params: dict[str, Any] | None = None,
-    holds: Sequence[Hold] = (), lane: str = "", generation: int = 0, parent: Operation | None = None,
+    subject: Subject,
+    *,
+    kind: str,
+    actor: Actor,
+    tenant: Tenant | None = None,
+    params: dict[str, Any] | None = None,
+    holds: Sequence[Hold] = (),
+    lane: str = "",
+    generation: int = 0,
+    parent: Operation | None = None,
 ) -> Operation:
     """Write down work to be done and ring for a worker on commit; runs in the caller's transaction.
 
@@ -102,14 +112,17 @@ def _hold(operation: Operation, hold: Hold) -> None:
         try:
             with transaction.atomic():
                 OperationLock.objects.create(
-                    operation=operation, resource_type=hold.resource_type, resource_id=hold.resource_id,
+                    operation=operation,
+                    resource_type=hold.resource_type,
+                    resource_id=hold.resource_id,
                     exclusive=hold.exclusive,
                 )
             return
         except IntegrityError:
             clash = others.select_related("operation").first()
     raise Conflict(
-        _("Something else is being done with this right now."), code="operation_in_progress",
+        _("Something else is being done with this right now."),
+        code="operation_in_progress",
         operation=str(clash.operation_id) if clash else "",
     )
 
@@ -174,9 +187,11 @@ def operation_renew(operation: Operation) -> bool:
 def operation_progress(operation: Operation, *, step: str, progress: int) -> bool:
     """Say what is being done now; False when the operation is no longer this worker's."""
     until = now() + timedelta(seconds=settings.OPERATION_LEASE_S)
-    row = Operation.objects.select_for_update().filter(
-        pk=operation.pk, status=Status.RUNNING, lease_owner=operation.lease_owner, attempts=operation.attempts
-    ).first()
+    row = (
+        Operation.objects.select_for_update()
+        .filter(pk=operation.pk, status=Status.RUNNING, lease_owner=operation.lease_owner, attempts=operation.attempts)
+        .first()
+    )
     if row is None:
         return False
     progress = max(row.progress, min(progress, 99))
@@ -203,9 +218,11 @@ def operation_postpone(operation: Operation, *, seconds: float, step: str) -> No
 
 
 def _mine(operation: Operation) -> Operation | None:
-    return Operation.objects.select_for_update().filter(
-        pk=operation.pk, status=Status.RUNNING, lease_owner=operation.lease_owner, attempts=operation.attempts
-    ).first()
+    return (
+        Operation.objects.select_for_update()
+        .filter(pk=operation.pk, status=Status.RUNNING, lease_owner=operation.lease_owner, attempts=operation.attempts)
+        .first()
+    )
 
 
 @transaction.atomic
@@ -251,7 +268,9 @@ def _end(row: Operation, status: Status, failure: Failure | None) -> None:
 
 
 def _scope_of(row: Operation) -> Any:
-    return tenant_scope(row.tenant) if row.tenant is not None else every_tenant(why="an operation on shared things ends")
+    return (
+        tenant_scope(row.tenant) if row.tenant is not None else every_tenant(why="an operation on shared things ends")
+    )
 
 
 def _end_parent(pk: UUID) -> None:
@@ -270,10 +289,15 @@ def _end_parent(pk: UUID) -> None:
     if not failed:
         _end(parent, Status.SUCCEEDED, None)
         return
-    _end(parent, Status.FAILED, Failure(
-        "some_failed", _("%(failed)d of %(all)d did not succeed.") % {"failed": failed, "all": len(done)},
-        _("Each one says why."),
-    ))
+    _end(
+        parent,
+        Status.FAILED,
+        Failure(
+            "some_failed",
+            _("%(failed)d of %(all)d did not succeed.") % {"failed": failed, "all": len(done)},
+            _("Each one says why."),
+        ),
+    )
 
 
 @transaction.atomic
@@ -323,13 +347,20 @@ def operations_expire(*, batch: int = 200) -> Iterable[UUID]:
         _requeue_lapsed(operation.pk, at)
     overdue = Operation.objects.filter(status=Status.QUEUED, deadline_at__lt=at).order_by("deadline_at")[:batch]
     for operation in overdue:
-        operation_fail(operation, Failure(
-            "timed_out", _("This could not be done in time."),
-            _("Nothing more will be tried. Try again, or ask the operator about the host."), operation.step,
-        ))
-    yield from Operation.objects.filter(status=Status.QUEUED, not_before__lte=at).order_by(
-        "not_before"
-    ).values_list("pk", flat=True)[:batch]
+        operation_fail(
+            operation,
+            Failure(
+                "timed_out",
+                _("This could not be done in time."),
+                _("Nothing more will be tried. Try again, or ask the operator about the host."),
+                operation.step,
+            ),
+        )
+    yield from (
+        Operation.objects.filter(status=Status.QUEUED, not_before__lte=at)
+        .order_by("not_before")
+        .values_list("pk", flat=True)[:batch]
+    )
 
 
 @transaction.atomic

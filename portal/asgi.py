@@ -4,25 +4,26 @@ HTTP runs Django under WSGI on purpose: its own ASGI path costs 2–5 times the 
 """
 
 import os
+from typing import Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings.embedded")
 
-from portal.wsgi import application as wsgi  # noqa: E402  (Django must be set up first)
+from a2wsgi import WSGIMiddleware
+from channels.auth import AuthMiddlewareStack
+from channels.routing import ProtocolTypeRouter, URLRouter
 
-from a2wsgi import WSGIMiddleware  # noqa: E402
-from channels.auth import AuthMiddlewareStack  # noqa: E402
-from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-
-from operations.routing import websocket_urlpatterns  # noqa: E402
-from operations.waiting import LongPoll  # noqa: E402
-from portal.core.front import BodyFirst  # noqa: E402
-from portal.core.origin import ExactOrigin  # noqa: E402
+from operations.routing import websocket_urlpatterns
+from operations.waiting import LongPoll
+from portal.core.front import BodyFirst
+from portal.core.origin import ExactOrigin
+from portal.wsgi import application as wsgi
 
 THREADS = 10
 
+threads: Any = WSGIMiddleware(cast(Any, wsgi), workers=THREADS)
 application = ProtocolTypeRouter(
     {
-        "http": BodyFirst(LongPoll(WSGIMiddleware(wsgi, workers=THREADS))),
+        "http": BodyFirst(LongPoll(threads)),
         "websocket": ExactOrigin(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
     }
 )

@@ -56,7 +56,7 @@ def _part(check: Callable[[], object]) -> str:
 def _database() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
-        return cursor.fetchone() == (1,)
+        return bool(cursor.fetchone() == (1,))
 
 
 def _hosts() -> dict[str, int]:
@@ -71,7 +71,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     if actor is None or not actor.may(Permission.OPERATE):
         return HttpResponse("An operator's token is needed.\n", status=401, content_type="text/plain")
     found = CollectorRegistry(auto_describe=False)
-    found.register(Figures())  # type: ignore[arg-type]
+    found.register(Figures())
     return HttpResponse(generate_latest(found), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -81,7 +81,13 @@ class Figures:
     def collect(self) -> Any:
         """Prometheus' collector protocol."""
         with every_tenant(why="metrics count all tenants"):
-            yield _grouped("guesthouse_guests", "Machines by observed power", "power", Guest.objects.filter(binned_at=None), "seen_power")
+            yield _grouped(
+                "guesthouse_guests",
+                "Machines by observed power",
+                "power",
+                Guest.objects.filter(binned_at=None),
+                "seen_power",
+            )
         yield _grouped("guesthouse_hosts", "Hosts by state", "state", Host.objects.all(), "state")
         yield _grouped("guesthouse_operations", "Operations by status", "status", Operation.objects.all(), "status")
         pools = GaugeMetricFamily("guesthouse_storage_bytes", "Storage pools", labels=["host", "figure"])
@@ -104,5 +110,3 @@ def _grouped(name: str, words: str, label: str, rows: Any, column: str) -> Gauge
     for row in rows.order_by().values(column).annotate(n=Count("pk")):
         family.add_metric([row[column]], row["n"])
     return family
-
-

@@ -6,12 +6,12 @@ import hashlib
 from datetime import timedelta
 from typing import Any
 
+from portal.core.clock import now
 from tenants.actors import Actor, narrowed
 from tenants.models import ApiToken, Member, Tenant, TenantState, User
 from tenants.policy import ALL_TENANT_PERMISSIONS, Permission
 from tenants.scoping import tenant_scope
 from tenants.services.tokens import token_digest, token_session
-from portal.core.clock import now
 
 
 def session_mark(session_key: str | None) -> str:
@@ -24,7 +24,7 @@ def tenant_by_slug(slug: str) -> Tenant | None:
     return Tenant.objects.filter(slug=slug).exclude(state=TenantState.CLOSED).first()
 
 
-def actor_for_user(user: Any, tenant: Tenant | None, *, via: str, **facts: str) -> Actor | None:
+def actor_for_user(user: Any, tenant: Tenant | None, *, via: str, **facts: Any) -> Actor | None:
     """What ``user`` may do in ``tenant``: by membership, or as an operator; None for anybody else."""
     if not isinstance(user, User) or not user.is_active:
         return None
@@ -48,9 +48,7 @@ def actor_for_token(raw: str, tenant: Tenant | None, **facts: str) -> Actor | No
 
     A token of a tenant opens only that tenant; one without opens whatever its owner may.
     """
-    token = (
-        ApiToken.objects.select_related("user", "tenant").filter(digest=token_digest(raw), revoked_at=None).first()
-    )
+    token = ApiToken.objects.select_related("user", "tenant").filter(digest=token_digest(raw), revoked_at=None).first()
     if token is None or (token.expires_at is not None and token.expires_at <= now()):
         return None
     if token.tenant_id is not None and tenant is not None and token.tenant_id != tenant.pk:
@@ -70,6 +68,14 @@ def actor_for_token(raw: str, tenant: Tenant | None, **facts: str) -> Actor | No
     if token.last_used_at is None or now() - token.last_used_at > timedelta(minutes=1):
         ApiToken.objects.filter(pk=token.pk).update(last_used_at=now())
     return Actor(
-        actor.user, tenant, frozenset(permissions), "token", role=actor.role, tags=actor.tags, session=actor.session,
-        address=actor.address, request_id=actor.request_id, token_id=actor.token_id,
+        actor.user,
+        tenant,
+        frozenset(permissions),
+        "token",
+        role=actor.role,
+        tags=actor.tags,
+        session=actor.session,
+        address=actor.address,
+        request_id=actor.request_id,
+        token_id=actor.token_id,
     )

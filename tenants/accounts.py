@@ -12,7 +12,7 @@ from tenants.access import session_mark
 from tenants.reactions import announce
 
 
-class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+class AccountAdapter(DefaultAccountAdapter):
     """Sign-up is closed."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:

@@ -64,7 +64,9 @@ class Actor:
         if self.tenant is not None and not self.tenant.is_active and permission not in SUSPENDED_TENANT:
             raise Forbidden(
                 _("This project is suspended: it can be looked at, not changed."),
-                code="tenant_suspended", hint=_("Ask the operator why."), permission=permission.value,
+                code="tenant_suspended",
+                hint=_("Ask the operator why."),
+                permission=permission.value,
             )
         raise Forbidden(permission=permission.value)
 

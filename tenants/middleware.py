@@ -74,7 +74,6 @@ class TenantMiddleware:
         with tenant_scope(tenant):
             return self.get_response(request)
 
-
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
         """A page of a tenant that is not there, or not theirs, is the same 404."""
         if getattr(request, "no_such_tenant", False) and not API.match(request.path_info):

@@ -17,8 +17,18 @@ from tenants.journal.models import AuditEntry, Event, Journal, UsageInterval
 from tenants.scoping import SharedManager, TenantOwned
 
 __all__ = [
-    "ApiToken", "AuditEntry", "Event", "IdempotentAnswer", "Journal", "Member", "Quota", "QuotaHold", "Role", "Tenant",
-    "UsageInterval", "User",
+    "ApiToken",
+    "AuditEntry",
+    "Event",
+    "IdempotentAnswer",
+    "Journal",
+    "Member",
+    "Quota",
+    "QuotaHold",
+    "Role",
+    "Tenant",
+    "UsageInterval",
+    "User",
 ]
 
 SLUG = RegexValidator(r"\A[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?\Z", _("Use small letters, digits and hyphens."))
@@ -91,7 +101,9 @@ class Tenant(models.Model):
     created_at = models.DateTimeField(default=now)
 
     class Meta:
-        constraints = [models.CheckConstraint(condition=models.Q(state__in=TenantState.values), name="tenant_state_known")]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(state__in=TenantState.values), name="tenant_state_known")
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -111,7 +123,7 @@ class Role(models.Model):
     permissions = models.JSONField(default=list)
     tags = models.JSONField(default=list, blank=True)
 
-    objects: SharedManager[Role] = SharedManager()
+    objects = SharedManager()
 
     class Meta:
         constraints = [

@@ -94,7 +94,7 @@ class TenantOwned(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     tenant = models.ForeignKey("tenants.Tenant", on_delete=models.PROTECT, related_name="+")
 
-    objects: TenantManager[Any] = TenantManager()
+    objects = TenantManager()
 
     class Meta:
         abstract = True

@@ -1,2 +1,2 @@
-urlpatterns = []
+urlpatterns: list = []
 app_name = "tenants"

@@ -16,8 +16,17 @@ from vms.hypervisor.xml.network import DhcpHost, NetworkSpec
 from vms.hypervisor.xml.nwfilter import FilterSpec
 from vms.models import Guest, Host, Network, Port, Subnet, Volume
 from vms.names import (
-    Owner, base_name, bridge_name, domain_name, filter_name, network_name, seed_name, serial_log, serial_socket,
-    vnc_socket, volume_name,
+    Owner,
+    base_name,
+    bridge_name,
+    domain_name,
+    filter_name,
+    network_name,
+    seed_name,
+    serial_log,
+    serial_socket,
+    vnc_socket,
+    volume_name,
 )
 from vms.services.networks import address_plan
 
@@ -90,7 +99,9 @@ def _disk(volume: Volume, pool: str, limits: set[str], flavor: object) -> Disk:
         boot_order=1 if volume.position == 0 else None,
         serial=volume.pk.hex[:20],
         iotune=tune if "iotune" not in limits else None,
-        backing=(Layer(f"{pool}/{base_name(image.pk, image.sha256)}", "qcow2"),) if image is not None else (),
+        backing=(Layer(path=f"{pool}/{base_name(image.pk, image.sha256)}", format="qcow2"),)
+        if image is not None
+        else (),
     )
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Generic, TypeVar
 
 from vms.states import HostState
 
-H = TypeVar("H")
-
 
 @dataclass(frozen=True, slots=True)
-class Room(Generic[H]):
+class Room[H]:
     """One host's capacity and what is claimed of it; memory in MiB, disk in GiB (None: the pool has not been measured)."""
 
     host: H
@@ -55,14 +52,14 @@ class Room(Generic[H]):
 
 
 @dataclass(frozen=True, slots=True)
-class Choice(Generic[H]):
+class Choice[H]:
     """The chosen host, or None with what each lacked (by host name; for operators)."""
 
     host: H | None
     lacking: dict[str, str]
 
 
-def choose(rooms: Sequence[Room[H]], *, vcpus: int, memory_mib: int, disk_gib: int) -> Choice[H]:
+def choose[H](rooms: Sequence[Room[H]], *, vcpus: int, memory_mib: int, disk_gib: int) -> Choice[H]:
     """The host with the largest share of free memory that has room; ties go to the name that sorts first."""
     lacking = {room.name: room.lacks(vcpus, memory_mib, disk_gib) for room in rooms}
     fitting = [room for room in rooms if not lacking[room.name]]

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 NAME: Final = re.compile(r"\A[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 TAG: Final = re.compile(r"\A[a-z0-9](?:[a-z0-9._-]{0,30}[a-z0-9])?\Z")
-USER_DATA_MAX: Final = 64 * 1024
 PASSWORD_MAX: Final = 128
 
 

@@ -85,7 +85,9 @@ def empty_bins() -> None:
     """Ask for the purge of what has been in the bin for its whole grace period; a few at a time."""
     with every_tenant(why="every tenant's bin is emptied"):
         due = list(
-            Guest.objects.select_related("tenant").filter(purge_after__lte=now()).order_by("purge_after")[: settings.CAPS["batch"]]
+            Guest.objects.select_related("tenant")
+            .filter(purge_after__lte=now())
+            .order_by("purge_after")[: settings.CAPS["batch"]]
         )
     for guest in due:
         with tenant_scope(guest.tenant):

@@ -31,8 +31,13 @@ class PortalError(Exception):
     hint: str | Promise = ""
 
     def __init__(
-        self, message: str | Promise | None = None, *, code: str | None = None, hint: str | Promise | None = None,
-        errors: Sequence[FieldError] = (), **details: Any,
+        self,
+        message: str | Promise | None = None,
+        *,
+        code: str | None = None,
+        hint: str | Promise | None = None,
+        errors: Sequence[FieldError] = (),
+        **details: Any,
     ) -> None:
         self.details = details
         self.errors = tuple(errors)
@@ -83,7 +88,9 @@ class OverQuota(Conflict):
     """The tenant's limit leaves no room; details: name, limit, used, asked."""
 
     code = "over_quota"
-    message = _("The quota does not cover this: %(name)s is limited to %(limit)s, %(used)s are in use, %(asked)s more are asked for.")
+    message = _(
+        "The quota does not cover this: %(name)s is limited to %(limit)s, %(used)s are in use, %(asked)s more are asked for."
+    )
     hint = _("Delete something, or ask for a larger quota.")
 
 

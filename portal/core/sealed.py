@@ -29,6 +29,7 @@ def reseal(token: str) -> str:
     """The same secret under the newest key; for key rotation."""
     return _box(tuple(settings.FIELD_KEYS)).rotate(token.encode()).decode()
 
+
 if TYPE_CHECKING:
     _TextField = models.TextField[str, str]
 else:  # Django's own class takes no type arguments

@@ -172,6 +172,12 @@ API_RATE_PER_MINUTE = 600
 API_TENANT_RATE_PER_MINUTE = 3000
 CAPS = {"ssh_keys": 100, "tokens": 100, "members": 200, "tags": 50, "images": 100, "batch": 20}
 DEFAULT_QUOTA = {
-    "guests": 10, "vcpus": 20, "memory_mib": 32768, "disk_gib": 500,
-    "networks": 5, "addresses": 50, "volumes": 20, "snapshots": 50,
+    "guests": 10,
+    "vcpus": 20,
+    "memory_mib": 32768,
+    "disk_gib": 500,
+    "networks": 5,
+    "addresses": 50,
+    "volumes": 20,
+    "snapshots": 50,
 }

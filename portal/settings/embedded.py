@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from portal.core.logs import configure as _configure_logs
 from portal.settings.base import *  # noqa: F403
-from portal.settings.base import BASE_DIR, content_policy
-from portal.settings.env import env, read_secrets
+from portal.settings.base import content_policy
+from portal.settings.env import BASE_DIR, env, read_secrets
 
 STATE_DIR = Path(env("GUESTHOUSE_STATE", default=str(BASE_DIR / "var"))).resolve()
 _secrets = read_secrets(Path(env("GUESTHOUSE_SECRET_FILE", default=str(STATE_DIR / "secrets.json"))))
@@ -42,7 +42,9 @@ if "sqlite" in DATABASES["default"]["ENGINE"]:
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=30000;",
     }
 else:
-    DATABASES["default"].update({"CONN_MAX_AGE": 0, "OPTIONS": {"pool": {"min_size": 0, "max_size": 12, "timeout": 10}}})
+    DATABASES["default"].update(
+        {"CONN_MAX_AGE": 0, "OPTIONS": {"pool": {"min_size": 0, "max_size": 12, "timeout": 10}}}
+    )
 
 REDIS_URL = env("REDIS_URL", default=f"unix://{RUN_DIR}/redis.sock")
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1) if REDIS_URL.startswith("unix://") else REDIS_URL

@@ -22,7 +22,10 @@ class Secrets:
 
 
 def read_secrets(path: Path) -> Secrets:
-    """Read ``secrets.json`` (``{"secret_key": …, "field_keys": […], "installation": …}``); raises where it is missing or open to others."""
+    """Read ``secrets.json``: ``{"secret_key": …, "field_keys": […], "installation": …}``.
+
+    Raises ``OSError`` where it is missing or others may read it.
+    """
     if path.stat().st_mode & 0o077:
         raise PermissionError(f"{path} must not be readable by others (chmod 600)")
     raw = json.loads(path.read_text())

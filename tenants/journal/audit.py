@@ -53,8 +53,18 @@ def audit_record(
 def audit_hash(entry: AuditEntry) -> str:
     """SHA-256 over the previous hash and everything the entry says, as canonical JSON."""
     said = [
-        str(entry.tenant_id), entry.seq, rfc3339(entry.at), str(entry.actor_id or ""), entry.actor_label, entry.via,
-        entry.address, entry.request_id, entry.action, entry.subject_type, entry.subject_id, entry.subject_name,
+        str(entry.tenant_id),
+        entry.seq,
+        rfc3339(entry.at),
+        str(entry.actor_id or ""),
+        entry.actor_label,
+        entry.via,
+        entry.address,
+        entry.request_id,
+        entry.action,
+        entry.subject_type,
+        entry.subject_id,
+        entry.subject_name,
         entry.changes,
     ]
     text = json.dumps([entry.prev_hash, said], sort_keys=True, separators=(",", ":"), ensure_ascii=True)

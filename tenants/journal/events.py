@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
@@ -23,17 +24,22 @@ def publishes(function: Callable[[Tenant, dict[str, Any]], None]) -> Callable[[T
     return function
 
 
-def event_append(tenant: Tenant, type: str, resource_type: str, resource_id: Any) -> Event:
+def event_append(tenant: Tenant, kind: str, resource_type: str, resource_id: Any) -> Event:
     """Write that a thing changed; must run inside the transaction of the change. Announced on commit."""
     journal = journal_lock(tenant)
     journal.event_seq += 1
     journal.save(update_fields=["event_seq"])
     event = Event.objects.create(
-        tenant=tenant, seq=journal.event_seq, type=type, resource_type=resource_type, resource_id=str(resource_id), at=now()
+        tenant=tenant,
+        seq=journal.event_seq,
+        type=kind,
+        resource_type=resource_type,
+        resource_id=str(resource_id),
+        at=now(),
     )
     message = event_message(event)
     for publish in _publishers:
-        transaction.on_commit(lambda publish=publish: publish(tenant, message), robust=True)
+        transaction.on_commit(partial(publish, tenant, message), robust=True)
     return event
 
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from tenants.scoping import TenantManager, TenantOwned
+from tenants.scoping import TenantOwned
 
 
 class Journal(models.Model):
@@ -63,8 +63,6 @@ class AuditEntry(TenantOwned):
 class UsageInterval(TenantOwned):
     """From when to when one resource used how much of one meter; the open one has no end."""
 
-    objects: TenantManager[UsageInterval] = TenantManager()
-
     resource_type = models.CharField(max_length=32)
     resource_id = models.UUIDField()
     meter = models.CharField(max_length=40)
@@ -84,5 +82,3 @@ class UsageInterval(TenantOwned):
                 name="usage_ends_after_start",
             ),
         ]
-
-

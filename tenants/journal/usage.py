@@ -32,6 +32,11 @@ def usage_switch(
         open_now.save(update_fields=["ended_at"])
     if quantity:
         UsageInterval.objects.create(
-            tenant=tenant, resource_type=resource_type, resource_id=resource_id, meter=meter, quantity=quantity,
-            attributes=attributes, started_at=at,
+            tenant=tenant,
+            resource_type=resource_type,
+            resource_id=resource_id,
+            meter=meter,
+            quantity=quantity,
+            attributes=attributes,
+            started_at=at,
         )

@@ -41,7 +41,7 @@ def member_add(tenant: Tenant, user: User, *, role: Role, actor: Actor) -> Membe
         raise Conflict(_("This project has as many members as it can have."), code="too_many_members")
     try:
         with transaction.atomic():
-            member = Member.objects.create(tenant=tenant, user=user, role=role)
+            member: Member = Member.objects.create(tenant=tenant, user=user, role=role)
     except IntegrityError as error:
         raise Conflict(_("They are a member already."), code="already_member", hint="") from error
     audit_record(actor, "member.add", member, member=user.email, role=role.name)
@@ -88,6 +88,4 @@ def _keep_an_owner(member: Member) -> None:
         return
     owners = Member.objects.select_for_update().filter(role=member.role).values_list("pk", flat=True)
     if set(owners) <= {member.pk}:
-        raise Conflict(
-            _("A project needs an owner."), code="last_owner", hint=_("Make somebody else an owner first.")
-        )
+        raise Conflict(_("A project needs an owner."), code="last_owner", hint=_("Make somebody else an owner first."))

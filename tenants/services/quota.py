@@ -84,11 +84,19 @@ def quota_reserve(tenant: Tenant, amounts: Amounts) -> None:
     if short:
         first = short[0]
         raise OverQuota(
-            name=RESOURCES[first.resource], limit=first.limit, used=first.used, asked=amounts[first.resource],
+            name=RESOURCES[first.resource],
+            limit=first.limit,
+            used=first.used,
+            asked=amounts[first.resource],
             errors=[
                 FieldError(
-                    pointer=f"/quota/{row.resource}", code="over_quota",
-                    message=str(OverQuota(name=RESOURCES[row.resource], limit=row.limit, used=row.used, asked=amounts[row.resource])),
+                    pointer=f"/quota/{row.resource}",
+                    code="over_quota",
+                    message=str(
+                        OverQuota(
+                            name=RESOURCES[row.resource], limit=row.limit, used=row.used, asked=amounts[row.resource]
+                        )
+                    ),
                 )
                 for row in short
             ],
@@ -114,7 +122,11 @@ def quota_set(tenant: Tenant, limits: Mapping[str, int | None], *, actor: Actor)
     actor.require(Permission.OPERATE)
     unknown = [name for name in limits if name not in RESOURCES]
     if unknown:
-        raise Invalid(errors=[FieldError(f"/{name}", "unknown_resource", str(_("There is no such resource."))) for name in unknown])
+        raise Invalid(
+            errors=[
+                FieldError(f"/{name}", "unknown_resource", str(_("There is no such resource."))) for name in unknown
+            ]
+        )
     quota_provide(tenant)
     changes: dict[str, list[int | None]] = {}
     for row in Quota.objects.select_for_update().filter(tenant=tenant, resource__in=limits).order_by("resource"):

@@ -86,7 +86,9 @@ def _tenant_move(tenant: Tenant, state: TenantState, *, action: str, reason: str
         tenant.save(update_fields=["state", "version"])
         audit_record(actor, action, tenant, tenant=tenant, state=[before, state.value], reason=reason)
         event_append(tenant, "tenant.changed", "tenant", tenant.pk)
-        announce("tenant.suspended" if state == TenantState.SUSPENDED else "tenant.unsuspended", tenant=tenant, actor=actor)
+        announce(
+            "tenant.suspended" if state == TenantState.SUSPENDED else "tenant.unsuspended", tenant=tenant, actor=actor
+        )
         if state == TenantState.SUSPENDED:
             announce("access.revoked", user=None, tenant=tenant, session="", reason="tenant suspended")
     return tenant

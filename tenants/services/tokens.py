@@ -27,7 +27,12 @@ def token_digest(raw: str) -> str:
 
 @transaction.atomic
 def token_create(
-    user: User, *, name: str, actor: Actor, tenant: Tenant | None = None, permissions: Sequence[str] | None = None,
+    user: User,
+    *,
+    name: str,
+    actor: Actor,
+    tenant: Tenant | None = None,
+    permissions: Sequence[str] | None = None,
     expires_at: datetime | None = None,
 ) -> tuple[ApiToken, str]:
     """A new token of ``user`` and, this once, its text. ``permissions`` None: all that its owner may, at any later time."""
@@ -40,7 +45,9 @@ def token_create(
     if permissions is not None:
         unknown = [p for p in permissions if p not in Permission._value2member_map_]
         if unknown:
-            raise Invalid(errors=[FieldError("/permissions", "unknown_permission", _("There is no permission %s.") % unknown[0])])
+            raise Invalid(
+                errors=[FieldError("/permissions", "unknown_permission", _("There is no permission %s.") % unknown[0])]
+            )
         beyond = [p for p in permissions if Permission(p) not in actor.permissions]
         if beyond:
             raise Forbidden(_("A token cannot be given more than you may do yourself."), code="beyond_own_role")
@@ -48,12 +55,21 @@ def token_create(
         raise Invalid(errors=[FieldError("/expires_at", "in_the_past", _("That moment has passed."))])
     alive = ApiToken.objects.filter(user=user, tenant=tenant, revoked_at=None).count()
     if alive >= settings.CAPS["tokens"]:
-        raise Conflict(_("You have as many tokens as one can have."), code="too_many_tokens", hint=_("Revoke one you no longer use."))
+        raise Conflict(
+            _("You have as many tokens as one can have."),
+            code="too_many_tokens",
+            hint=_("Revoke one you no longer use."),
+        )
     prefix = "gh_" + secrets.token_hex(4)
     raw = f"{prefix}_{secrets.token_urlsafe(32)}"
     token = ApiToken.objects.create(
-        tenant=tenant, user=user, name=name, prefix=prefix, digest=token_digest(raw),
-        permissions=sorted(permissions) if permissions is not None else None, expires_at=expires_at,
+        tenant=tenant,
+        user=user,
+        name=name,
+        prefix=prefix,
+        digest=token_digest(raw),
+        permissions=sorted(permissions) if permissions is not None else None,
+        expires_at=expires_at,
     )
     audit_record(actor, "token.create", token, tenant=tenant, prefix=prefix, permissions=token.permissions)
     return token, raw

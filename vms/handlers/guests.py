@@ -18,9 +18,9 @@ from vms.models import Guest, Image, Network, Port, Volume
 from vms.names import base_name, filter_name, network_name, pool_name, seed_name, serial_log, volume_name
 from vms.reconcile.converge import Place, converge
 from vms.reconcile.plan import Seen
-from vms.services.networks import network_leave_host, network_use_host
 from vms.services.hosts import host_record_pool
 from vms.services.images import image_path
+from vms.services.networks import network_leave_host, network_use_host
 from vms.services.volumes import volume_record
 from vms.states import VolumeState
 
@@ -66,8 +66,11 @@ def reached(seen: Seen, guest: Guest) -> None:
     """Raise unless the guest does what was wanted; a machine that falls over at once is not a success."""
     if seen.power != guest.want_power:
         raise Conflict(
-            _("The machine is %(seen)s, not %(wanted)s."), code="not_reached",
-            hint=_("Look at its console, then try again."), seen=seen.power.value, wanted=guest.want_power,
+            _("The machine is %(seen)s, not %(wanted)s."),
+            code="not_reached",
+            hint=_("Look at its console, then try again."),
+            seen=seen.power.value,
+            wanted=guest.want_power,
         )
 
 
@@ -109,7 +112,7 @@ def _send(run: Run, place: Place, image: Image, source: Path, name: str) -> None
             run.check()
             run.say(_("Copying the image to the host"), percent)
 
-    place.hv.upload_volume(pool_name(place.owner), name, source, format="qcow2", progress=progress)
+    place.hv.upload_volume(pool_name(place.owner), name, source, disk_format="qcow2", progress=progress)
 
 
 def ensure_disks(run: Run, place: Place) -> None:
@@ -129,20 +132,24 @@ def ensure_disks(run: Run, place: Place) -> None:
 
 
 def ensure_seed(run: Run, place: Place) -> None:
-    """The NoCloud disc with the guest's name, keys and user-data; deterministic, so sending it again changes nothing."""
+    """The NoCloud disc with the guest's name, keys and user-data; sent whole or not at all, so one that is there is right."""
     guest = place.guest
     pool, name = pool_name(place.owner), seed_name(guest.pk)
     run.say(_("Writing its first settings"), 55)
-    seed = Seed(
-        instance_id=str(guest.pk), hostname=guest.name, ssh_keys=tuple(guest.ssh_keys), user_data=guest.user_data,
-        password_hash=guest.password_hash, user=guest.image.default_user,
-    )
     if place.hv.volume(pool, name) is not None:
         return
+    seed = Seed(
+        instance_id=str(guest.pk),
+        hostname=guest.name,
+        ssh_keys=tuple(guest.ssh_keys),
+        user_data=guest.user_data,
+        password_hash=guest.password_hash,
+        ssh_password=bool(guest.password_hash),
+    )
     with tempfile.NamedTemporaryFile(prefix="seed-") as file, run.effect("seed"):
         file.write(seed_iso(seed))
         file.flush()
-        place.hv.upload_volume(pool, name, Path(file.name), format="raw")
+        place.hv.upload_volume(pool, name, Path(file.name), disk_format="raw")
 
 
 def ensure_networks(run: Run, place: Place) -> None:
@@ -188,5 +195,3 @@ def drop_networks(run: Run, place: Place) -> None:
             place.hv.remove_network(network_name(place.owner, network.pk), owner=place.owner)
         with run.effect("drop_filter"):
             place.hv.remove_filter(filter_name(place.owner, network.pk))
-
-

@@ -28,8 +28,10 @@ def probe(run: Run) -> None:
         hv = connect(host)
     except Unreachable as error:
         raise Conflict(
-            _("The host does not answer."), code="host_unreachable",
-            hint=_("Check the address, that libvirtd runs there, and that this machine may connect."), detail=error.detail,
+            _("The host does not answer."),
+            code="host_unreachable",
+            hint=_("Check the address, that libvirtd runs there, and that this machine may connect."),
+            detail=error.detail,
         ) from error
     with host_words(host):
         run.say(_("Reading what it is"), 10)
@@ -43,6 +45,4 @@ def probe(run: Run) -> None:
         run.say(_("Starting a machine for a moment"), 50)
         with run.effect("trial"):
             result = hv.probe(owner=owner)
-        host_record_probe(
-            host, accelerated=result.accelerated, unenforced=result.unenforced, notes=result.notes
-        )
+        host_record_probe(host, accelerated=result.accelerated, unenforced=result.unenforced, notes=result.notes)

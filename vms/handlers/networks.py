@@ -20,7 +20,9 @@ def delete(run: Run) -> None:
     if network is None:
         return
     if network.ports.exists():
-        raise Conflict(_("Machines are connected to this network."), code="network_in_use", hint=_("Delete them first."))
+        raise Conflict(
+            _("Machines are connected to this network."), code="network_in_use", hint=_("Delete them first.")
+        )
     owner = installation_owner()
     for use in NetworkOnHost.objects.filter(network=network).select_related("host"):
         with host_words(use.host):

@@ -28,23 +28,32 @@ def host_words(host: Host) -> Iterator[None]:
         raise Retry(_("Waiting for the host"), detail=f"{host.name}: {error.detail}") from error
     except errors.StorageFull as error:
         raise Conflict(
-            _("The storage of the host is full."), code="storage_full",
-            hint=_("Try again later; the operator has been told."), detail=error.detail,
+            _("The storage of the host is full."),
+            code="storage_full",
+            hint=_("Try again later; the operator has been told."),
+            detail=error.detail,
         ) from error
     except errors.Busy as error:
         raise Conflict(
-            _("The host is busy with this machine and did not get to it."), code="host_busy",
-            hint=_("Try again in a minute."), detail=error.detail,
+            _("The host is busy with this machine and did not get to it."),
+            code="host_busy",
+            hint=_("Try again in a minute."),
+            detail=error.detail,
         ) from error
     except errors.Unsupported as error:
         raise Conflict(
-            _("The host cannot do this (%(feature)s)."), code="unsupported", hint=_("Ask the operator."),
-            feature=error.feature or "?", detail=error.detail,
+            _("The host cannot do this (%(feature)s)."),
+            code="unsupported",
+            hint=_("Ask the operator."),
+            feature=error.feature or "?",
+            detail=error.detail,
         ) from error
     except errors.Missing as error:
         raise Conflict(
-            _("A part of this machine is not on its host."), code="missing_on_host",
-            hint=_("Nothing was changed. Ask the operator."), detail=error.detail,
+            _("A part of this machine is not on its host."),
+            code="missing_on_host",
+            hint=_("Nothing was changed. Ask the operator."),
+            detail=error.detail,
         ) from error
     except errors.HypervisorError as error:
         raise HostRefused(detail=error.detail) from error

@@ -44,7 +44,7 @@ def shutdown(run: Run) -> None:
 
 def _press_until_off(run: Run, place: Place, *, grace_s: float) -> None:
     uuid, began = str(place.guest.pk), time.monotonic()
-    pressed_at = -PRESS_AGAIN_S
+    pressed_at = -float(PRESS_AGAIN_S)
     while (spent := time.monotonic() - began) < grace_s:
         run.say(_("Waiting for the machine to shut down"), 10 + int(80 * spent / grace_s))
         if spent - pressed_at >= PRESS_AGAIN_S:
@@ -58,7 +58,9 @@ def _press_until_off(run: Run, place: Place, *, grace_s: float) -> None:
         except errors.Busy:
             continue
     raise Conflict(
-        _("The machine did not shut down within %(grace)d seconds."), code="still_running", grace=int(grace_s),
+        _("The machine did not shut down within %(grace)d seconds."),
+        code="still_running",
+        grace=int(grace_s),
         hint=_("Its system may not listen to the power button. Stop pulls the plug."),
     )
 

@@ -10,6 +10,22 @@ from vms.models.networks import Address, Network, NetworkOnHost, Port, Subnet
 from vms.models.volumes import StorageClass, StoragePool, Volume
 
 __all__ = [
-    "Address", "Drift", "Flavor", "Guest", "Host", "HostClaim", "HostPool", "Image", "Installation", "Network",
-    "NetworkOnHost", "Port", "SshKey", "StorageClass", "StoragePool", "Subnet", "Tag", "Volume",
+    "Address",
+    "Drift",
+    "Flavor",
+    "Guest",
+    "Host",
+    "HostClaim",
+    "HostPool",
+    "Image",
+    "Installation",
+    "Network",
+    "NetworkOnHost",
+    "Port",
+    "SshKey",
+    "StorageClass",
+    "StoragePool",
+    "Subnet",
+    "Tag",
+    "Volume",
 ]

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from portal.core.sealed import SealedTextField
-from tenants.scoping import TenantManager, TenantOwned
+from tenants.scoping import TenantOwned
 from vms.models.flavors import Flavor
 from vms.models.hosts import Host
 from vms.models.images import Image
@@ -29,8 +29,6 @@ class Charge(models.TextChoices):
 class Tag(TenantOwned):
     """A word that a tenant puts on machines."""
 
-    objects: TenantManager[Tag] = TenantManager()
-
     name = models.CharField(max_length=32)
 
     class Meta:
@@ -43,8 +41,6 @@ class Guest(TenantOwned):
     ``want_generation`` rises with every change of intent or place; what carries an older one is late and changes nothing.
     Size is copied from the flavor when it is made, so that an edited flavor changes nobody's machine.
     """
-
-    objects: TenantManager[Guest] = TenantManager()
 
     name = models.CharField(max_length=63)
     flavor = models.ForeignKey(Flavor, on_delete=models.PROTECT, related_name="+")
@@ -89,7 +85,9 @@ class Guest(TenantOwned):
             models.UniqueConstraint("tenant", "name", condition=Q(binned_at=None), name="guest_name_once"),
             models.CheckConstraint(condition=Q(want_power__in=WANTED), name="guest_want_power_known"),
             models.CheckConstraint(condition=Q(seen_power__in=[p.value for p in Power]), name="guest_seen_power_known"),
-            models.CheckConstraint(condition=Q(seen_generation__lte=models.F("want_generation")), name="guest_seen_not_ahead"),
+            models.CheckConstraint(
+                condition=Q(seen_generation__lte=models.F("want_generation")), name="guest_seen_not_ahead"
+            ),
             models.CheckConstraint(
                 condition=Q(binned_at=None, purge_after=None) | Q(binned_at__isnull=False, purge_after__isnull=False),
                 name="guest_bin_has_an_end",

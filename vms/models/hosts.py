@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from portal.core.ids import uuid7
-from tenants.scoping import TenantManager, TenantOwned
+from tenants.scoping import TenantOwned
 from vms.states import HostState
 
 
@@ -74,8 +74,6 @@ class Host(models.Model):
 
 class HostClaim(TenantOwned):
     """A guest's share of a host, taken in the transaction that places it and returned by the one that removes it."""
-
-    objects: TenantManager[HostClaim] = TenantManager()
 
     host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="claims")
     guest = models.ForeignKey("vms.Guest", on_delete=models.CASCADE, related_name="claims")

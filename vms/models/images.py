@@ -30,7 +30,7 @@ class Image(models.Model):
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(default=timezone.now)
 
-    objects: SharedManager[Image] = SharedManager()
+    objects = SharedManager()
 
     class Meta:
         ordering = ["sort", "name"]

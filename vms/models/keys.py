@@ -5,13 +5,11 @@ from __future__ import annotations
 from django.db import models
 from django.utils import timezone
 
-from tenants.scoping import TenantManager, TenantOwned
+from tenants.scoping import TenantOwned
 
 
 class SshKey(TenantOwned):
     """A public key of the tenant, put into guests when they are made."""
-
-    objects: TenantManager[SshKey] = TenantManager()
 
     name = models.CharField(max_length=64)
     public_key = models.TextField()

@@ -5,14 +5,12 @@ from __future__ import annotations
 from django.db import models
 from django.utils import timezone
 
-from tenants.scoping import TenantManager, TenantOwned
+from tenants.scoping import TenantOwned
 from vms.models.hosts import Host
 
 
 class Network(TenantOwned):
     """A layer-2 network of one tenant; on the libvirt engine one bridge a host, with NAT outwards."""
-
-    objects: TenantManager[Network] = TenantManager()
 
     name = models.CharField(max_length=40)
     engine = models.CharField(max_length=12, default="libvirt")
@@ -35,8 +33,6 @@ class Network(TenantOwned):
 class Subnet(TenantOwned):
     """A range of addresses on a network; ranges of one installation never overlap (``cidr`` is handed out once)."""
 
-    objects: TenantManager[Subnet] = TenantManager()
-
     network = models.ForeignKey(Network, on_delete=models.CASCADE, related_name="subnets")
     family = models.PositiveSmallIntegerField(default=4)
     cidr = models.CharField(max_length=43, unique=True)
@@ -45,8 +41,6 @@ class Subnet(TenantOwned):
 
 class NetworkOnHost(TenantOwned):
     """A network that has been made on a host."""
-
-    objects: TenantManager[NetworkOnHost] = TenantManager()
 
     network = models.ForeignKey(Network, on_delete=models.CASCADE, related_name="on_hosts")
     host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="+")
@@ -57,8 +51,6 @@ class NetworkOnHost(TenantOwned):
 
 class Port(TenantOwned):
     """A guest's network card."""
-
-    objects: TenantManager[Port] = TenantManager()
 
     network = models.ForeignKey(Network, on_delete=models.PROTECT, related_name="ports")
     guest = models.ForeignKey("vms.Guest", on_delete=models.CASCADE, related_name="ports")
@@ -72,8 +64,6 @@ class Port(TenantOwned):
 
 class Address(TenantOwned):
     """An address held by a port, never by two; ``seen_at`` is when the guest was first heard to use it."""
-
-    objects: TenantManager[Address] = TenantManager()
 
     subnet = models.ForeignKey(Subnet, on_delete=models.PROTECT, related_name="addresses")
     port = models.ForeignKey(Port, on_delete=models.CASCADE, related_name="addresses")

@@ -6,7 +6,7 @@ from django.db import models
 from django.utils import timezone
 
 from portal.core.ids import uuid7
-from tenants.scoping import TenantManager, TenantOwned
+from tenants.scoping import TenantOwned
 from vms.models.hosts import Host
 from vms.states import VolumeState
 
@@ -44,8 +44,6 @@ class StoragePool(models.Model):
 
 class Volume(TenantOwned):
     """A disk; on the pool it is named by this row's id and nothing else."""
-
-    objects: TenantManager[Volume] = TenantManager()
 
     name = models.CharField(max_length=64)
     guest = models.ForeignKey("vms.Guest", null=True, on_delete=models.PROTECT, related_name="volumes")

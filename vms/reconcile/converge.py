@@ -45,8 +45,10 @@ def seen_of(domain: SeenDomain | None, owner: Owner) -> Seen:
         return Seen(Power.ABSENT)
     if domain.owner is None or domain.owner.installation != owner.installation:
         raise Conflict(
-            _("The host has a foreign machine in this one's place."), code="foreign_domain",
-            hint=_("Ask the operator."), detail=f"domain {domain.uuid} belongs to {domain.owner}",
+            _("The host has a foreign machine in this one's place."),
+            code="foreign_domain",
+            hint=_("Ask the operator."),
+            detail=f"domain {domain.uuid} belongs to {domain.owner}",
         )
     return Seen(domain.power, domain.generation)
 
@@ -126,9 +128,7 @@ def define(place: Place) -> None:
     guest_record_password(place.guest, password)
     volumes = list(Volume.objects.filter(guest=place.guest).select_related("image").order_by("position"))
     ports = list(Port.objects.filter(guest=place.guest).prefetch_related("addresses").order_by("position"))
-    spec = design.domain_spec(
-        place.guest, place.host, place.owner, volumes=volumes, ports=ports, password=password
-    )
+    spec = design.domain_spec(place.guest, place.host, place.owner, volumes=volumes, ports=ports, password=password)
     place.hv.define(spec, roots=design.roots(place.host))
 
 

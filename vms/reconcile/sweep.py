@@ -31,7 +31,11 @@ def sweep(host: Host) -> dict[str, int]:
     hv = connections.get(host.uri)
     domains = hv.domains()
     volumes = _volumes(hv, owner)
-    networks = {network.name for network in hv.networks() if network.owner is not None and network.owner.installation == owner.installation}
+    networks = {
+        network.name
+        for network in hv.networks()
+        if network.owner is not None and network.owner.installation == owner.installation
+    }
     host_record_heartbeat(host)
 
     ours = {d.guest: d for d in domains if d.owner is not None and d.owner.installation == owner.installation}
@@ -47,21 +51,21 @@ def sweep(host: Host) -> dict[str, int]:
 
 def _guests(host: Host, hv: Hypervisor, owner: Owner, ours: dict[str, SeenDomain]) -> int:
     rows = {str(g.pk): g for g in Guest.objects.filter(host=host).select_related("host", "flavor", "tenant")}
-    busy = {
-        str(pk) for pk in OperationLock.objects.filter(resource_type="guest").values_list("resource_id", flat=True)
-    }
+    busy = {str(pk) for pk in OperationLock.objects.filter(resource_type="guest").values_list("resource_id", flat=True)}
     for pk, domain in ours.items():
         if domain.owner is not None and domain.owner.epoch != owner.epoch:
             drift_record(host, "other_epoch", domain.name, detail=f"epoch {domain.owner.epoch}, ours is {owner.epoch}")
         elif pk not in rows and pk not in busy:
-            drift_record(host, "stray_domain", domain.name, detail=f"{domain.power}, carries our mark, no such machine here")
+            drift_record(
+                host, "stray_domain", domain.name, detail=f"{domain.power}, carries our mark, no such machine here"
+            )
     for pk, guest in rows.items():
         if pk in busy:
             continue
-        domain = ours.get(pk)
-        seen = Seen(domain.power, domain.generation) if domain else Seen(Power.ABSENT)
-        record(Place(guest, host, hv, owner), domain, seen)
-        _guest_drift(host, guest, domain)
+        there = ours.get(pk)
+        seen = Seen(Power.ABSENT) if there is None else Seen(there.power, there.generation)
+        record(Place(guest, host, hv, owner), there, seen)
+        _guest_drift(host, guest, there)
     return len(rows)
 
 
@@ -75,7 +79,10 @@ def _guest_drift(host: Host, guest: Guest, domain: SeenDomain | None) -> None:
     guest.refresh_from_db(fields=["want_power"])
     if guest.want_power != Power.ABSENT and domain.power not in (Power(guest.want_power), Power.UNKNOWN):
         drift_record(
-            host, "other_power", guest.name, detail=f"wanted {guest.want_power}, is {domain.power} ({domain.reason})",
+            host,
+            "other_power",
+            guest.name,
+            detail=f"wanted {guest.want_power}, is {domain.power} ({domain.reason})",
             guest_id=guest.pk,
         )
 
@@ -98,7 +105,9 @@ def _storage(host: Host, owner: Owner, present: set[str] | None) -> None:
         if volume.guest is not None:
             known.add(seed_name(volume.guest.pk))
         if volume.state == "ready" and volume_name(volume.pk) not in present:
-            drift_record(host, "missing_volume", str(volume.pk), detail="its file is not in the pool", guest_id=volume.guest_id)
+            drift_record(
+                host, "missing_volume", str(volume.pk), detail="its file is not in the pool", guest_id=volume.guest_id
+            )
     for name in sorted(present - known):
         if name.startswith(("vol-", "seed-")) and not _being_made(name):
             drift_record(host, "stray_volume", name, detail="no such volume here")

@@ -41,7 +41,6 @@ LEASE_S = 20.0
 STUCK_S = 30.0
 
 
-
 @dataclass(slots=True)
 class Ear:
     """One host being listened to; ``beat`` is the monotonic time of its last sign of life."""
@@ -157,16 +156,16 @@ class Hearing:
         if host_record_heartbeat(self.host):
             log.info("host_up", host=self.host.name)
         ours = {d.guest: d for d in domains if d.owner == self.owner and d.guest}
-        stored = dict(
-            Guest.objects.filter(pk__in=list(ours)).values_list("pk", "seen_power")
-        )
+        stored = dict(Guest.objects.filter(pk__in=list(ours)).values_list("pk", "seen_power"))
         for pk, power in stored.items():
             domain = ours[str(pk)]
             if domain.power != power:
                 self._record(domain, at)
-        gone = Guest.objects.filter(host=self.host, binned_at=None, built_at__isnull=False).exclude(
-            seen_power=Power.ABSENT
-        ).exclude(pk__in=list(ours))
+        gone = (
+            Guest.objects.filter(host=self.host, binned_at=None, built_at__isnull=False)
+            .exclude(seen_power=Power.ABSENT)
+            .exclude(pk__in=list(ours))
+        )
         for pk in gone.values_list("pk", flat=True):
             guest_record_observation(pk, Observation(Power.ABSENT, "not defined", at=at), host=self.host)
 

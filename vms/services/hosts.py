@@ -42,7 +42,13 @@ class NoRoom(Conflict):
 
 @transaction.atomic
 def host_enrol(
-    *, uri: str, actor: Actor, data_dir: str, run_dir: str, name: str = "", addresses: Sequence[str] = (),
+    *,
+    uri: str,
+    actor: Actor,
+    data_dir: str,
+    run_dir: str,
+    name: str = "",
+    addresses: Sequence[str] = (),
     pool: HostPool | None = None,
 ) -> tuple[Host, Operation]:
     """Take a host in, or find it enrolled already, and have a worker test it; it takes guests once it has been heard.
@@ -55,16 +61,21 @@ def host_enrol(
         raise Invalid(errors=[FieldError("/uri", "invalid_uri", _("Use a libvirt URI such as qemu:///system."))])
     for pointer, path in (("/data_dir", data_dir), ("/run_dir", run_dir)):
         if not re.match(r"\A/[A-Za-z0-9._/-]+\Z", path) or ".." in path:
-            raise Invalid(errors=[FieldError(pointer, "invalid_path", _("An absolute path of plain characters is needed."))])
+            raise Invalid(
+                errors=[FieldError(pointer, "invalid_path", _("An absolute path of plain characters is needed."))]
+            )
     known = Host.objects.filter(uri=uri).first()
     host = known or Host(
-        uri=uri, pool=pool or HostPool.objects.order_by("pk")[0], name=name.strip() or _free_name(parts.hostname or "host")
+        uri=uri,
+        pool=pool or HostPool.objects.order_by("pk")[0],
+        name=name.strip() or _free_name(parts.hostname or "host"),
     )
     host.data_dir, host.run_dir, host.addresses = data_dir, run_dir, list(addresses)
     host.save()
     owner = Installation.objects.get().owner
     StoragePool.objects.get_or_create(
-        host=host, name=pool_name(owner),
+        host=host,
+        name=pool_name(owner),
         defaults={"storage_class": StorageClass.objects.get(is_default=True), "path": f"{data_dir}/pool"},
     )
     audit_record(actor, "host.enrol", host, uri=uri)
@@ -148,7 +159,11 @@ def hosts_check(*, at: datetime | None = None) -> list[Host]:
     for host in Host.objects.select_related("pool").exclude(state=HostState.DOWN):
         silent = at - host.seen_at if host.seen_at else timedelta.max
         if silent > timedelta(seconds=host.pool.down_after_s):
-            if Host.objects.filter(pk=host.pk, seen_at=host.seen_at).exclude(state=HostState.DOWN).update(state=HostState.DOWN):
+            if (
+                Host.objects.filter(pk=host.pk, seen_at=host.seen_at)
+                .exclude(state=HostState.DOWN)
+                .update(state=HostState.DOWN)
+            ):
                 lost.append(host)
         elif silent > timedelta(seconds=host.pool.suspect_after_s):
             Host.objects.filter(pk=host.pk, seen_at=host.seen_at, state=HostState.UP).update(state=HostState.SUSPECT)
@@ -159,11 +174,13 @@ def host_rooms(*, lock: bool = False) -> list[Room[Host]]:
     """Every host's capacity and claims, sorted by name; ``lock`` holds the hosts' rows until the transaction ends."""
     hosts = list(
         (Host.objects.select_for_update(of=("self",)) if lock else Host.objects)
-        .select_related("pool").prefetch_related("storage_pools").order_by("pk")
+        .select_related("pool")
+        .prefetch_related("storage_pools")
+        .order_by("pk")
     )
     with every_tenant(why="a host's room is shared by all tenants"):
-        claims = {
-            row["host"]: row
+        claims: dict[Any, dict[str, Any]] = {
+            row["host"]: dict(row)
             for row in HostClaim.objects.values("host").annotate(v=Sum("vcpus"), m=Sum("memory_mib"), d=Sum("disk_gib"))
         }
     rooms = [_room(host, claims.get(host.pk, {})) for host in hosts]
@@ -174,9 +191,15 @@ def _room(host: Host, claims: dict[str, Any]) -> Room[Host]:
     pools = list(host.storage_pools.all())
     measured = [pool for pool in pools if pool.capacity]
     return Room(
-        host=host, name=host.name, state=HostState(host.state), enabled=host.enabled and not host.maintenance,
-        cpus=host.cpus, memory_mib=max(0, host.memory_mib - RESERVE_MIB), cpu_overcommit=host.pool.cpu_overcommit,
-        memory_overcommit=host.pool.memory_overcommit, claimed_vcpus=claims.get("v") or 0,
+        host=host,
+        name=host.name,
+        state=HostState(host.state),
+        enabled=host.enabled and not host.maintenance,
+        cpus=host.cpus,
+        memory_mib=max(0, host.memory_mib - RESERVE_MIB),
+        cpu_overcommit=host.pool.cpu_overcommit,
+        memory_overcommit=host.pool.memory_overcommit,
+        claimed_vcpus=claims.get("v") or 0,
         claimed_memory_mib=claims.get("m") or 0,
         disk_free_gib=sum(pool.available for pool in measured) // GIB if measured else None,
     )
@@ -184,9 +207,7 @@ def _room(host: Host, claims: dict[str, Any]) -> Room[Host]:
 
 def host_choose(flavor: Flavor) -> Host:
     """The host for a new guest of this size, its row locked; raises ``NoRoom``. In the transaction that claims."""
-    choice = choose(
-        host_rooms(lock=True), vcpus=flavor.vcpus, memory_mib=flavor.memory_mib, disk_gib=flavor.disk_gib
-    )
+    choice = choose(host_rooms(lock=True), vcpus=flavor.vcpus, memory_mib=flavor.memory_mib, disk_gib=flavor.disk_gib)
     if choice.host is None:
         raise NoRoom(lacking=choice.lacking)
     return choice.host
@@ -199,7 +220,9 @@ def host_claimable(guest: Guest) -> Host:
     rooms = [room for room in host_rooms(lock=True) if room.host.pk == guest.host_id]
     choice = choose(rooms, vcpus=guest.vcpus, memory_mib=guest.memory_mib, disk_gib=0)
     if choice.host is None:
-        raise NoRoom(_("The host that keeps this machine's disks has no room for it right now."), lacking=choice.lacking)
+        raise NoRoom(
+            _("The host that keeps this machine's disks has no room for it right now."), lacking=choice.lacking
+        )
     return choice.host
 
 
@@ -229,5 +252,7 @@ def host_listen(host: Host, *, watcher: str, seconds: float) -> bool:
     at = now()
     free = Q(watcher__in=["", watcher]) | Q(watcher_until=None) | Q(watcher_until__lt=at)
     return bool(
-        Host.objects.filter(pk=host.pk).filter(free).update(watcher=watcher, watcher_until=at + timedelta(seconds=seconds))
+        Host.objects.filter(pk=host.pk)
+        .filter(free)
+        .update(watcher=watcher, watcher_until=at + timedelta(seconds=seconds))
     )

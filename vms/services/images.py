@@ -26,8 +26,17 @@ def image_path(image: Image) -> Path:
 
 @transaction.atomic
 def image_register(
-    *, name: str, actor: Actor, os_family: str, os_version: str, size: int, virtual_size: int, sha256: str,
-    default_user: str = "root", min_memory_mib: int = 64, image: Image | None = None,
+    *,
+    name: str,
+    actor: Actor,
+    os_family: str,
+    os_version: str,
+    size: int,
+    virtual_size: int,
+    sha256: str,
+    default_user: str = "root",
+    min_memory_mib: int = 64,
+    image: Image | None = None,
 ) -> Image:
     """A file that lies at ``image_path`` already, inspected and in our format, becomes a public image that guests can use."""
     actor.require(Permission.OPERATE)
@@ -44,7 +53,13 @@ def image_register(
 
 @transaction.atomic
 def image_import(
-    *, name: str, url: str, sha256: str, actor: Actor, os_family: str = "linux", os_version: str = "",
+    *,
+    name: str,
+    url: str,
+    sha256: str,
+    actor: Actor,
+    os_family: str = "linux",
+    os_version: str = "",
     source_format: str = "qcow2",
 ) -> tuple[Image, Operation]:
     """Fetch a public image by URL; a worker checks the checksum, the format and the size before anybody can use it."""
@@ -62,7 +77,10 @@ def image_import(
         raise Invalid(errors=errors)
     image = Image.objects.create(name=name.strip(), os_family=os_family, os_version=os_version)
     operation = operation_submit(
-        image, kind="image.import", actor=actor, holds=[Hold("image", image.pk)],
+        image,
+        kind="image.import",
+        actor=actor,
+        holds=[Hold("image", image.pk)],
         params={"url": url, "sha256": sha256.lower(), "format": source_format},
     )
     audit_record(actor, "image.import", image, sha256=sha256)
@@ -90,7 +108,9 @@ def image_delete(image: Image, *, actor: Actor) -> None:
     actor.require(Permission.OPERATE)
     if Guest.objects.filter(image=image).exists():
         raise Conflict(
-            _("Machines stand on this image."), code="image_in_use", hint=_("Deprecate it: then no new ones are made of it.")
+            _("Machines stand on this image."),
+            code="image_in_use",
+            hint=_("Deprecate it: then no new ones are made of it."),
         )
     audit_record(actor, "image.delete", image)
     path = image_path(image)

@@ -34,11 +34,15 @@ class NoAddress(Conflict):
 
 
 @transaction.atomic
-def network_create(tenant: Tenant, *, name: str, actor: Actor, outward: str = "nat", is_default: bool = False) -> Network:
+def network_create(
+    tenant: Tenant, *, name: str, actor: Actor, outward: str = "nat", is_default: bool = False
+) -> Network:
     """A private network with its own range; it is made on a host when the first guest needs it there."""
     actor.require(Permission.NETWORK_MANAGE)
     if not NAME.match(name) or len(name) > 40:
-        raise Invalid(errors=[FieldError("/name", "invalid_name", _("Use small letters, digits and hyphens, at most 40."))])
+        raise Invalid(
+            errors=[FieldError("/name", "invalid_name", _("Use small letters, digits and hyphens, at most 40."))]
+        )
     if outward not in ("nat", "isolated"):
         raise Invalid(errors=[FieldError("/outward", "invalid_choice", _("Choose nat or isolated."))])
     return _network_make(tenant, name=name, actor=actor, outward=outward, is_default=is_default)
@@ -84,7 +88,9 @@ def network_delete(network: Network, *, actor: Actor) -> Operation:
     """Take an unused network off the hosts and forget it; refuses while a machine is on it."""
     actor.require(Permission.NETWORK_MANAGE, network)
     if network.ports.exists():
-        raise Conflict(_("Machines are connected to this network."), code="network_in_use", hint=_("Delete them first."))
+        raise Conflict(
+            _("Machines are connected to this network."), code="network_in_use", hint=_("Delete them first.")
+        )
     operation = operation_submit(network, kind="network.delete", actor=actor, holds=[Hold("network", network.pk)])
     audit_record(actor, "network.delete", network)
     return operation
@@ -108,9 +114,7 @@ def port_create(guest: Guest, network: Network, *, position: int) -> Port:
     """A card with the subnet's lowest free address and the MAC that belongs to it; runs in the caller's transaction."""
     subnet = Subnet.objects.select_for_update().get(network=network, family=4)
     ip = _free_address(subnet)
-    port = Port.objects.create(
-        tenant=guest.tenant, network=network, guest=guest, position=position, mac=mac_of(ip)
-    )
+    port = Port.objects.create(tenant=guest.tenant, network=network, guest=guest, position=position, mac=mac_of(ip))
     Address.objects.create(tenant=guest.tenant, subnet=subnet, port=port, ip=ip)
     return port
 

@@ -24,7 +24,9 @@ log = structlog.get_logger(__name__)
 def close_consoles(*, user: User | None, tenant: Tenant | None, session: str, reason: str) -> None:
     """Whoever lost access loses the screens they have open, within two seconds of the commit."""
     subjects = {
-        "user": str(user.pk) if user else None, "tenant": str(tenant.pk) if tenant else None, "session": session or None,
+        "user": str(user.pk) if user else None,
+        "tenant": str(tenant.pk) if tenant else None,
+        "session": session or None,
     }
     if any(subjects.values()):
         transaction.on_commit(lambda: _revoke(reason=reason, **subjects), robust=True)
@@ -52,6 +54,10 @@ def stop_guests(*, tenant: Tenant, actor: Actor) -> None:
         for guest in Guest.objects.filter(seen_power__in=[Power.RUNNING, Power.PAUSED], host__state=HostState.UP):
             try:
                 with transaction.atomic():
-                    guest_power(guest, "shutdown" if guest.seen_power == Power.RUNNING else "stop", actor=system_actor(tenant, why="suspend"))
+                    guest_power(
+                        guest,
+                        "shutdown" if guest.seen_power == Power.RUNNING else "stop",
+                        actor=system_actor(tenant, why="suspend"),
+                    )
             except Conflict as error:
                 log.warning("guest_not_stopped", guest=str(guest.pk), code=error.code)

@@ -7,6 +7,13 @@ from vms.services.guests.power import guest_power
 from vms.services.guests.remove import guest_delete, guest_restore
 
 __all__ = [
-    "Observation", "guest_create", "guest_delete", "guest_edit", "guest_fit", "guest_power", "guest_record_observation",
-    "guest_restore", "guests_mark_unknown",
+    "Observation",
+    "guest_create",
+    "guest_delete",
+    "guest_edit",
+    "guest_fit",
+    "guest_power",
+    "guest_record_observation",
+    "guest_restore",
+    "guests_mark_unknown",
 ]

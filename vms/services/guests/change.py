@@ -21,7 +21,12 @@ from vms.specs import NAME
 
 @transaction.atomic
 def guest_edit(
-    guest: Guest, *, actor: Actor, name: str | None = None, tags: Sequence[str] | None = None, protected: bool | None = None
+    guest: Guest,
+    *,
+    actor: Actor,
+    name: str | None = None,
+    tags: Sequence[str] | None = None,
+    protected: bool | None = None,
 ) -> Guest:
     """Rename, tag or protect; None leaves a thing as it is. The host name inside the machine stays what it was."""
     actor.require(Permission.GUEST_EDIT, guest)

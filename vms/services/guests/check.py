@@ -10,48 +10,67 @@ from django.utils.translation import gettext as _
 
 from portal.core.errors import FieldError, Invalid
 from portal.core.units import mib_label
+from vms.hypervisor.cloudinit import InvalidSeed, check_user_data
 from vms.services.keys import key_parse
-from vms.specs import NAME, PASSWORD_MAX, TAG, USER_DATA_MAX, GuestSpec
+from vms.specs import NAME, PASSWORD_MAX, TAG, GuestSpec
 from vms.states import ImageState
 
 
 def guest_spec_check(spec: GuestSpec) -> None:
     """Raise ``Invalid`` naming every field of ``spec`` that cannot be used."""
-    errors: list[FieldError] = []
-
-    def wrong(pointer: str, code: str, message: str) -> None:
-        errors.append(FieldError(pointer, code, message))
-
-    if not 1 <= spec.count <= settings.CAPS["batch"]:
-        wrong("/count", "invalid_count", _("Between 1 and %d at once.") % settings.CAPS["batch"])
-    elif not all(NAME.match(name) for name in spec.names()):
-        wrong("/name", "invalid_name", _("Use small letters, digits and hyphens, at most 63, as for a host name."))
-    if not spec.flavor.enabled:
-        wrong("/flavor", "flavor_gone", _("This size is no longer offered."))
-    if spec.image.state != ImageState.READY:
-        wrong("/image", "image_not_ready", _("This image is not ready."))
-    elif spec.flavor.disk_gib < spec.image.min_disk_gib:
-        wrong("/flavor", "disk_too_small", _("This image needs a disk of %d GiB.") % spec.image.min_disk_gib)
-    elif spec.flavor.memory_mib < spec.image.min_memory_mib:
-        wrong("/flavor", "memory_too_small", _("This image needs %s of memory.") % mib_label(spec.image.min_memory_mib))
+    errors = [*_name_errors(spec), *_size_errors(spec), *_text_errors(spec), *_key_errors(spec), *tag_errors(spec.tags)]
     if len(spec.networks) > 8 or len({network.pk for network in spec.networks}) != len(spec.networks):
-        wrong("/networks", "invalid_networks", _("At most eight networks, each once."))
-    if len(spec.user_data.encode("utf-8", "surrogatepass")) > USER_DATA_MAX:
-        wrong("/user_data", "too_long", _("User-data may be 64 KiB long."))
-    elif any(ord(c) < 32 and c not in "\n\r\t" or 0xD800 <= ord(c) <= 0xDFFF for c in spec.user_data):
-        wrong("/user_data", "invalid_text", _("User-data must be plain text."))
+        errors.append(FieldError("/networks", "invalid_networks", _("At most eight networks, each once.")))
+    if errors:
+        raise Invalid(errors=errors)
+
+
+def _name_errors(spec: GuestSpec) -> list[FieldError]:
+    most = settings.CAPS["batch"]
+    if not 1 <= spec.count <= most:
+        return [FieldError("/count", "invalid_count", _("Between 1 and %d at once.") % most)]
+    if not all(NAME.match(name) for name in spec.names()):
+        message = _("Use small letters, digits and hyphens, at most 63, as for a host name.")
+        return [FieldError("/name", "invalid_name", message)]
+    return []
+
+
+def _size_errors(spec: GuestSpec) -> list[FieldError]:
+    flavor, image = spec.flavor, spec.image
+    errors = [] if flavor.enabled else [FieldError("/flavor", "flavor_gone", _("This size is no longer offered."))]
+    if image.state != ImageState.READY:
+        errors.append(FieldError("/image", "image_not_ready", _("This image is not ready.")))
+    elif flavor.disk_gib < image.min_disk_gib:
+        message = _("This image needs a disk of %d GiB.") % image.min_disk_gib
+        errors.append(FieldError("/flavor", "disk_too_small", message))
+    elif flavor.memory_mib < image.min_memory_mib:
+        message = _("This image needs %s of memory.") % mib_label(image.min_memory_mib)
+        errors.append(FieldError("/flavor", "memory_too_small", message))
+    return errors
+
+
+def _text_errors(spec: GuestSpec) -> list[FieldError]:
+    errors = []
+    try:
+        check_user_data(spec.user_data)
+    except InvalidSeed as error:
+        errors.append(FieldError("/user_data", "invalid_user_data", str(error)))
     if len(spec.password) > PASSWORD_MAX or not spec.password.isprintable():
-        wrong("/password", "invalid_password", _("At most %d printable characters.") % PASSWORD_MAX)
+        message = _("At most %d printable characters.") % PASSWORD_MAX
+        errors.append(FieldError("/password", "invalid_password", message))
+    return errors
+
+
+def _key_errors(spec: GuestSpec) -> list[FieldError]:
+    errors = []
     if len(spec.ssh_keys) + len(spec.inline_keys) > 20:
-        wrong("/ssh_keys", "too_many", _("At most twenty keys."))
+        errors.append(FieldError("/ssh_keys", "too_many", _("At most twenty keys.")))
     for number, key in enumerate(spec.inline_keys):
         try:
             key_parse(key, pointer=f"/ssh_keys/{number}")
         except Invalid as error:
             errors.extend(error.errors)
-    errors += tag_errors(spec.tags)
-    if errors:
-        raise Invalid(errors=errors)
+    return errors
 
 
 def tag_errors(tags: Iterable[str]) -> list[FieldError]:
@@ -74,6 +93,11 @@ def password_hash(password: str) -> str:
     if not password:
         return ""
     done = subprocess.run(
-        ["openssl", "passwd", "-6", "-stdin"], input=password + "\n", capture_output=True, text=True, check=True, timeout=10
+        ["openssl", "passwd", "-6", "-stdin"],
+        input=password + "\n",
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
     )
     return done.stdout.strip()

@@ -32,8 +32,12 @@ from vms.states import Power
 def guest_cost(flavor: Flavor, *, ports: int, count: int = 1) -> dict[str, int]:
     """What ``count`` machines of a flavor take from the quota."""
     one = {
-        "guests": 1, "vcpus": flavor.vcpus, "memory_mib": flavor.memory_mib, "disk_gib": flavor.disk_gib,
-        "volumes": 1, "addresses": ports,
+        "guests": 1,
+        "vcpus": flavor.vcpus,
+        "memory_mib": flavor.memory_mib,
+        "disk_gib": flavor.disk_gib,
+        "volumes": 1,
+        "addresses": ports,
     }
     return {name: amount * count for name, amount in one.items()}
 
@@ -75,9 +79,18 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
     try:
         with transaction.atomic():
             guest = Guest.objects.create(
-                tenant=tenant, name=name, flavor=flavor, image=spec.image, host=host, vcpus=flavor.vcpus,
-                memory_mib=flavor.memory_mib, disk_gib=flavor.disk_gib, firmware=spec.image.firmware,
-                protected=spec.protected, user_data=spec.user_data, password_hash=hashed,
+                tenant=tenant,
+                name=name,
+                flavor=flavor,
+                image=spec.image,
+                host=host,
+                vcpus=flavor.vcpus,
+                memory_mib=flavor.memory_mib,
+                disk_gib=flavor.disk_gib,
+                firmware=spec.image.firmware,
+                protected=spec.protected,
+                user_data=spec.user_data,
+                password_hash=hashed,
                 ssh_keys=[key.public_key for key in spec.ssh_keys] + list(spec.inline_keys),
                 want_power=Power.RUNNING if spec.start else Power.STOPPED,
             )
@@ -86,18 +99,34 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
             _("A machine called %(name)s exists."), code="name_taken", hint=_("Choose another name."), name=name
         ) from error
     HostClaim.objects.create(
-        tenant=tenant, host=host, guest=guest, generation=1, vcpus=flavor.vcpus, memory_mib=flavor.memory_mib,
+        tenant=tenant,
+        host=host,
+        guest=guest,
+        generation=1,
+        vcpus=flavor.vcpus,
+        memory_mib=flavor.memory_mib,
         disk_gib=flavor.disk_gib,
     )
     storage_class = StorageClass.objects.get(is_default=True)
     volume = Volume.objects.create(
-        tenant=tenant, name="root", guest=guest, position=0, image=spec.image, storage_class=storage_class,
-        pool=host.storage_pools.filter(storage_class=storage_class).first(), size_gib=flavor.disk_gib,
+        tenant=tenant,
+        name="root",
+        guest=guest,
+        position=0,
+        image=spec.image,
+        storage_class=storage_class,
+        pool=host.storage_pools.filter(storage_class=storage_class).first(),
+        size_gib=flavor.disk_gib,
     )
     for position, network in enumerate(networks):
         port_create(guest, network, position=position)
     usage_switch(
-        tenant, resource_type="volume", resource_id=volume.pk, meter="disk_gib", quantity=volume.size_gib, at=now(),
+        tenant,
+        resource_type="volume",
+        resource_id=volume.pk,
+        meter="disk_gib",
+        quantity=volume.size_gib,
+        at=now(),
         storage_class=storage_class.name,
     )
     return guest
@@ -108,13 +137,24 @@ def _guest_ask(guest: Guest, *, actor: Actor, parent: Operation | None, tags: It
     guest_set_tags(guest, tags)
     assert guest.host is not None
     operation = operation_submit(
-        guest, kind="guest.create", actor=actor, holds=[Hold("guest", guest.pk)], lane=guest.host.lane,
-        generation=guest.want_generation, parent=parent,
+        guest,
+        kind="guest.create",
+        actor=actor,
+        holds=[Hold("guest", guest.pk)],
+        lane=guest.host.lane,
+        generation=guest.want_generation,
+        parent=parent,
     )
     HostClaim.objects.filter(guest=guest).update(operation_id=operation.pk)
     audit_record(
-        actor, "guest.create", guest, flavor=guest.flavor.name, image=guest.image.name, tags=sorted(tags),
-        user_data=bool(guest.user_data), ssh_keys=len(guest.ssh_keys),
+        actor,
+        "guest.create",
+        guest,
+        flavor=guest.flavor.name,
+        image=guest.image.name,
+        tags=sorted(tags),
+        user_data=bool(guest.user_data),
+        ssh_keys=len(guest.ssh_keys),
     )
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
     return operation
@@ -149,17 +189,17 @@ def guest_fit(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Fit:
     except Invalid as error:
         reasons += [(fault.code, fault.message) for fault in error.errors] or [(error.code, error.sentence)]
     one = guest_cost(spec.flavor, ports=max(1, len(spec.networks)))
-    if not spec.networks and not Network.objects.filter(is_default=True).exists():
-        first_network = {"networks": 1}
-    else:
-        first_network = {}
+    needs_first = not spec.networks and not Network.objects.filter(is_default=True).exists()
+    first_network = {"networks": 1} if needs_first else {}
     lines = _quota_lines(tenant, {**{n: a * spec.count for n, a in one.items()}, **first_network})
     reasons += [("over_quota", _short(line)) for line in lines if line.limit is not None and line.after > line.limit]
     rooms = host_rooms()
     slots = sum(room.slots(spec.flavor.vcpus, spec.flavor.memory_mib, spec.flavor.disk_gib) for room in rooms)
     if slots < spec.count:
         reasons.append((NoRoom.code, NoRoom().sentence))
-    left = [(line.limit - line.after) // one[line.name] for line in lines if line.limit is not None and line.name in one]
+    left = [
+        (line.limit - line.after) // one[line.name] for line in lines if line.limit is not None and line.name in one
+    ]
     more = max(0, min([*left, slots - spec.count])) if not reasons else 0
     return Fit(not reasons, reasons, lines, more)
 

@@ -1,4 +1,4 @@
-"""The kinds of operations on guests, networks, images and hosts: what they are called, how long they may take, how they settle."""
+"""The kinds of operations: what they are called, how long they may take, and how they settle."""
 
 from __future__ import annotations
 
@@ -26,4 +26,8 @@ declare(Kind("guest.restore", _("Restore %(name)s"), settle=settle.restored, dea
 declare(Kind("guest.purge", _("Remove %(name)s for good"), settle=settle.purged, deadline_s=7 * 86400))
 declare(Kind("network.delete", _("Delete network %(name)s"), settle=networks.network_settle_delete, deadline_s=900))
 declare(Kind("host.probe", _("Test host %(name)s"), settle=hosts.host_settle_probe, deadline_s=300))
-declare(Kind("image.import", _("Import image %(name)s"), settle=images.image_settle_import, deadline_s=7200, cancellable=True))
+declare(
+    Kind(
+        "image.import", _("Import image %(name)s"), settle=images.image_settle_import, deadline_s=7200, cancellable=True
+    )
+)

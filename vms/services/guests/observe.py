@@ -100,7 +100,12 @@ def _meter(guest: Guest, seen: Observation) -> None:
     if seen.power == Power.UNKNOWN:
         return
     on = seen.power in (Power.RUNNING, Power.PAUSED)
-    facts: dict[str, Any] = {"resource_type": "guest", "resource_id": guest.pk, "at": seen.at, "flavor": guest.flavor.name}
+    facts: dict[str, Any] = {
+        "resource_type": "guest",
+        "resource_id": guest.pk,
+        "at": seen.at,
+        "flavor": guest.flavor.name,
+    }
     usage_switch(guest.tenant, meter="vcpus", quantity=guest.vcpus if on else 0, **facts)
     usage_switch(guest.tenant, meter="memory_mib", quantity=guest.memory_mib if on else 0, **facts)
 
@@ -109,7 +114,8 @@ def guests_mark_unknown(host: Host) -> int:
     """A host went silent: of its guests nothing is known any more. Not stopped: silence is not evidence."""
     with every_tenant(why="a host's guests are of many tenants"):
         rows = list(
-            Guest.objects.filter(host=host, binned_at=None).exclude(seen_power__in=[Power.UNKNOWN, Power.ABSENT])
+            Guest.objects.filter(host=host, binned_at=None)
+            .exclude(seen_power__in=[Power.UNKNOWN, Power.ABSENT])
             .values_list("pk", flat=True)
         )
     return sum(guest_record_observation(pk, Observation(Power.UNKNOWN, "host silent"), host=host) for pk in rows)

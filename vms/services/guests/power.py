@@ -75,8 +75,13 @@ def guest_power(guest: Guest, action: str, *, actor: Actor, grace_s: int | None 
     params: dict[str, Any] = {"grace_s": grace_s or GRACE_S} if action == "shutdown" else {}
     assert guest.host is not None
     operation = operation_submit(
-        guest, kind=f"guest.{action}", actor=actor, holds=[Hold("guest", guest.pk)], lane=guest.host.lane,
-        generation=guest.want_generation, params=params,
+        guest,
+        kind=f"guest.{action}",
+        actor=actor,
+        holds=[Hold("guest", guest.pk)],
+        lane=guest.host.lane,
+        generation=guest.want_generation,
+        params=params,
     )
     audit_record(actor, f"guest.{action}", guest, want_power=[before, known.wants.value])
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
@@ -89,7 +94,8 @@ def _refuse_wrong_state(guest: Guest, action: PowerAction) -> None:
     seen = Power(guest.seen_power)
     if seen == Power.UNKNOWN or guest.host is None or guest.host.state != HostState.UP:
         raise Conflict(
-            _("The host of this machine does not answer, so nobody knows what it is doing."), code="host_silent",
+            _("The host of this machine does not answer, so nobody knows what it is doing."),
+            code="host_silent",
             hint=_("Wait until the host is back. Nothing is started twice meanwhile."),
         )
     if seen not in action.sources:

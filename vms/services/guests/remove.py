@@ -70,10 +70,14 @@ def guest_restore(guest: Guest, *, actor: Actor) -> Operation:
     guest.version += 1
     guest.save(update_fields=["want_power", "want_generation", "version", "charge"])
     HostClaim.objects.get_or_create(
-        guest=guest, host=host,
+        guest=guest,
+        host=host,
         defaults={
-            "tenant": guest.tenant, "generation": guest.want_generation, "vcpus": guest.vcpus,
-            "memory_mib": guest.memory_mib, "disk_gib": guest.disk_gib,
+            "tenant": guest.tenant,
+            "generation": guest.want_generation,
+            "vcpus": guest.vcpus,
+            "memory_mib": guest.memory_mib,
+            "disk_gib": guest.disk_gib,
         },
     )
     operation = _ask(guest, "guest.restore", actor=actor)
@@ -84,8 +88,13 @@ def guest_restore(guest: Guest, *, actor: Actor) -> Operation:
 
 def _ask(guest: Guest, kind: str, *, actor: Actor, params: dict[str, Any] | None = None) -> Operation:
     return operation_submit(
-        guest, kind=kind, actor=actor, holds=[Hold("guest", guest.pk)], lane=guest.host.lane if guest.host else "",
-        generation=guest.want_generation, params=params,
+        guest,
+        kind=kind,
+        actor=actor,
+        holds=[Hold("guest", guest.pk)],
+        lane=guest.host.lane if guest.host else "",
+        generation=guest.want_generation,
+        params=params,
     )
 
 
@@ -96,6 +105,10 @@ def guest_purge_failed_build(guest: Guest, *, actor: Actor) -> Operation:
     guest.version += 1
     guest.save(update_fields=["want_power", "want_generation", "version"])
     return operation_submit(
-        guest, kind="guest.purge", actor=actor, lane=guest.host.lane if guest.host else "",
-        generation=guest.want_generation, params={"after_failed_build": True},
+        guest,
+        kind="guest.purge",
+        actor=actor,
+        lane=guest.host.lane if guest.host else "",
+        generation=guest.want_generation,
+        params={"after_failed_build": True},
     )

@@ -24,7 +24,10 @@ from vms.states import SETTLED, Power
 
 def _guest(operation: Operation) -> Guest | None:
     return (
-        Guest.objects.select_for_update(of=("self",)).select_related("tenant", "host").filter(pk=operation.subject_id).first()
+        Guest.objects.select_for_update(of=("self",))
+        .select_related("tenant", "host")
+        .filter(pk=operation.subject_id)
+        .first()
     )
 
 
