@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import structlog
 from redis import Redis
@@ -47,7 +48,7 @@ class ConsoleProxy(LibProxyServer):  # type: ignore[misc]  # websockify has no t
         self.config = config
         self.redis = redis
         self.warden = Warden(redis, name=config.name)
-        self.hubs = Hubs()
+        self.hubs = Hubs(Path(config.run_dir))
         # Each connection with the moment by which it must have become a console; None once it has.
         self._connections: dict[socket.socket, float | None] = {}
         self._lock = threading.Lock()

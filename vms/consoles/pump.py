@@ -91,6 +91,11 @@ class ConsoleSocket(CompatibleWebSocket):  # type: ignore[misc]  # websockify ha
         """Keep the newest ping's answer until nothing else waits; a flood of pings costs one buffer."""
         self._due_pong = data
 
+    def _unmask(self, buf: bytes, mask: bytes) -> bytes:
+        length = len(buf)
+        key = (mask * (length // 4 + 1))[:length]
+        return (int.from_bytes(buf) ^ int.from_bytes(key)).to_bytes(length)
+
     def _recv(self) -> bool:
         if self.socket is None:
             return False

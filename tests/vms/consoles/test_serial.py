@@ -77,13 +77,13 @@ def test_viewers_stay_while_a_guest_restarts(open_console: Opener, folder: Path)
 def test_a_line_that_never_was_there_closes_its_viewers(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setattr(serial, "GIVE_UP_S", 0.5)
 
-    with serial.Hubs().attach(str(folder / "missing"), writable=True) as viewer:
+    with serial.Hubs(folder).attach(str(folder / "missing"), writable=True) as viewer:
         viewer.settimeout(3)
         assert viewer.recv(1) == b""
 
 
 def test_the_line_is_let_go_after_the_last_viewer(folder: Path) -> None:
-    line, hubs = Beside(folder / "line"), serial.Hubs(linger_s=0.2)
+    line, hubs = Beside(folder / "line"), serial.Hubs(folder, linger_s=0.2)
     hubs.attach(line.path, writable=True).close()
     wait_until(lambda: line.clients, timeout_s=3, what="the hub to connect")
     line.clients[0].settimeout(5)
@@ -173,3 +173,22 @@ def memory_kib(proxy: ProxyProcess) -> int:
     found = re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE)
     assert found
     return int(found[1])
+
+
+def test_two_proxies_share_a_line_and_survive_each_other(
+    private_redis: str, redis: Redis, folder: Path, line: Beside, open_console: Opener
+) -> None:
+    with run_proxy(private_redis, folder) as second:
+        with run_proxy(private_redis, folder) as first:
+            ahead = Stream(open_console(make_grant(kind=Kind.SERIAL, target=line.path), at=first))
+            wait_until(lambda: line.clients, timeout_s=3, what="the hub to connect")
+            line.say(b"past ")
+            ahead.read(5)
+            behind = Stream(open_console(make_grant(kind=Kind.SERIAL, target=line.path), at=second))
+            assert behind.read(5) == b"past "
+            behind.write(b"typed")
+            wait_until(lambda: bytes(line.received) == b"typed", timeout_s=3, what="input through the other proxy")
+            assert len(line.clients) == 1
+        wait_until(lambda: len(line.clients) == 2, timeout_s=3, what="the second proxy to take over")
+        line.clients[1].sendall(b"onward")
+        assert behind.read(6, timeout_s=5) == b"onward"
