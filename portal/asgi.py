@@ -8,6 +8,11 @@ from typing import Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings.embedded")
 
+from portal.wsgi import application as wsgi
+
+# That has set Django up, which what follows needs.
+# isort: split
+
 from a2wsgi import WSGIMiddleware
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
@@ -16,7 +21,6 @@ from operations.routing import websocket_urlpatterns
 from operations.waiting import LongPoll
 from portal.core.front import BodyFirst
 from portal.core.origin import ExactOrigin
-from portal.wsgi import application as wsgi
 
 THREADS = 10
 
