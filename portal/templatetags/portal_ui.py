@@ -11,7 +11,9 @@ from django.utils.safestring import SafeString
 
 register = template.Library()
 
-STATES = frozenset({"building", "running", "stopped", "paused", "suspended", "migrating", "deleting", "error", "unknown"})
+STATES = frozenset(
+    {"building", "running", "stopped", "paused", "suspended", "migrating", "deleting", "error", "unknown"}
+)
 STATE_OF = {
     "binned": "deleting",
     "queued": "building",

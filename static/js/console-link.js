@@ -5,6 +5,8 @@ const cover = document.querySelector("[data-cover]");
 const words = document.querySelector("template[data-words]").dataset;
 const PAUSES_MS = [0, 1000, 3000, 8000];
 
+const ready = () => document.querySelector("#console-head").dataset.ready === "yes";
+
 export const display = document.querySelector("[data-display]");
 export const name = root.dataset.name;
 
@@ -58,6 +60,10 @@ export function keep(attach) {
     clearTimeout(timer);
     close?.();
     close = null;
+    if (!ready()) {
+      explain(words.off);
+      return;
+    }
     show("connecting");
     const url = await ticket();
     if (!url) return;
@@ -89,8 +95,8 @@ export function keep(attach) {
       else root.requestFullscreen();
     }
   });
-  document.body.addEventListener(`guest:${root.dataset.guest}`, () => {
-    if (foot.dataset.state === "closed") again(); // it changed: perhaps it runs now
+  document.addEventListener("htmx:after:swap", () => {
+    if (foot.dataset.state === "closed" && ready()) again(); // the bar says that it runs now
   });
   connect();
 }

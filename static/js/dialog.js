@@ -1,7 +1,7 @@
 // Native dialogs. <dialog data-modal> opens when it arrives, data-open="id" opens one, data-close closes its own.
 // data-confirm="name" keeps the button data-confirm-for points at disabled until the name is typed.
 function open(dialog) {
-  if (dialog.open) dialog.close();
+  dialog.removeAttribute("open"); // not close(): that would tell everybody it was closed
   dialog.showModal();
 }
 

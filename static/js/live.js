@@ -1,6 +1,7 @@
 // Turns the tenant's event stream into DOM events on <body>; knows nothing of what a guest is.
-//   {seq, type: "guest.changed", resource: {type: "guest", id}}  →  "guest:<id>" and "guests"
-//   {type: "reset"} (we missed more than is kept)                →  "refresh"
+//   {type: "hello", seq}, first of all                            →  nothing: where the stream stands
+//   {seq, type: "guest.changed", resource: {type: "guest", id}}   →  "guest:<id>" and "guests"
+//   {type: "reset", seq}: we missed more than is kept             →  "refresh"
 // A lost connection comes back after a jittered pause and asks for what it missed by ?after=SEQ.
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 20000;
@@ -23,6 +24,10 @@ export function announce(name, detail = {}) {
 }
 
 function receive(event) {
+  if (event.type === "hello") {
+    if (seq === "") seq = String(event.seq); // else what we missed is still to come, and a drop must not skip it
+    return;
+  }
   if (event.seq !== undefined) seq = String(event.seq);
   if (event.type === "reset") announce("refresh", event);
   if (!event.resource) return;

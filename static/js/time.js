@@ -1,6 +1,7 @@
 // <time data-time="relative|date|clock"> in the reader's own zone and language.
 const REFRESH_MS = 20000;
-const language = document.documentElement.lang || undefined;
+const own = document.documentElement.lang || undefined;
+const language = own === "en" ? "en-GB" : own; // day before month, "9 min ago"
 const date = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const full = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long" });
