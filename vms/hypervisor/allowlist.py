@@ -115,6 +115,8 @@ def _below(kind: Literal["storage", "run", "log"]) -> Check:
 
 _YES_NO = _one_of("yes", "no")
 _NAME = _like(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+# The schema wants a filter's name to be an NCName, which begins with no digit.
+_FILTER = _like(r"[A-Za-z_][A-Za-z0-9._-]{0,95}")
 _ID = _like(r"[A-Za-z0-9._-]{0,95}")
 _UUID = _like(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _MAC = _like(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}")
@@ -172,7 +174,7 @@ _INTERFACE = Rule(
         "model": Rule({"type": _one_of("virtio", "e1000", "e1000e")}),
         "mtu": Rule({"size": _number(576, 65535)}),
         "bandwidth": Rule({}, {"inbound": _RATE, "outbound": _RATE}),
-        "filterref": Rule({"filter": _NAME}, {"parameter": Rule({"name": _one_of("IP"), "value": _IPV4})}),
+        "filterref": Rule({"filter": _FILTER}, {"parameter": Rule({"name": _one_of("IP"), "value": _IPV4})}),
         "link": Rule({"state": _one_of("up", "down")}),
     },
     many=True,

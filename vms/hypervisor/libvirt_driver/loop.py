@@ -1,7 +1,10 @@
 """libvirt's event loop: one thread per process, running before the first connection is opened.
 
 Without a registered loop libvirt offers neither events nor keepalive, and a silent host would block a caller for ever.
-Threads do not survive a fork, so a forked child that opens a connection gets a thread of its own.
+
+The loop cannot be renewed after a fork: parent and child would share the file by which its thread is woken and steal
+each other's wake-ups (tried: two of three children heard no event). So a process that forks workers must not open
+connections itself, and a child of one that did is told so at once.
 """
 
 from __future__ import annotations
@@ -11,25 +14,30 @@ import threading
 
 import libvirt
 
+from vms.hypervisor.errors import Refused
+
 _lock = threading.Lock()
-_registered = False
-_running_in = 0
+_started_in = 0
 
 
 def ensure_running() -> None:
-    """Register the default loop once, and have a daemon thread of this very process turn it; safe to repeat."""
-    global _registered, _running_in
+    """Register the default loop once and have a daemon thread turn it; safe to repeat.
+
+    Raises ``Refused`` in a process whose ancestor did so before it forked.
+    """
+    global _started_in
     with _lock:
-        if not _registered:
-            libvirt.virEventRegisterDefaultImpl()
-            _registered = True
-        if _running_in != os.getpid():
-            _running_in = os.getpid()
-            threading.Thread(target=_turn, args=(_running_in,), name="libvirt-events", daemon=True).start()
+        if _started_in == os.getpid():
+            return
+        if _started_in:
+            raise Refused("this process was forked from one that had a connection open: open them only after forking")
+        libvirt.virEventRegisterDefaultImpl()
+        _started_in = os.getpid()
+        threading.Thread(target=_turn, name="libvirt-events", daemon=True).start()
 
 
-def _turn(pid: int) -> None:
-    while os.getpid() == pid:
+def _turn() -> None:
+    while True:
         libvirt.virEventRunDefaultImpl()
 
 

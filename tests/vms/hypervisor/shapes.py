@@ -1,0 +1,160 @@
+"""The shapes of XML the portal writes, one of each kind; the golden files hold what they look like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vms.hypervisor.driver import Owner, Roots
+from vms.hypervisor.filters import guest_filter
+from vms.hypervisor.xml.build import Element
+from vms.hypervisor.xml.domain import (
+    Balloon,
+    Bandwidth,
+    Cpu,
+    CpuTune,
+    Disk,
+    DomainSpec,
+    FilterRef,
+    IoTune,
+    Layer,
+    Nic,
+    Serial,
+    Tablet,
+    Tag,
+    Video,
+    Vnc,
+    Watchdog,
+)
+from vms.hypervisor.xml.network import DhcpHost, NetworkSpec
+from vms.hypervisor.xml.pool import PoolSpec
+from vms.hypervisor.xml.volume import VolumeSpec
+
+ROOTS = Roots(storage=("/srv/gh/pool",), run=("/run/gh",), log=("/srv/gh/log",))
+TAG = Tag(
+    owner=Owner("0198a3c2-7d11-7cc0-b0e1-3b1f2a4c5d6e", 1),
+    subject="0198a3c2-aaaa-7cc0-b0e1-000000000001",
+    tenant="acme",
+    generation=4,
+)
+BASE = Layer(path="/srv/gh/pool/base.qcow2", format="qcow2")
+ROOT = Disk(path="/srv/gh/pool/root.qcow2", target="vda", boot_order=1, backing=(BASE,))
+SEED = Disk(path="/srv/gh/pool/seed.iso", target="vdb", format="raw", readonly=True, backing=())
+
+SMALL = DomainSpec(
+    uuid="0198a3c2-aaaa-7cc0-b0e1-000000000001",
+    name="gh-0198a3c2",
+    tag=TAG,
+    vcpus=1,
+    memory_mib=256,
+)
+TENANTS = DomainSpec(
+    uuid=SMALL.uuid,
+    name=SMALL.name,
+    tag=TAG,
+    title="web-1 <&> of \u00fcber",
+    vcpus=2,
+    memory_mib=2048,
+    kind="kvm",
+    cpu=Cpu(mode="host-model"),
+    cputune=CpuTune(shares=1024, period_us=100_000, quota_us=50_000),
+    disks=(
+        Disk(
+            path=ROOT.path,
+            target="vda",
+            boot_order=1,
+            serial="root",
+            cache="none",
+            iotune=IoTune(bytes_per_s=100_000_000, iops=1000),
+            backing=(BASE,),
+        ),
+        SEED,
+    ),
+    nics=(
+        Nic(
+            mac="52:54:00:12:34:56",
+            network="gh-net-1",
+            filter=FilterRef(name="gh-net-1", ip="10.5.0.7"),
+            bandwidth=Bandwidth(inbound_kbit=100_000, outbound_kbit=50_000),
+            mtu=1400,
+        ),
+    ),
+    vnc=Vnc(socket="/run/gh/a.vnc", password="aB3dE6gH"),
+    serial=Serial(socket="/run/gh/a.serial", log="/srv/gh/log/a.log"),
+    watchdog=Watchdog(),
+    spare_ports=4,
+)
+EMULATED = DomainSpec(
+    uuid=SMALL.uuid,
+    name=SMALL.name,
+    tag=TAG,
+    vcpus=1,
+    memory_mib=768,
+    machine="pc",
+    firmware="uefi",
+    cpu=Cpu(mode="custom", model="Nehalem"),
+    memory_limit_mib=2048,
+    tb_cache_mib=32,
+    share_pages=True,
+    disks=(
+        Disk(path=ROOT.path, target="sda", bus="scsi", boot_order=1, discard=False),
+        Disk(path=SEED.path, target="sdb", bus="scsi", device="cdrom", format="raw", readonly=True),
+    ),
+    nics=(Nic(mac="52:54:00:12:34:57", network="gh-net-1", model="e1000", link_up=False),),
+    tablet=Tablet(bus="virtio"),
+    video=Video(model="virtio"),
+    balloon=Balloon(stats_period_s=None),
+    agent=None,
+    rng=None,
+    panic=None,
+    on_crash="preserve",
+)
+FIRST = DhcpHost(mac="52:54:00:12:34:56", ip="10.5.0.7", name="web-1")
+NAT = NetworkSpec(
+    name="gh-net-1",
+    tag=TAG,
+    bridge="gh0198a3c2",
+    gateway="10.5.0.1",
+    prefix=24,
+    hosts=(DhcpHost(mac="52:54:00:12:34:57", ip="10.5.0.8"), FIRST),
+    domain="acme.internal",
+    mtu=1400,
+)
+ISOLATED = NetworkSpec(
+    name="gh-net-2",
+    tag=TAG,
+    bridge="gh0198a3c3",
+    gateway="10.6.0.1",
+    prefix=16,
+    mode="isolated",
+    dhcp_start="10.6.1.0",
+    dhcp_end="10.6.1.255",
+)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A golden file's name, the schema of libvirt it must pass, and the element itself."""
+
+    name: str
+    schema: str
+    element: Element
+
+
+DOMAINS = {"domain-small": SMALL, "domain-tenants": TENANTS, "domain-emulated": EMULATED}
+
+SHAPES = (
+    *(Shape(name, "domain", spec.element()) for name, spec in DOMAINS.items()),
+    Shape("network-nat", "network", NAT.element()),
+    Shape("network-isolated", "network", ISOLATED.element()),
+    Shape("network-again", "network", ISOLATED.element(uuid=SMALL.uuid, mac="52:54:00:aa:bb:cc")),
+    Shape(
+        "filter-guest",
+        "nwfilter",
+        guest_filter(
+            name="gh-net-1", subnet="10.5.0.0/24", gateway="10.5.0.1", forbidden=["203.0.113.9", "198.51.100.0/24"]
+        ).element(),
+    ),
+    Shape("pool", "storagepool", PoolSpec(name="gh-pool", path="/srv/gh/pool").element()),
+    Shape("volume-empty", "storagevol", VolumeSpec(name="data.raw", capacity=1 << 30, format="raw").element()),
+    Shape("volume-overlay", "storagevol", VolumeSpec(name="root.qcow2", capacity=1 << 33, backing=BASE).element()),
+)
