@@ -149,7 +149,7 @@ def ensure_seed(run: Run, place: Place) -> None:
     with tempfile.NamedTemporaryFile(prefix="seed-") as file, run.effect("seed"):
         file.write(seed_iso(seed))
         file.flush()
-        place.hv.upload_volume(pool, name, Path(file.name), disk_format="raw")
+        place.hv.upload_volume(pool, name, Path(file.name), disk_format="iso")
 
 
 def ensure_networks(run: Run, place: Place) -> None:

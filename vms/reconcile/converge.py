@@ -73,12 +73,22 @@ def record(place: Place, domain: SeenDomain | None, seen: Seen) -> None:
     )
 
 
+def guest_id(domain: SeenDomain, owner: Owner) -> UUID | None:
+    """Which guest of ours a domain is; None for a foreign one, one of another epoch, and a host test's throw-away one."""
+    if domain.owner != owner:
+        return None
+    try:
+        return UUID(domain.guest)
+    except ValueError:
+        return None
+
+
 def display_of(domain: SeenDomain, host: Host) -> dict[str, str]:
     """Where the guest's screen and serial line listen, for the console proxy beside them."""
     return {
         "vnc": domain.vnc_socket,
         "serial": domain.serial_socket,
-        "log": f"{host.data_dir}/pool/{serial_log(UUID(domain.guest))}" if domain.guest else "",
+        "log": f"{host.data_dir}/pool/{serial_log(UUID(domain.guest))}",
     }
 
 

@@ -13,7 +13,7 @@ from vms.hypervisor import pool as connections
 from vms.hypervisor.driver import Hypervisor, SeenDomain
 from vms.models import Guest, Host, Network, NetworkOnHost, Volume
 from vms.names import Owner, base_name, network_name, pool_name, seed_name, volume_name
-from vms.reconcile.converge import Place, record
+from vms.reconcile.converge import Place, guest_id, record
 from vms.reconcile.plan import Seen
 from vms.selectors.installation import installation_owner
 from vms.services.hosts import drift_clear, drift_record, host_mark_swept, host_record_heartbeat, host_record_pool
@@ -38,8 +38,12 @@ def sweep(host: Host) -> dict[str, int]:
     }
     host_record_heartbeat(host)
 
-    ours = {d.guest: d for d in domains if d.owner is not None and d.owner.installation == owner.installation}
+    marked = [d for d in domains if d.owner is not None and d.owner.installation == owner.installation]
+    ours = {str(pk): domain for domain in marked if (pk := guest_id(domain, owner)) is not None}
     foreign = [d for d in domains if d.owner is None or d.owner.installation != owner.installation]
+    for domain in marked:
+        if domain.owner is not None and domain.owner.epoch != owner.epoch:
+            drift_record(host, "other_epoch", domain.name, detail=f"epoch {domain.owner.epoch}, ours is {owner.epoch}")
     found = _guests(host, hv, owner, ours)
     _storage(host, owner, volumes)
     _networks(host, owner, networks)
@@ -53,9 +57,7 @@ def _guests(host: Host, hv: Hypervisor, owner: Owner, ours: dict[str, SeenDomain
     rows = {str(g.pk): g for g in Guest.objects.filter(host=host).select_related("host", "flavor", "tenant")}
     busy = {str(pk) for pk in OperationLock.objects.filter(resource_type="guest").values_list("resource_id", flat=True)}
     for pk, domain in ours.items():
-        if domain.owner is not None and domain.owner.epoch != owner.epoch:
-            drift_record(host, "other_epoch", domain.name, detail=f"epoch {domain.owner.epoch}, ours is {owner.epoch}")
-        elif pk not in rows and pk not in busy:
+        if pk not in rows and pk not in busy:
             drift_record(
                 host, "stray_domain", domain.name, detail=f"{domain.power}, carries our mark, no such machine here"
             )

@@ -28,7 +28,7 @@ from vms.hypervisor import pool as connections
 from vms.hypervisor.driver import Hypervisor, PowerEvent, SeenDomain
 from vms.models import Guest, Host
 from vms.names import Owner
-from vms.reconcile.converge import display_of
+from vms.reconcile.converge import display_of, guest_id
 from vms.selectors.installation import installation_owner
 from vms.selectors.liveness import WATCHER_KEY
 from vms.services.guests.observe import Observation, guest_record_observation
@@ -47,6 +47,7 @@ class Ear:
 
     host_id: UUID
     name: str
+    uri: str
     thread: threading.Thread | None = None
     beat: float = field(default_factory=time.monotonic)
 
@@ -86,7 +87,7 @@ class Watcher:
                 self._listen(host)
 
     def _listen(self, host: Host) -> None:
-        ear = Ear(host.pk, host.name)
+        ear = Ear(host.pk, host.name, host.uri)
         self.ears[host.pk] = ear
         ear.thread = threading.Thread(target=self._hear, args=(ear,), name=f"ear-{host.name}", daemon=True)
         ear.thread.start()
@@ -103,6 +104,7 @@ class Watcher:
         except Exception:
             log.exception("ear_failed", host=ear.name)
         finally:
+            connections.drop(ear.uri)
             connection.close()
 
     def _say_alive(self) -> None:
@@ -127,7 +129,6 @@ class Hearing:
         while not watcher.stop.is_set() and watcher.ears.get(self.ear.host_id) is self.ear:
             event = self._next(LOOK_EVERY_S - (time.monotonic() - looked))
             if event is self._BROKEN:
-                connections.drop(self.host.uri)
                 return
             if isinstance(event, PowerEvent):
                 self._take(event)
@@ -155,10 +156,10 @@ class Hearing:
         self.ear.beat = time.monotonic()
         if host_record_heartbeat(self.host):
             log.info("host_up", host=self.host.name)
-        ours = {d.guest: d for d in domains if d.owner == self.owner and d.guest}
+        ours = {pk: domain for domain in domains if (pk := guest_id(domain, self.owner)) is not None}
         stored = dict(Guest.objects.filter(pk__in=list(ours)).values_list("pk", "seen_power"))
         for pk, power in stored.items():
-            domain = ours[str(pk)]
+            domain = ours[pk]
             if domain.power != power:
                 self._record(domain, at)
         gone = (
@@ -176,7 +177,7 @@ class Hearing:
         self.ear.beat = time.monotonic()
         if domain is None:
             guest_record_observation(event.domain, Observation(Power.ABSENT, event.reason, at=at), host=self.host)
-        elif domain.owner == self.owner and domain.guest:
+        elif guest_id(domain, self.owner) is not None:
             self._record(domain, at)
 
     def _record(self, domain: SeenDomain, at: Any) -> None:
