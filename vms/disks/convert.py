@@ -30,8 +30,11 @@ _SANDBOX_USER = "nobody"
 _PROGRESS = re.compile(rb"\((\d+\.\d+)/100%\)")
 # Metadata of a qcow2 takes less than a thousandth of its disk; the rest is room for small ones.
 _OVERHEAD_SHARE, _OVERHEAD_BYTES = 0.01, 16 * 1024**2
+# Each of qemu-img's threads takes a stack and an arena out of the address space, used or not: keep them small.
+_STACK_BYTES = 1024**2
 
-# $1 the source, $2 the directory to write to, the rest the command. /mnt is hidden under a file system of our own.
+# $1 the source, $2 the directory to write to, the rest the command. /mnt is hidden under a file system of our own. The
+# shell stays, as process 1 of its namespace: the kernel spares a process 1 the signals that limits are enforced with.
 _ENTER_AS_ROOT = """
 mount -t tmpfs -o mode=0755,size=64k,nodev,nosuid,noexec tmpfs /mnt
 : > /mnt/source
@@ -40,7 +43,7 @@ mount --bind "$1" /mnt/source
 mount -o remount,bind,ro /mnt/source
 mount --bind "$2" /mnt/out
 shift 2
-exec "$@"
+"$@"
 """
 
 
@@ -93,7 +96,7 @@ def _argv(source: Path, work: Path, *, source_format: Format, limits: Limits, la
     here = (Path("/mnt/source"), Path("/mnt/out/image")) if root else (source, work / "image")
     qemu_img = [
         "prlimit", f"--as={limits.memory}", f"--cpu={limits.cpu_s}", f"--fsize={largest}",
-        f"--nofile={limits.open_files}", "--core=0", "--",
+        f"--nofile={limits.open_files}", f"--stack={_STACK_BYTES}", "--core=0", "--",
         "qemu-img", "convert", "-p", "-f", source_format, "-O", "qcow2", "-o", "compat=1.1", *map(str, here),
     ]  # fmt: skip
     if not root:
@@ -141,7 +144,7 @@ def _run(argv: list[str], *, deadline_s: float, progress: Callable[[float], None
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, start_new_session=True, cwd="/",
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "MALLOC_ARENA_MAX": "1"},
         )  # fmt: skip
         try:
             _follow(process, deadline, progress)

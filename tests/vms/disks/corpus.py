@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from pathlib import Path
 
 CLUSTER = 65536
@@ -65,4 +66,31 @@ def sparse(path: Path, content: bytes, *, size: int) -> Path:
     path.write_bytes(content)
     with path.open("r+b") as file:
         file.truncate(size)
+    return path
+
+
+def compressed_bomb(path: Path, *, clusters: int) -> Path:
+    """A qcow2 of some kilobytes whose disk is ``clusters`` × 2 MiB of zeros, each to be unpacked from the same few bytes."""
+    bits = 21
+    cluster = 1 << bits
+    packer = zlib.compressobj(9, zlib.DEFLATED, -12)
+    packed = packer.compress(b"\0" * cluster) + packer.flush()
+    data_at, second_at, first_at = 5 * cluster, 4 * cluster, 3 * cluster
+    entry = 1 << 62 | (len(packed) // 512) << (62 - (bits - 8)) | data_at
+    header = struct.pack(
+        ">4sIQIIQIIQQIIQ", b"QFI\xfb", 3, 0, 0, bits, clusters * cluster, 0, 1, first_at, cluster, 1, 0, 0
+    )
+    header += struct.pack(">QQQII", 0, 0, 0, 4, 112) + b"\0" * 16
+    with path.open("wb") as file:
+        for offset, content in (
+            (0, header),
+            (cluster, struct.pack(">Q", 2 * cluster)),
+            (2 * cluster, struct.pack(">6H", 1, 1, 1, 1, 1, clusters % 65536)),
+            (first_at, struct.pack(">Q", 1 << 63 | second_at)),
+            (second_at, struct.pack(">Q", entry) * clusters),
+            (data_at, packed),
+        ):
+            file.seek(offset)
+            file.write(content)
+        file.truncate(6 * cluster)
     return path
