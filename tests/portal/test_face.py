@@ -7,12 +7,22 @@ from pathlib import Path
 
 import pytest
 from django.contrib.staticfiles import finders
+from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
+from django.core.management import call_command
 from django.template.loader import get_template
+
+from portal.core.staticfiles import Storage
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 SCRIPTS = sorted((ROOT / "static" / "js").glob("*.js"))
 ICONS = set((ROOT / "static" / "glyphs" / "tabler.txt").read_text().split())
+
+
+class Hashed(ManifestStaticFilesStorage):
+    """The portal's storage without its compression, which takes most of its time."""
+
+    support_js_module_import_aggregation = Storage.support_js_module_import_aggregation
 
 
 def named(path: Path) -> str:
@@ -54,6 +64,18 @@ def test_a_script_has_one_purpose_and_leaves_no_global(path):
     assert len(text.splitlines()) <= 150
     assert not re.search(r"\b(?:window|globalThis)\.\w+\s*=(?!=)", text)
     assert not re.search(r"\beval\(|new Function|innerHTML|insertAdjacentHTML|document\.write", text)
+
+
+def test_every_script_finds_its_imports_under_hashed_names(settings, tmp_path):
+    settings.STATIC_ROOT = tmp_path
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": f"{__name__}.Hashed"}}
+
+    call_command("collectstatic", interactive=False, verbosity=0)
+
+    for script in (tmp_path / "js").glob("*.????????????.js"):
+        for path in re.findall(r"""(?:from|import)\s*["'](\.[^"']+)["']""", script.read_text()):
+            assert re.search(r"\.[0-9a-f]{12}\.m?js$", path), f"{script.name} imports {path}"
+            assert (script.parent / path).is_file()
 
 
 def test_the_front_end_lock_file_names_no_host():
