@@ -51,7 +51,8 @@ mmdebstrap --quiet --mode=root --variant=minbase --include="$(IFS=,; echo "${pac
   --customize-hook="cp -n -t \"$archives\" \"\$1\"/var/cache/apt/archives/*.deb 2>/dev/null || :" \
   --customize-hook="cp -r --no-preserve=ownership \"$here/debian12/.\" \"\$1/\"" \
   --customize-hook='chroot "$1" update-initramfs -u' \
-  --customize-hook='chroot "$1" systemctl enable systemd-networkd systemd-resolved' \
+  --customize-hook='chroot "$1" systemctl --quiet enable systemd-networkd systemd-resolved' \
+  --customize-hook='chroot "$1" systemctl --quiet disable e2scrub_reap.service e2scrub_all.timer' \
   "$SUITE" "$root" "${mirrors[@]}"
 
 # What belongs to one machine and not to an image.

@@ -85,7 +85,7 @@ def fetch(
     unfinished = into.with_name(f".{into.name}.{os.getpid()}.part")
     try:
         with _final_response(url, reach) as (response, final):
-            size, digest = _store(response, unfinished, max_bytes=max_bytes, progress=progress)
+            size, digest = _store(response, unfinished, reach, max_bytes=max_bytes, progress=progress)
         if not hmac.compare_digest(digest, wanted):
             raise FetchFailed("The checksum of the download is another one.", code="checksum_mismatch", detail=digest)
         unfinished.replace(into)
@@ -203,7 +203,7 @@ def _hang_up(connection: socket.socket) -> None:
 
 
 def _store(
-    response: http.client.HTTPResponse, path: Path, *, max_bytes: int, progress: Progress | None
+    response: http.client.HTTPResponse, path: Path, reach: _Reach, *, max_bytes: int, progress: Progress | None
 ) -> tuple[int, str]:
     """Write the body to a new file; returns its size and SHA-256."""
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -223,6 +223,8 @@ def _store(
             file.write(chunk)
             if progress:
                 progress(size, stated)
+        if not reach.left_s():  # what looks like the end is the guard's hanging up
+            raise TimeoutError
         if stated is not None and size != stated:
             raise FetchFailed("The download ended too early.", code="download_cut", detail=f"{size} of {stated}")
         file.flush()

@@ -37,7 +37,7 @@ def test_the_disk_is_the_same_and_ours(desk: Path, source_format: Format) -> Non
 
     written = to_qcow2(source, target, source_format=source_format, progress=steps.append)
 
-    same = ["qemu-img", "compare", "-f", "raw", "-F", "qcow2", desk / "source.raw", target]
+    same = ["qemu-img", "compare", "-f", "raw", "-F", "qcow2", str(desk / "source.raw"), str(target)]
     assert subprocess.run(same, check=False, capture_output=True).returncode == 0
     assert subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", target], check=False).returncode == 0
     assert written.virtual_size == 32 * MIB
