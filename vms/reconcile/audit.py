@@ -1,0 +1,223 @@
+"""The oracle: every invariant that can be checked from the database, the hosts and their storage, one line a finding.
+
+I1 machines ↔ domains · I2 everything on a host has an owner row · I3 counters == sums · I6 operations end in time, with a reason
+· I8 disks are sound · I9 no secret in a log · the journal's chains and intervals. Reads only; changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+from django.db.models import F, Sum
+
+from operations.models import Operation, OperationLock
+from operations.states import LIVE, Status
+from portal.core.clock import now
+from tenants.journal.audit import audit_hash
+from tenants.journal.models import AuditEntry, Journal, UsageInterval
+from tenants.models import Quota, Tenant
+from tenants.scoping import every_tenant
+from vms.disks.errors import DiskError
+from vms.disks.soundness import is_sound
+from vms.hypervisor import errors
+from vms.hypervisor import pool as connections
+from vms.hypervisor.driver import Hypervisor
+from vms.models import Address, Guest, Host, HostClaim, Network, NetworkOnHost, Port, Volume
+from vms.models.guests import Charge
+from vms.names import Owner, base_name, network_name, pool_name, seed_name, serial_log, volume_name
+from vms.reconcile.converge import guest_id
+from vms.selectors.installation import installation_owner
+from vms.states import Power
+
+LATE = timedelta(seconds=60)
+KEPT_ON_FAILED = {Status.FAILED, Status.CANCELLED}
+
+
+def audit(*, logs: Path | None = None, secrets: tuple[str, ...] = ()) -> list[str]:
+    """Every finding, as a line beginning with the invariant's number; empty when all is well.
+
+    ``logs`` is a folder whose files must not hold any of ``secrets``. Call it when nothing is being done: what a live
+    operation is changing is left out.
+    """
+    with every_tenant(why="the audit looks at everything"):
+        findings = [*_counters(), *_operations(), *_journals(), *_rows()]
+        for host in Host.objects.all():
+            findings += list(_host(host))
+    if logs is not None:
+        findings += list(_logs(logs, secrets))
+    return findings
+
+
+def _busy() -> set[str]:
+    return {str(pk) for pk in OperationLock.objects.filter(resource_type="guest").values_list("resource_id", flat=True)}
+
+
+def _counters() -> Iterator[str]:
+    """I3: each tenant's counters are the sums of its own and its children's rows."""
+    own = {tenant.pk: _usage(tenant) for tenant in Tenant.objects.all()}
+    totals: dict[object, Counter[str]] = {pk: Counter() for pk in own}
+    for tenant in Tenant.objects.select_related("parent"):
+        ancestor: Tenant | None = tenant
+        while ancestor is not None:
+            totals[ancestor.pk].update(own[tenant.pk])
+            ancestor = ancestor.parent
+    for row in Quota.objects.select_related("tenant").order_by("tenant", "resource"):
+        real = totals[row.tenant_id][row.resource]
+        if row.used != real:
+            yield f"I3 tenant {row.tenant.slug}: {row.resource} counts {row.used}, rows make {real}"
+    for host in Host.objects.all():
+        for claim in HostClaim.objects.filter(host=host).exclude(guest__host=F("host")).select_related("guest"):
+            yield f"I3 host {host.name}: claimed by {claim.guest_id}, which is elsewhere"
+
+
+def _usage(tenant: Tenant) -> Counter[str]:
+    used: Counter[str] = Counter()
+    for guest in Guest.objects.filter(tenant=tenant):
+        if guest.charge == Charge.FULL:
+            used.update({"guests": 1, "vcpus": guest.vcpus, "memory_mib": guest.memory_mib})
+        if guest.charge != Charge.NONE:
+            volumes = Volume.objects.filter(guest=guest)
+            used.update(
+                {
+                    "volumes": volumes.count(),
+                    "disk_gib": volumes.aggregate(n=Sum("size_gib"))["n"] or 0,
+                    "addresses": Address.objects.filter(port__guest=guest).count(),
+                }
+            )
+    used["networks"] = Network.objects.filter(tenant=tenant).count()
+    return used
+
+
+def _operations() -> Iterator[str]:
+    """I6: nothing runs past its deadline; what failed says why; nothing that is over holds anything."""
+    for operation in Operation.objects.filter(status__in=LIVE, deadline_at__lt=now() - LATE):
+        yield f"I6 operation {operation.pk} ({operation}) is {operation.status} past its deadline"
+    for operation in Operation.objects.filter(status__in=KEPT_ON_FAILED, error_message=""):
+        yield f"I6 operation {operation.pk} ({operation}) {operation.status} without a reason"
+    for lock in OperationLock.objects.exclude(operation__status__in=LIVE):
+        yield f"I6 operation {lock.operation_id} is over and holds {lock.resource_type} {lock.resource_id}"
+
+
+def _journals() -> Iterator[str]:
+    """The audit log's chain is whole, and no resource has two open intervals or overlapping ones."""
+    for journal in Journal.objects.select_related("tenant"):
+        previous, number = "0" * 64, 0
+        entries = AuditEntry.objects.filter(tenant=journal.tenant).order_by("seq").iterator()
+        for number, entry in enumerate(entries, start=1):
+            if entry.seq != number or entry.prev_hash != previous or entry.hash != audit_hash(entry):
+                yield f"I11 audit log of {journal.tenant.slug} is broken at {entry.seq}"
+                break
+            previous = entry.hash
+        else:
+            if (number, previous) != (journal.audit_seq, journal.audit_hash):
+                yield f"I11 audit log of {journal.tenant.slug} ends at {number}, its journal says {journal.audit_seq}"
+    last: dict[tuple[object, str], UsageInterval] = {}
+    for interval in UsageInterval.objects.order_by("resource_id", "meter", "started_at", "ended_at").iterator():
+        key = (interval.resource_id, interval.meter)
+        before = last.get(key)
+        if before is not None and (before.ended_at is None or before.ended_at > interval.started_at):
+            yield f"I5 intervals of {interval.meter} of {interval.resource_id} overlap at {interval.started_at}"
+        last[key] = interval
+
+
+def _rows() -> Iterator[str]:
+    """What hangs together in the database: claims with guests, ports with addresses."""
+    for guest in Guest.objects.filter(binned_at=None, built_at__isnull=False).exclude(charge=Charge.NONE):
+        if HostClaim.objects.filter(guest=guest).count() != 1:
+            yield f"I2 machine {guest.pk} has {HostClaim.objects.filter(guest=guest).count()} places on hosts"
+    for port in Port.objects.filter(addresses=None):
+        yield f"I2 port {port.pk} has no address"
+
+
+def _host(host: Host) -> Iterator[str]:
+    owner = installation_owner()
+    try:
+        hv = connections.get(host.uri)
+        yield from _domains(host, hv, owner)
+        yield from _networks(host, hv, owner)
+        yield from _storage(host, hv, owner)
+    except errors.HypervisorError as error:
+        yield f"I1 host {host.name} could not be asked: {error.code}"
+
+
+def _domains(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
+    """I1: one defined domain for each machine that should be there, doing what was last seen; none without a row."""
+    busy = _busy()
+    there = {str(pk): domain for domain in hv.domains() if (pk := guest_id(domain, owner)) is not None}
+    rows = {str(guest.pk): guest for guest in Guest.objects.filter(host=host)}
+    for pk in sorted(set(there) - set(rows) - busy):
+        yield f"I2 host {host.name}: domain {there[pk].name} has no machine"
+    for pk, guest in rows.items():
+        if pk in busy:
+            continue
+        domain = there.get(pk)
+        wanted = guest.binned_at is None and guest.built_at is not None and guest.want_power != Power.ABSENT
+        if wanted and domain is None:
+            yield f"I1 machine {pk} is not defined on {host.name}"
+        elif not wanted and domain is not None:
+            yield f"I1 machine {pk} is defined on {host.name} and should not be"
+        elif domain is not None and domain.power != guest.seen_power:
+            yield f"I1 machine {pk} is {domain.power} on {host.name}, last seen {guest.seen_power}"
+
+
+def _networks(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
+    """I2: networks of ours have rows; those in use are there."""
+    there = {n.name for n in hv.networks() if n.owner is not None and n.owner.installation == owner.installation}
+    used = {network_name(owner, use.network_id) for use in NetworkOnHost.objects.filter(host=host)}
+    for name in sorted(there - used):
+        yield f"I2 host {host.name}: network {name} has no row"
+    ours = f"gh-{owner.short}-f-"
+    filters = {name for name in hv.filters() if name.startswith(ours)}
+    for name in sorted(filters - {f"{ours}{name.rsplit('-', 1)[1]}" for name in used}):
+        yield f"I2 host {host.name}: filter {name} has no network"
+
+
+def _storage(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
+    """I2 and I8: each file in our pool belongs to a row, each volume has its file, and it is sound."""
+    pool = pool_name(owner)
+    if hv.pool(pool) is None:
+        return
+    busy = _busy()
+    files = {volume.name: volume for volume in hv.volumes(pool)}
+    known: set[str] = set()
+    for volume in Volume.objects.filter(guest__host=host).select_related("image", "guest"):
+        name = volume_name(volume.pk)
+        known |= {name, seed_name(volume.guest.pk)} if volume.guest else {name}
+        if volume.image is not None:
+            known.add(base_name(volume.image.pk, volume.image.sha256))
+        if str(volume.guest_id) in busy:
+            continue
+        if volume.state == "ready" and name not in files:
+            yield f"I1 volume {volume.pk} has no file on {host.name}"
+        elif name in files and volume.guest is not None and volume.guest.seen_power == Power.STOPPED:
+            yield from _soundness(volume, Path(files[name].path))
+    logs = tuple(serial_log(pk) for pk in Guest.objects.filter(host=host).values_list("pk", flat=True))
+    for name in sorted(set(files) - known):
+        if not name.startswith(("img-", *logs)):
+            yield f"I2 host {host.name}: file {name} has no row"
+
+
+def _soundness(volume: Volume, path: Path) -> Iterator[str]:
+    """I8, where this machine can read the file; a stopped machine's disk only, since a running one's is in motion."""
+    if not path.exists():
+        return
+    try:
+        sound = is_sound(path)
+    except DiskError as error:
+        yield f"I8 volume {volume.pk} could not be checked: {error}"
+        return
+    if not sound:
+        yield f"I8 volume {volume.pk} is damaged"
+
+
+def _logs(folder: Path, secrets: tuple[str, ...]) -> Iterator[str]:
+    """I9: none of ``secrets`` stands in any file of the folder."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            text = path.read_text(errors="replace")
+            for number, secret in enumerate(secrets):
+                if secret and secret in text:
+                    yield f"I9 {path.name} holds secret number {number}"
