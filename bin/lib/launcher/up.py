@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from launcher.installation import ROOT, Installation, Options, Unusable
 from launcher.processes import BIN, Supervisor, await_condition
 
 READY_TIMEOUT_S = 300
+HOST_TIMEOUT_S = 120
 ASK_TIMEOUT_S = 5
 
 
@@ -86,7 +88,7 @@ def set_up(installation: Installation, supervisor: Supervisor, options: Options)
     manage(installation, "seed", "--first-run", str(installation.first_run_file), doing="Seeding")
     supervisor.start_all()
     manage(installation, "enrol_host", installation.options.libvirt_uri, doing="Enrolling this machine")
-    manage(installation, "build_image", "tiny", "--if-missing", doing="Making sure there is an image to boot")
+    manage(installation, "build_image", "tiny", doing="Making sure there is an image to boot")
 
 
 def manage(installation: Installation, *command: str, doing: str) -> None:
@@ -105,27 +107,33 @@ def manage(installation: Installation, *command: str, doing: str) -> None:
 
 
 def await_ready(installation: Installation, supervisor: Supervisor) -> str:
-    """Wait until ``/readyz`` answers 200; returns what is missing after ``READY_TIMEOUT_S``, or nothing."""
-    if await_condition(lambda: not unready(installation), timeout_s=READY_TIMEOUT_S, interval_s=0.25):
-        return ""
-    return "; ".join([unready(installation), *supervisor.troubles()])
+    """Wait until ``/readyz`` answers 200; returns what is missing after ``READY_TIMEOUT_S``, or nothing.
+
+    Then a host gets ``HOST_TIMEOUT_S`` to come up. Without one the portal is ready all the same, and it is said.
+    """
+    complain("Waiting until everything answers …")
+    if not await_condition(lambda: not ask_ready(installation)[0], timeout_s=READY_TIMEOUT_S, interval_s=0.25):
+        return "; ".join([ask_ready(installation)[0], *supervisor.troubles()])
+    if not await_condition(lambda: ask_ready(installation)[1] > 0, timeout_s=HOST_TIMEOUT_S, interval_s=0.25):
+        complain(f"note: No host is up after {HOST_TIMEOUT_S} s, so no guest can start; the hosts' page says why")
+    return ""
 
 
-def unready(installation: Installation) -> str:
-    """What ``/readyz`` says is missing; the empty string when it answers 200. Asked on loopback, whatever is public."""
+def ask_ready(installation: Installation) -> tuple[str, int]:
+    """Ask ``/readyz``, on loopback, whatever is public: what is missing (nothing at 200), and how many hosts are up."""
     options = installation.options
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(options.bind, options.bind)
     address = f"http://{f'[{host}]' if ':' in host else host}:{options.port}/readyz"
     public_host = installation.public_url.partition("://")[2]
     request = urllib.request.Request(address, headers={"Host": public_host, "Accept": "application/json"})
     try:
-        with urllib.request.build_opener(NoRedirect).open(request, timeout=ASK_TIMEOUT_S):
-            return ""
-    except urllib.error.HTTPError as answer:
-        with answer:
-            return f"/readyz answers {answer.code}: {parts(answer.read())}"
-    except OSError as error:
-        return f"{address} does not answer ({error})"
+        with urllib.request.build_opener(NoRedirect).open(request, timeout=ASK_TIMEOUT_S) as answer:
+            return "", int(json.load(answer)["parts"]["hosts"]["up"])
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return f"/readyz answers {refusal.code}: {parts(refusal.read())}", 0
+    except (OSError, http.client.HTTPException) as error:
+        return f"{address} does not answer ({error})", 0
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
