@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import redis
-import structlog
-from asgiref.sync import async_to_sync
-from channels.layers import get_channel_layer
 from django.db import transaction
 
+from operations import publisher
 from tenants.journal.events import publishes
 from tenants.models import Tenant, User
 from tenants.reactions import reacts
 
-log = structlog.get_logger(__name__)
 ACCESS_GROUP = "access"
 OPERATIONS_GROUP = "operation.{}"
 """One group an operation, for those who wait for it by REST; the id in hex."""
@@ -25,21 +21,12 @@ def tenant_group(tenant: Tenant) -> str:
     return f"tenant.{tenant.pk.hex}"
 
 
-def _send(group: str, message: dict[str, Any]) -> None:
-    """Hand a message to the channel layer; the database row is the truth, so a lost one is caught up by ``?after=``."""
-    layer = get_channel_layer()
-    try:
-        async_to_sync(layer.group_send)(group, message)
-    except (redis.RedisError, OSError) as error:
-        log.warning("event_not_pushed", detail=str(error))
-
-
 @publishes
 def push_event(tenant: Tenant, message: dict[str, Any]) -> None:
     """Tell the tenant's open pages that something changed."""
-    _send(tenant_group(tenant), {"type": "event.push", "event": message})
+    publisher.send(tenant_group(tenant), {"type": "event.push", "event": message})
     if message["type"] == "operation.changed":
-        _send(OPERATIONS_GROUP.format(message["resource"]["id"].replace("-", "")), {"type": "event.push"})
+        publisher.send(OPERATIONS_GROUP.format(message["resource"]["id"].replace("-", "")), {"type": "event.push"})
 
 
 @reacts("access.revoked")
@@ -52,4 +39,4 @@ def push_revocation(*, user: User | None, tenant: Tenant | None, session: str, r
         "session": session,
         "reason": reason,
     }
-    transaction.on_commit(lambda: _send(ACCESS_GROUP, message), robust=True)
+    transaction.on_commit(lambda: publisher.send(ACCESS_GROUP, message), robust=True)

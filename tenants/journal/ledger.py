@@ -12,5 +12,8 @@ if TYPE_CHECKING:
 
 def journal_lock(tenant: Tenant) -> Journal:
     """The tenant's journal row, locked until the transaction ends."""
-    Journal.objects.get_or_create(tenant=tenant)
-    return Journal.objects.select_for_update().get(tenant=tenant)
+    row = Journal.objects.select_for_update().filter(tenant=tenant).first()
+    if row is None:
+        Journal.objects.get_or_create(tenant=tenant)
+        row = Journal.objects.select_for_update().get(tenant=tenant)
+    return row

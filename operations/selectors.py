@@ -1,0 +1,55 @@
+"""Operations as pages and REST show them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from operations.models import Operation, OperationLock
+from operations.registry import kinds
+from operations.states import LIVE
+from portal.core.paging import Sorts
+from tenants.actors import Actor
+
+OPERATION_SORTS: Sorts = {"created_at": ("created_at", "id")}
+
+
+def operations_visible(actor: Actor) -> QuerySet[Operation]:
+    """The operations ``actor`` may look at: their tenant's, or all for operators outside any; children ready to read.
+
+    Whose role is narrowed to tags sees what they asked for themselves: other operations name other machines.
+    """
+    rows = Operation.objects.select_related("tenant").prefetch_related("children")
+    if actor.tenant is not None:
+        rows = rows.filter(tenant=actor.tenant)
+    elif not actor.is_operator:
+        rows = rows.none()
+    if actor.tags:
+        rows = rows.filter(requested_by=actor.user)
+    return rows
+
+
+def operations_live_on(resource_type: str, ids: Iterable[UUID]) -> dict[UUID, Operation]:
+    """The live operation that holds each of these things exclusively, by the thing's id; one query."""
+    locks = OperationLock.objects.filter(
+        resource_type=resource_type, resource_id__in=list(ids), exclusive=True
+    ).select_related("operation")
+    return {lock.resource_id: lock.operation for lock in locks if lock.operation.status in LIVE}
+
+
+def operation_label(operation: Operation) -> str:
+    """What it is, as a sentence: ``Start web-1``."""
+    kind = kinds().get(operation.kind)
+    words: dict[str, Any] = {"name": operation.subject_name}
+    return str(kind.label) % words if kind is not None else f"{operation.kind} {operation.subject_name}"
+
+
+def operation_can_cancel(operation: Operation) -> bool:
+    """May it still be called off?"""
+    kind = kinds().get(operation.kind)
+    if operation.status not in LIVE or operation.cancel_requested_at is not None or kind is None:
+        return False
+    return operation.status == "queued" or kind.cancellable or kind.group
