@@ -291,6 +291,7 @@ class Host:
         if self.is_up:
             return
         self._write_configuration()
+        self._cgroup.remove()  # of a host whose maker was killed
         spawned = self.lab.spawn(role="host", directory=self.directory, name=self.name)
         trees = self.directory / "root" / "cgroup-v1"
         shutil.rmtree(trees, ignore_errors=True)

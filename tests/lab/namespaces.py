@@ -153,8 +153,7 @@ class Cgroup:
         A machine that grants none (a container, say) is fine: the host then has no limits to set, and says so.
         """
         if _is_v2():
-            with contextlib.suppress(PermissionError, OSError):
-                self._make_v2()
+            self._make_v2()
             return []
         return [name for name in _V1_CONTROLLERS if self._make_v1(name)]
 
@@ -195,7 +194,8 @@ class Cgroup:
         directory.mkdir(parents=True, exist_ok=True)
         for parent in (_CGROUPS, _CGROUPS / self.lab):
             for controller in (parent / "cgroup.controllers").read_text().split():
-                (parent / "cgroup.subtree_control").write_text(f"+{controller}")
+                with contextlib.suppress(OSError):  # held by version 1, or not ours to give
+                    (parent / "cgroup.subtree_control").write_text(f"+{controller}")
 
 
 def _is_v2() -> bool:

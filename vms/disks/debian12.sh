@@ -84,8 +84,8 @@ mcopy -i "$esp" "$work/pkg/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed" ::
 dd if="$esp" of="$disk" bs=1M seek=1 conv=notrunc,sparse status=none
 
 truncate -s $((DISK_MIB - 1 - ESP_MIB))M "$rootfs"
-# GRUB 2.06 does not know metadata_csum_seed and orphan_file.
-mkfs.ext4 -q -F -L root -m 1 -O ^metadata_csum_seed -d "$root" "$rootfs"
+# GRUB 2.06 does not know these two.
+mkfs.ext4 -q -F -L root -m 1 -O ^metadata_csum_seed,^orphan_file -d "$root" "$rootfs"
 dd if="$rootfs" of="$disk" bs=1M seek=$((1 + ESP_MIB)) conv=notrunc,sparse status=none
 install_grub "$disk" "$work/pkg" "$work" '(hd0,msdos2)' /boot/grub "biosdisk part_msdos ext2 normal linux configfile"
 qemu-img convert -q -f raw -O qcow2 -c "$disk" "$work/out.qcow2"

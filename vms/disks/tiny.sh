@@ -35,8 +35,7 @@ version=$(ls "$pkg/lib/modules")
 # --- programs and the shared libraries they load ----------------------------------------------------------------
 first() { for f in "$@"; do [ ! -e "$pkg/$f" ] || { echo "$pkg/$f"; return; }; done; die "no package holds $1"; }
 busybox=$(first bin/busybox usr/bin/busybox)
-loader=$(first lib64/ld-linux-x86-64.so.2 usr/lib64/ld-linux-x86-64.so.2 lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 \
-  usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2)
+loader=$(first usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 lib/x86_64-linux-gnu/ld-linux-x86-64.so.2)
 libraries=$pkg/lib/x86_64-linux-gnu:$pkg/usr/lib/x86_64-linux-gnu
 mkdir -p "$root"/{bin,sbin,dev,proc,sys,run,tmp,root,mnt,var/log,var/lib,etc/dropbear,usr/bin,usr/sbin,lib64} \
   "$root"/lib/x86_64-linux-gnu "$root"/usr/lib/x86_64-linux-gnu/lua "$root"/usr/share/lua
