@@ -38,7 +38,7 @@ DESCRIPTORS_EACH = 5
 
 
 class ConsoleProxy(LibProxyServer):  # type: ignore[misc]  # websockify has no types
-    """websockify's server, one thread per connection; measured against its fork in docs/decisions/0004-console.md."""
+    """websockify's server, one thread per connection; measured against its fork in docs/decisions/0005-console.md."""
 
     daemon_threads = True
     block_on_close = False
@@ -139,6 +139,8 @@ def run(config: Config) -> None:
         # shutdown() waits for the loop that this handler interrupts, so it needs a thread of its own.
         signal.signal(number, lambda *_: threading.Thread(target=proxy.shutdown, daemon=True).start())
     proxy.warden.start()
+    # Browsers that come now wait in the backlog for a moment, and are not turned away as if redis were down.
+    proxy.warden.wait_until_trusted(REDIS_TIMEOUT_S)
     log.info("console_proxy_listening", address=proxy.server_address, origins=list(config.origins))
     try:
         proxy.serve_forever(poll_interval=0.2)

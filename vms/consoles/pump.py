@@ -7,8 +7,13 @@ import socket
 import ssl
 import struct
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import islice
+from typing import Any
 
+from websockify.websocket import WebSocketWantWriteError
 from websockify.websockifyserver import CompatibleWebSocket
 
 from vms.consoles.sessions import CloseCode, Ended, Ending, Session
@@ -16,6 +21,7 @@ from vms.consoles.sessions import CloseCode, Ended, Ending, Session
 CHUNK = 128 * 1024
 MESSAGE_LIMIT = 1024 * 1024
 TO_TARGET_LIMIT = 256 * 1024
+TO_BROWSER_LIMIT = 512 * 1024
 PING_EVERY_S = 30.0
 SILENT_AFTER_S = 90.0
 GOODBYE_S = 1.0
@@ -28,21 +34,31 @@ Sieve = Callable[[bytes], bytes]
 class ConsoleSocket(CompatibleWebSocket):  # type: ignore[misc]  # websockify has no types
     """websockify's WebSocket with bounds: a browser can make it hold neither a huge message nor unread answers.
 
-    At most one message waits to be sent (``is_congested``); while one waits nothing more is read from the guest.
+    What it could not send yet waits in ``TO_BROWSER_LIMIT`` bytes and one message, then the guest is read no further.
     """
 
     _send_buffer: bytes
     _recv_buffer: bytes
     _partial_msg: bytes
     _sent_close: bool
+    _received_close: bool
     socket: socket.socket | None
-    # Not in the base class: its own sockets may not be handed a pong while a message waits.
-    _due_pong: bytes | None = None
+
+    def __init__(self, request_handler: Any) -> None:
+        super().__init__(request_handler)
+        self._waiting: deque[memoryview] = deque()
+        self._waiting_bytes = 0
+        self._due_pong: bytes | None = None
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether anything waits for the browser to read."""
+        return bool(self._waiting)
 
     @property
     def is_congested(self) -> bool:
-        """Whether bytes wait for the browser to read."""
-        return bool(self._send_buffer)
+        """Whether so much waits that nothing more may be read from the guest."""
+        return self._waiting_bytes >= TO_BROWSER_LIMIT
 
     @property
     def is_closing(self) -> bool:
@@ -50,18 +66,18 @@ class ConsoleSocket(CompatibleWebSocket):  # type: ignore[misc]  # websockify ha
         return self._sent_close
 
     def push(self, data: bytes | memoryview, opcode: int = BINARY) -> None:
-        """Send one message without blocking and without copying it; the rest that did not fit waits for ``flush``."""
+        """Send one message without blocking, and without copying what fits; the rest waits for ``flush``."""
         if self._sent_close or self.socket is None:
             return
         header = _header(opcode, len(data))
         sent = 0
-        if not self._send_buffer:
-            try:
+        if not self._waiting:
+            with suppress(BlockingIOError):
                 sent = self.socket.sendmsg((header, data))
-            except BlockingIOError:
-                sent = 0
+        if sent < len(header):
+            self._wait_with(header[sent:])
         if sent < len(header) + len(data):
-            self._send_buffer += (header + bytes(data))[sent:]
+            self._wait_with(bytes(data[max(0, sent - len(header)) :]))
 
     def flush(self) -> None:
         """Send what waits, as far as it goes without blocking."""
@@ -69,7 +85,7 @@ class ConsoleSocket(CompatibleWebSocket):  # type: ignore[misc]  # websockify ha
             self._flush()
         except ssl.SSLWantWriteError:
             return
-        if self._due_pong is not None and not self._send_buffer:
+        if self._due_pong is not None:
             data, self._due_pong = self._due_pong, None
             self.push(data, PONG)
 
@@ -90,6 +106,28 @@ class ConsoleSocket(CompatibleWebSocket):  # type: ignore[misc]  # websockify ha
     def handle_ping(self, data: bytes) -> None:
         """Keep the newest ping's answer until nothing else waits; a flood of pings costs one buffer."""
         self._due_pong = data
+
+    def _wait_with(self, data: bytes) -> None:
+        self._waiting.append(memoryview(data))
+        self._waiting_bytes += len(data)
+
+    def _flush(self) -> None:
+        """As the base class: raises ``SSLWantWriteError`` while something waits, closes after both close frames."""
+        if self._send_buffer:
+            self._wait_with(self._send_buffer)
+            self._send_buffer = b""
+        while self._waiting and self.socket is not None:
+            try:
+                sent = self.socket.sendmsg(list(islice(self._waiting, 16)))
+            except BlockingIOError:
+                raise WebSocketWantWriteError from None
+            self._waiting_bytes -= sent
+            while sent and sent >= len(self._waiting[0]):
+                sent -= len(self._waiting.popleft())
+            if sent:
+                self._waiting[0] = self._waiting[0][sent:]
+        if self._received_close and self._sent_close and self.socket is not None:
+            self._close()
 
     def _unmask(self, buf: bytes, mask: bytes) -> bytes:
         length = len(buf)
@@ -129,9 +167,9 @@ def say_goodbye(browser: ConsoleSocket, ending: Ending) -> None:
         return
     try:
         browser.setblocking(False)
-        while browser.is_congested and _wait(browser, select.POLLOUT, deadline):
+        while browser.has_waiting and _wait(browser, select.POLLOUT, deadline):
             browser.flush()
-        if not browser.is_congested:
+        if not browser.has_waiting:
             browser.shutdown(socket.SHUT_RDWR, int(ending.code), ending.reason.encode()[:120].decode(errors="ignore"))
             while _wait(browser, select.POLLIN, deadline) and browser.take() is not None:
                 continue
@@ -188,7 +226,7 @@ class _Pump:
 
     def _browser_mask(self) -> int:
         reading = select.POLLIN if len(self._to_target) < TO_TARGET_LIMIT else 0
-        return reading | (select.POLLOUT if self._browser.is_congested else 0)
+        return reading | (select.POLLOUT if self._browser.has_waiting else 0)
 
     def _target_mask(self) -> int:
         reading = 0 if self._browser.is_congested else select.POLLIN
@@ -247,7 +285,7 @@ class _Pump:
             raise Ended(Ending(CloseCode.EXPIRED, "expired", "This session has lasted as long as it may."))
         if now - self._heard_at > SILENT_AFTER_S:
             raise Ended(Ending(CloseCode.SILENT, "silent", "The browser stopped answering."))
-        if now - max(self._pinged_at, self._heard_at) > PING_EVERY_S and not self._browser.is_congested:
+        if now - max(self._pinged_at, self._heard_at) > PING_EVERY_S and not self._browser.has_waiting:
             self._browser.push(b"", PING)
             self._pinged_at = now
 

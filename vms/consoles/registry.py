@@ -188,6 +188,11 @@ def watchers(redis: Redis, guest: str) -> list[Watcher]:
     return sorted(entries, key=lambda watcher: watcher.since)
 
 
+def total(redis: Redis) -> int:
+    """How many consoles are open now, of all guests; walks the keys, so for a page that is looked at, not for a loop."""
+    return sum(1 for _ in redis.scan_iter(match=_watcher_key("*"), count=1000))
+
+
 def count(redis: Redis, counted: Mapping[str, int]) -> None:
     """Add to the counters, whose names read ``opened:vnc``, ``refused:origin``, ``closed:revoked``."""
     pipeline = redis.pipeline(transaction=False)

@@ -40,6 +40,7 @@ class Warden(threading.Thread):
         self._answered_at = float("-inf")
         self._next_beat = self._next_count = 0.0
         self._stopping = threading.Event()
+        self._began = threading.Event()
 
     @property
     def is_trusted(self) -> bool:
@@ -60,6 +61,10 @@ class Warden(threading.Thread):
         """Count an event; written to redis within ``COUNT_EVERY_S`` seconds while redis answers."""
         with self._lock:
             self._counted[name] += 1
+
+    def wait_until_trusted(self, timeout_s: float) -> bool:
+        """Wait for redis's first answer; False when it did not come."""
+        return self._began.wait(timeout_s)
 
     def end_all(self, ending: Ending) -> None:
         """Ask every console to close."""
@@ -95,6 +100,7 @@ class Warden(threading.Thread):
         # A reply to a blocking read tells nothing of entries lost before it, so the newest id is compared each time.
         newest = registry.mark(self._redis)
         self._answered_at = time.monotonic()
+        self._began.set()
         if registry.is_older(newest, self._cursor):
             self._cursor = registry.begin(self._redis)
             self.end_all(Ending(CloseCode.NO_REDIS, registry.STATE_LOST, "The portal lost its list of sessions."))
