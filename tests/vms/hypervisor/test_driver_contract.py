@@ -9,6 +9,7 @@ import pytest
 
 from tests.lab.waiting import wait_until
 from tests.vms.hypervisor.conftest import OWNER, STRANGER, World
+from vms.hypervisor.cloudinit import Seed, seed_iso
 from vms.hypervisor.driver import AgentFacts, Owner
 from vms.hypervisor.errors import Busy, Missing, Refused
 from vms.hypervisor.filters import guest_filter
@@ -348,6 +349,13 @@ def test_an_upload_holds_the_files_bytes(world: World, pool: str, tmp_path: Path
     assert (first.format, first.capacity) == ("raw", 600_000)
     assert sent[-1] == 600_000
     assert world.hypervisor.volume(pool, "seed") == first
+
+
+def test_a_seed_is_raw(world: World, pool: str, tmp_path: Path):
+    source = tmp_path / "seed.iso"
+    source.write_bytes(seed_iso(Seed(instance_id="i-1", hostname="web-1")))
+
+    assert world.hypervisor.upload_volume(pool, "seed.iso", source, disk_format="raw").format == "raw"
 
 
 def test_a_half_made_upload_is_replaced(world: World, pool: str, tmp_path: Path):

@@ -27,6 +27,8 @@ _CHUNK = 256 * 1024
 
 _REFRESH_WAIT_S = 5.0
 _BASIC_FORMATS = ("qcow2", "raw")
+_SAME_AS_RAW = {"iso": "raw"}
+"""libvirt looks into a file and calls it what it finds there; to QEMU a CD's image is raw."""
 
 
 class Storage(Link):
@@ -237,10 +239,11 @@ def _seen_volume(raw: Any) -> SeenVolume | None:
             return None
         raise
     format_ = root.find("target/format")
+    probed = "" if format_ is None else format_.get("type", "")
     return SeenVolume(
         name=root.findtext("name", ""),
         path=root.findtext("target/path", ""),
-        format="" if format_ is None else format_.get("type", ""),
+        format=_SAME_AS_RAW.get(probed, probed),
         capacity=int(root.findtext("capacity", "0")),
         allocation=int(root.findtext("allocation", "0")),
         backing_path=root.findtext("backingStore/path", ""),

@@ -1,0 +1,202 @@
+"""A genuine machine, from the driver's verbs alone: it boots our image, reads our seed, keeps to our filter."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.lab.guests import Serial as Line
+from tests.lab.hosts import Host
+from tests.lab.waiting import wait_until
+from vms.hypervisor import libvirt_driver
+from vms.hypervisor.cloudinit import Seed, seed_iso
+from vms.hypervisor.driver import Hypervisor, Owner, PowerEvent, Roots
+from vms.hypervisor.filters import guest_filter
+from vms.hypervisor.xml.domain import CpuTune, Disk, DomainSpec, FilterRef, IoTune, Layer, Nic, Serial, Tag, Vnc
+from vms.hypervisor.xml.network import DhcpHost, NetworkSpec
+from vms.states import Power
+
+pytestmark = pytest.mark.xdist_group("machine")
+
+OWNER = Owner("real", 1)
+UUID = "0198a3c2-bbbb-7cc0-b0e1-000000000001"
+CARD = DhcpHost(mac="52:54:00:9a:00:05", ip="10.95.0.5")
+GATEWAY = "10.95.0.1"
+PASSWORD = "Zq7rT2xW"
+BOOT_S = 120
+
+
+@dataclass
+class Machine:
+    hypervisor: Hypervisor
+    host: Host
+    spec: DomainSpec
+    line: Line
+    events: list[PowerEvent] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def machine(lab_host: Host, tiny_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    hypervisor = libvirt_driver.connect(lab_host.uri)
+    events: list[PowerEvent] = []
+    hypervisor.subscribe(events.append, lambda _reason: None)
+    seed = tmp_path_factory.mktemp("seed") / "seed.iso"
+    seed.write_bytes(seed_iso(_seed()))
+    pool = hypervisor.ensure_pool("gh-real", str(lab_host.pool_dir / "real"))
+    base = hypervisor.upload_volume("gh-real", "base.qcow2", tiny_image, disk_format="qcow2")
+    root = hypervisor.create_overlay("gh-real", "root.qcow2", base="base.qcow2", capacity=1 << 30)
+    disc = hypervisor.upload_volume("gh-real", "seed.iso", seed, disk_format="raw")
+    network = NetworkSpec(
+        name="gh-real", tag=Tag(owner=OWNER, subject="n"), bridge="ghreal0", gateway=GATEWAY, prefix=24, hosts=(CARD,)
+    )
+    hypervisor.ensure_network(network)
+    hypervisor.ensure_filter(guest_filter(name="gh-real", subnet="10.95.0.0/24", gateway=GATEWAY))
+    run = lab_host.run_dir
+    spec = DomainSpec(
+        uuid=UUID,
+        name="gh-real-1",
+        tag=Tag(owner=OWNER, subject="guest-1", tenant="acme", generation=1),
+        vcpus=1,
+        memory_mib=192,
+        tb_cache_mib=32,
+        cputune=CpuTune(shares=1024, period_us=100_000, quota_us=90_000),
+        disks=(
+            Disk(
+                path=root.path,
+                target="vda",
+                boot_order=1,
+                cache="unsafe",
+                iotune=IoTune(bytes_per_s=200_000_000, iops=5000),
+                backing=(Layer(path=base.path, format="qcow2"),),
+            ),
+            Disk(path=disc.path, target="vdb", format="raw", readonly=True, backing=()),
+        ),
+        nics=(Nic(mac=CARD.mac, network="gh-real", filter=FilterRef(name="gh-real", ip=CARD.ip)),),
+        vnc=Vnc(socket=str(run / "real.vnc"), password=PASSWORD),
+        serial=Serial(socket=str(run / "real.serial"), log=str(run / "real.log")),
+    )
+    hypervisor.define(spec, roots=Roots(storage=(pool.path,), run=(str(run),), log=(str(run),)))
+    hypervisor.start(UUID)
+    line = Line(run / "real.serial")
+    yield Machine(hypervisor, lab_host, spec, line, events)
+    line.close()
+    hypervisor.pull_plug(UUID)
+    hypervisor.undefine(UUID, owner=OWNER)
+    hypervisor.remove_network("gh-real", owner=OWNER)
+    hypervisor.remove_filter("gh-real")
+    for volume in hypervisor.volumes("gh-real"):
+        hypervisor.delete_volume("gh-real", volume.name)
+    hypervisor.remove_pool("gh-real")
+    assert hypervisor.domains() == ()
+    hypervisor.close()
+
+
+def _seed() -> Seed:
+    hashing = ["openssl", "passwd", "-6", "-salt", "saltsalt", "correct horse"]
+    secret = subprocess.run(hashing, check=True, capture_output=True, text=True).stdout.strip()
+    return Seed(
+        instance_id="i-1", hostname="web-1", password_hash=secret, user_data="#!/bin/sh\necho hi > /run/theirs\n"
+    )
+
+
+@pytest.fixture(scope="module")
+def booted(machine: Machine) -> Machine:
+    """The machine once its agent answers."""
+    asked = lambda: machine.hypervisor.agent_facts(UUID).hostname or None  # noqa: E731
+    wait_until(asked, timeout_s=BOOT_S, what="the agent", every_s=0.3)
+    return machine
+
+
+def test_the_screen_listens_on_a_socket_and_its_password_stands_in_no_command_line(machine: Machine):
+    with socket.socket(socket.AF_UNIX) as screen:
+        screen.connect(str(machine.host.run_dir / "real.vnc"))
+        assert screen.recv(12).startswith(b"RFB 003.")
+
+    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if _readable(path)]
+    assert any(UUID.encode() in line for line in lines), "QEMU is seen from here"
+    assert not any(PASSWORD.encode() in line for line in lines)
+
+
+def _readable(path: Path) -> bool:
+    try:
+        path.read_bytes()
+    except OSError:
+        return False
+    return True
+
+
+def test_the_guest_has_what_the_seed_says(booted: Machine):
+    facts = booted.hypervisor.agent_facts(UUID)
+
+    assert facts.hostname == "web-1"
+    wait_until(
+        lambda: CARD.ip in booted.hypervisor.agent_facts(UUID).addresses or None,
+        timeout_s=30,
+        what="its address",
+        every_s=0.3,
+    )
+    assert CARD.ip in [lease.ip for lease in booted.hypervisor.leases("gh-real")]
+
+
+def test_everything_the_guest_ever_wrote_is_kept(booted: Machine):
+    booted.line.read_until(r"login: $", timeout_s=BOOT_S)
+
+    assert "login:" in (booted.host.run_dir / "real.log").read_text(errors="replace")
+
+
+def test_the_guest_reaches_its_gateway_for_ping_and_names_only(booted: Machine):
+    booted.line.type("")
+    booted.line.log_in("root", "correct horse", timeout_s=BOOT_S)
+
+    assert "0% packet loss" in booted.line.ask(f"ping -c 2 -W 5 {GATEWAY}")
+    assert GATEWAY in booted.line.ask(f"nslookup localhost {GATEWAY} 2>&1")
+    for port in (22, 16509, 16514):
+        assert "answered" not in booted.line.ask(f"nc -w 2 {GATEWAY} {port} </dev/null && echo answered")
+    elsewhere = f"nc -w 2 {booted.host.address} 16509 </dev/null && echo answered"
+    assert "answered" not in booted.line.ask(elsewhere)
+
+
+def test_the_owners_script_ran(booted: Machine):
+    assert booted.line.ask("cat /run/theirs") == "hi"
+
+
+def test_the_limits_stand_on_the_live_machine(booted: Machine):
+    limits = booted.host.virsh("schedinfo", UUID)
+    disk = booted.host.virsh("blkdeviotune", UUID, "vda")
+
+    assert "90000" in limits
+    assert "200000000" in disk
+    assert "5000" in disk
+
+
+def test_a_reboot_and_a_power_button_are_heard(booted: Machine):
+    before = len(booted.events)
+    booted.hypervisor.press_reset_acpi(UUID)
+    rebooted = lambda: any(event.rebooted for event in booted.events[before:]) or None  # noqa: E731
+    wait_until(rebooted, timeout_s=BOOT_S, what="no word of the reboot")
+    booted.line.read_until(r"login: $", timeout_s=BOOT_S)
+
+    booted.hypervisor.press_power(UUID)
+
+    assert booted.hypervisor.wait_power(UUID, frozenset({Power.STOPPED}), timeout_s=60) is Power.STOPPED
+    told = lambda: any(event.power is Power.STOPPED for event in booted.events[before:]) or None  # noqa: E731
+    wait_until(told, timeout_s=2, what="no word of the shutdown")
+    seen = booted.hypervisor.domain(UUID)
+    assert seen is not None
+    assert (seen.power, seen.reason) == (Power.STOPPED, "shutdown")
+
+
+def test_a_killed_machine_is_crashed_not_stopped(booted: Machine):
+    booted.hypervisor.start(UUID)
+    before = len(booted.events)
+
+    booted.host.exec("sh", "-c", "kill -9 $(cat /run/libvirt/qemu/gh-real-1.pid)")
+
+    assert booted.hypervisor.wait_power(UUID, frozenset({Power.CRASHED}), timeout_s=5) is Power.CRASHED
+    told = lambda: [event.power for event in booted.events[before:] if event.power is Power.CRASHED] or None  # noqa: E731
+    wait_until(told, timeout_s=2, what="no word of the crash")
