@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.hosts import Host, Lab, locked
+from tests.lab.hosts import Host, Lab
+from tests.lab.machine import locked
 from vms.disks import build as disks
 
 _DISKS = Path(disks.__file__).parent

@@ -10,8 +10,6 @@ live side by side.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import ipaddress
 import json
@@ -21,13 +19,13 @@ import shutil
 import signal
 import subprocess
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from tests.lab import pki
+from tests.lab.machine import free_network, in_net, locked, run
 from tests.lab.namespaces import Cgroup, Leash, Pid, Spawned, enter, processes_beside
 from tests.lab.waiting import wait_until
 
@@ -88,7 +86,7 @@ class Lab:
             for host in self.hosts():
                 host.end()
             # The kernel frees a dead namespace's devices in its own time; this one must be gone when we return.
-            _run(f"ip link del {self._device}", check=False)
+            run(f"ip link del {self._device}", check=False)
             if switch := self._switch:
                 switch.end()
         for pipe in self._leashes:
@@ -124,12 +122,12 @@ class Lab:
     def plug(self, name: str, pid: Pid) -> None:
         """Connect a host's ``mgmt0`` to the switch."""
         switch = self._running_switch()
-        _in_net(switch, f"ip link add {name} type veth peer name mgmt0 netns {pid.number}")
-        _in_net(switch, f"ip link set {name} master br0 up")
+        in_net(switch, f"ip link add {name} type veth peer name mgmt0 netns {pid.number}")
+        in_net(switch, f"ip link set {name} master br0 up")
 
     def set_link(self, name: str, state: str) -> None:
         """Plug (``up``) or unplug (``down``) a host's end of the management network."""
-        _in_net(self._running_switch(), f"ip link set {name} {state}")
+        in_net(self._running_switch(), f"ip link set {name} {state}")
 
     def spawn(self, *, role: str, directory: Path, name: str) -> Spawned:
         """A new process 1, waiting to be told to go on."""
@@ -164,15 +162,15 @@ class Lab:
         directory = self.directory / "switch"
         directory.mkdir(exist_ok=True)
         spawned = self.spawn(role="switch", directory=directory, name="switch")
-        _in_net(spawned.pid, "ip link add br0 type bridge")
-        _run(f"ip link add {self._device} type veth peer name ctl netns {spawned.pid.number}")
-        _in_net(spawned.pid, "ip link set ctl master br0 up")
+        in_net(spawned.pid, "ip link add br0 type bridge")
+        run(f"ip link add {self._device} type veth peer name ctl netns {spawned.pid.number}")
+        in_net(spawned.pid, "ip link set ctl master br0 up")
         # Another lab may be choosing a network at this moment: one at a time on this machine.
         with locked(Path("/var/tmp")):
-            network = _free_network(self.id)
-            _run(f"ip addr add {network[1]}/24 dev {self._device}")
+            network = free_network(self.id)
+            run(f"ip addr add {network[1]}/24 dev {self._device}")
         (self.directory / "network").write_text(f"{network}\n")
-        _run(f"ip link set {self._device} up")
+        run(f"ip link set {self._device} up")
         self.go(spawned)
 
 
@@ -231,7 +229,7 @@ class Host:
         self, *argv: str | Path, check: bool = True, stdin: str = "", timeout_s: float = 60
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside; raises ``CalledProcessError`` with what it said."""
-        return _run(self.inside(*argv), check=check, stdin=stdin, timeout_s=timeout_s)
+        return run(self.inside(*argv), check=check, stdin=stdin, timeout_s=timeout_s)
 
     def inside(self, *argv: str | Path) -> list[str]:
         """The command line that runs ``argv`` inside, for ``subprocess.Popen``."""
@@ -239,7 +237,7 @@ class Host:
 
     def virsh(self, *argv: str | Path, check: bool = True, timeout_s: float = 60) -> str:
         """What virsh says to ``argv`` on this host, without trailing blank lines."""
-        return _run(["virsh", "-q", "-c", self.uri, *map(str, argv)], check=check, timeout_s=timeout_s).stdout.rstrip()
+        return run(["virsh", "-q", "-c", self.uri, *map(str, argv)], check=check, timeout_s=timeout_s).stdout.rstrip()
 
     @property
     def is_up(self) -> bool:
@@ -331,7 +329,7 @@ class Host:
 
     def _wait_ready(self) -> None:
         def answers() -> bool:
-            asked = _run(["virsh", "-q", "-c", self.uri, "uri"], check=False, timeout_s=30)
+            asked = run(["virsh", "-q", "-c", self.uri, "uri"], check=False, timeout_s=30)
             return asked.returncode == 0
 
         wait_until(answers, timeout_s=60, what=f"libvirtd of {self.name} answers; see {self.log_dir}")
@@ -391,42 +389,3 @@ class Host:
 
 def _write_settings(path: Path, **settings: str | int) -> None:
     path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
-
-
-def _free_network(seed: str) -> ipaddress.IPv4Network:
-    """A /24 of 10.77.0.0/16 that no address or route of this machine overlaps; ``seed`` says where to start looking."""
-    routes = json.loads(_run("ip -j -4 route show table all").stdout)
-    taken = [ipaddress.ip_network(route["dst"], strict=False) for route in routes if route["dst"] != "default"]
-    candidates = list(ipaddress.IPv4Network("10.77.0.0/16").subnets(new_prefix=24))
-    start = int(seed, 16) % len(candidates)
-    for network in candidates[start:] + candidates[:start]:
-        if not any(network.overlaps(other) for other in taken):
-            return network
-    raise RuntimeError("every /24 of 10.77.0.0/16 is in use on this machine")
-
-
-def _in_net(pid: Pid, command: str) -> None:
-    _run(f"nsenter -t {pid.number} --net {command}")
-
-
-def _run(
-    command: str | list[str], *, check: bool = True, stdin: str = "", timeout_s: float = 30
-) -> subprocess.CompletedProcess[str]:
-    argv = command.split() if isinstance(command, str) else command
-    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False, timeout=timeout_s)
-    if check and done.returncode:
-        failed = subprocess.CalledProcessError(done.returncode, argv, done.stdout, done.stderr)
-        failed.add_note(f"{done.stdout}{done.stderr}".strip())
-        raise failed
-    return done
-
-
-@contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a directory itself, so that no lock file stays behind."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

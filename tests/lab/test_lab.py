@@ -130,6 +130,21 @@ def test_a_power_cut_keeps_definitions(lab: Lab) -> None:
     second.virsh("undefine", "kept")
 
 
+def test_the_shim_lets_libvirt_limit_bandwidth_on_any_kernel(tmp_lab_dir: Path) -> None:
+    host = Lab(tmp_lab_dir, tied=True, tc_shim=True).up(1)[0]
+    network = host.pool_dir / "net.xml"
+    network.write_text("<network><name>quiet</name><bridge name='quiet0'/></network>")
+    host.virsh("net-create", network)
+    rates = "<inbound average='300' peak='300' burst='64'/><outbound average='300' peak='300' burst='64'/>"
+    nic = f"<interface type='network'><source network='quiet'/><bandwidth>{rates}</bandwidth></interface>"
+
+    host.virsh("create", _domain_file(host, "limited", devices=nic))
+
+    shaped = host.exec("tc", "qdisc", "show").stdout
+    assert re.search(r"qdisc (htb|tbf) .* dev vnet", shaped)
+    host.virsh("destroy", "limited")
+
+
 def test_a_host_reaps_what_is_left_to_it(lab_host: Host) -> None:
     lab_host.exec("sh", "-c", "(true &) ; exec true")
 
@@ -163,11 +178,11 @@ def tmp_lab_dir() -> Iterator[Path]:
         Lab(path).down()
 
 
-def _domain_file(host: Host, name: str) -> Path:
+def _domain_file(host: Host, name: str, *, devices: str = "") -> Path:
     path = host.pool_dir / f"{name}.xml"
     path.write_text(
         f"<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory>"
-        "<os><type arch='x86_64' machine='q35'>hvm</type></os></domain>"
+        f"<os><type arch='x86_64' machine='q35'>hvm</type></os><devices>{devices}</devices></domain>"
     )
     return path
 
