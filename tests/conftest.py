@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         folder = item.path.relative_to(config.rootpath / "tests").parts[0]
         if folder in ALONE:
             item.add_marker(pytest.mark.xdist_group("machine"))
+
+
+@pytest.fixture(autouse=True)
+def first_rows(request: pytest.FixtureRequest) -> None:
+    """What migrations wrote (roles, the default pool and class) is there, though a test with real commits emptied the tables."""
+    if not request.node.get_closest_marker("django_db") and "db" not in request.fixturenames:
+        return
+    from django.apps import apps
+
+    request.getfixturevalue("_django_db_helper")
+    import_module("tenants.migrations.0002_built_in_roles").write_roles(apps, None)
+    import_module("vms.migrations.0002_defaults").write_defaults(apps, None)
