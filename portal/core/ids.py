@@ -18,3 +18,11 @@ def uuid7() -> UUID:
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return UUID(int=value)
+
+
+def uuid_or_none(text: str) -> UUID | None:
+    """The identifier ``text`` spells, None where it spells none."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

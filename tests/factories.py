@@ -1,0 +1,230 @@
+"""Rows for tests, through services where one exists."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+
+from operations.models import Operation
+from operations.services import Failure, operation_claim, operation_fail, operation_finish
+from portal.core.clock import now
+from tenants.access import actor_for_user
+from tenants.actors import Actor, system_actor
+from tenants.models import Role, Tenant, User
+from tenants.policy import Permission
+from tenants.scoping import every_tenant, tenant_scope
+from tenants.services.members import member_add, role_named
+from tenants.services.people import user_create
+from tenants.services.tenants import tenant_create
+from tenants.services.tokens import token_create
+from vms.models import Flavor, Guest, Host, Image, Installation, Network
+from vms.services.flavors import flavor_write
+from vms.services.guests import Observation, guest_create, guest_delete, guest_record_observation
+from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat
+from vms.services.images import image_register
+from vms.services.networks import network_create
+from vms.specs import GuestSpec
+from vms.states import Power
+
+PASSWORD = "correct horse battery"
+WORKER = "factory"
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """A tenant with its owner and the owner's token (for whatever the owner may)."""
+
+    tenant: Tenant
+    owner: User
+    token: str
+
+    @property
+    def actor(self) -> Actor:
+        """The owner, acting in the tenant."""
+        return actor_in(self.tenant, self.owner)
+
+    @property
+    def url(self) -> str:
+        """Where its REST resources lie."""
+        return f"/api/v1/tenants/{self.tenant.slug}"
+
+
+def desk(why: str = "test") -> Actor:
+    """The portal itself."""
+    return system_actor(None, why=why)
+
+
+def actor_in(tenant: Tenant, user: User) -> Actor:
+    """What ``user`` may do in ``tenant``."""
+    actor = actor_for_user(user, tenant, via="test")
+    assert actor is not None
+    return actor
+
+
+def user(email: str = "", *, operator: bool = False) -> User:
+    """A person who can sign in with ``PASSWORD``."""
+    return user_create(
+        email=email or f"person-{next(_numbers)}@example.test", password=PASSWORD, operator=operator, actor=desk()
+    )
+
+
+def operator() -> tuple[User, str]:
+    """Somebody who runs the installation, and their token."""
+    person = user(operator=True)
+    _row, token = token_create(person, name="test", actor=desk())
+    return person, token
+
+
+def tenant_with_owner(slug: str = "", limits: dict[str, int | None] | None = None) -> House:
+    """A tenant, its owner, and a token of the owner."""
+    slug = slug or f"tenant-{next(_numbers)}"
+    owner = user(f"owner-{next(_numbers)}@{slug}.test")
+    tenant = tenant_create(slug=slug, name=slug.title(), actor=desk(), limits=limits)
+    join(tenant, owner, role="owner")
+    _row, token = token_create(owner, name="test", actor=desk())
+    return House(tenant, owner, token)
+
+
+def join(tenant: Tenant, person: User, *, role: str) -> None:
+    """Make ``person`` a member with a built-in role."""
+    with tenant_scope(tenant):
+        member_add(tenant, person, role=role_named(role), actor=system_actor(tenant, why="test"))
+
+
+def member_with(tenant: Tenant, permissions: Iterable[Permission], *, tags: Sequence[str] = ()) -> tuple[User, str]:
+    """A member whose role is exactly ``permissions`` (on machines with one of ``tags``, if any), and a token of theirs."""
+    person = user()
+    with tenant_scope(tenant):
+        role = Role.objects.create(
+            tenant=tenant,
+            name=f"role-{next(_numbers)}",
+            permissions=sorted(p.value for p in permissions),
+            tags=list(tags),
+        )
+        member_add(tenant, person, role=role, actor=system_actor(tenant, why="test"))
+    _row, token = token_create(person, name="test", actor=desk())
+    return person, token
+
+
+def installation() -> Installation:
+    """The row that says who this portal is."""
+    return Installation.objects.get_or_create(pk=settings.INSTALLATION_ID)[0]
+
+
+def host_up(name: str = "", *, cpus: int = 64, memory_mib: int = 512 * 1024) -> Host:
+    """A host that has been tested and heard just now."""
+    installation()
+    number = next(_numbers)
+    with every_tenant(why="test"):
+        host, operation = host_enrol(
+            uri=f"fake:///host-{number}",
+            name=name or f"host-{number}",
+            data_dir=f"/var/lib/guesthouse/{number}",
+            run_dir=f"/run/guesthouse/{number}",
+            actor=desk(),
+        )
+        operation_done(operation)
+    host_record_facts(host, facts={}, cpus=cpus, memory_mib=memory_mib)
+    host_record_heartbeat(host)
+    host.refresh_from_db()
+    return host
+
+
+def flavor(name: str = "", **fields: Any) -> Flavor:
+    """A size; small unless said otherwise."""
+    known = Flavor.objects.filter(name=name).first()
+    if known is not None:
+        return known
+    sizes = {"vcpus": 1, "memory_mib": 256, "disk_gib": 1, **fields}
+    return flavor_write(None, name=name or f"flavor-{next(_numbers)}", actor=desk(), **sizes)
+
+
+def image(name: str = "", **fields: Any) -> Image:
+    """A public image that machines can be made of."""
+    facts = {
+        "os_family": "linux",
+        "os_version": "1",
+        "size": 1000,
+        "virtual_size": 1024**3,
+        "sha256": "0" * 64,
+        **fields,
+    }
+    with every_tenant(why="test"):
+        return image_register(name=name or f"image-{next(_numbers)}", actor=desk(), **facts)
+
+
+def network(house: House, name: str = "") -> Network:
+    """A private network of a tenant."""
+    with tenant_scope(house.tenant):
+        return network_create(house.tenant, name=name or f"net-{next(_numbers)}", actor=house.actor)
+
+
+def guest_building(house: House, name: str = "", *, tags: Sequence[str] = (), **wish: Any) -> tuple[Guest, Operation]:
+    """A guest just asked for, and its operation; needs a host in state UP, and makes one where there is none."""
+    if not Host.objects.exists():
+        host_up()
+    with tenant_scope(house.tenant):
+        spec = GuestSpec(
+            name=name or f"guest-{next(_numbers)}",
+            flavor=wish.pop("flavor", None) or flavor("small"),
+            image=wish.pop("image", None) or image(),
+            tags=tuple(tags),
+            **wish,
+        )
+        operation = guest_create(house.tenant, spec, actor=house.actor)
+        return Guest.objects.get(pk=operation.subject_id), operation
+
+
+def guest(
+    house: House, name: str = "", *, power: Power = Power.RUNNING, tags: Sequence[str] = (), **wish: Any
+) -> Guest:
+    """A built guest that was seen in ``power``."""
+    row, operation = guest_building(house, name, tags=tags, start=power != Power.STOPPED, **wish)
+    with tenant_scope(house.tenant):
+        operation_done(operation)
+        guest_seen(row, power)
+        row.refresh_from_db()
+        return row
+
+
+def guest_seen(row: Guest, power: Power) -> None:
+    """The host reports ``power``."""
+    display = {"vnc": "/run/x.vnc", "serial": "/run/x.tty"}
+    guest_record_observation(
+        row.pk, Observation(power, generation=row.want_generation, display=display, at=now()), host=row.host
+    )
+
+
+def guest_binned(house: House, name: str = "") -> Guest:
+    """A guest in the bin."""
+    row = guest(house, name, power=Power.STOPPED)
+    with tenant_scope(house.tenant):
+        operation_done(guest_delete(row, actor=house.actor))
+        row.refresh_from_db()
+        return row
+
+
+def operation_done(operation: Operation) -> None:
+    """A worker takes the operation and says that it succeeded."""
+    taken = operation_claim(operation.pk, worker=WORKER)
+    assert taken is not None
+    assert operation_finish(taken, worker=WORKER)
+
+
+def operation_broken(operation: Operation, code: str = "storage_full") -> None:
+    """The operation fails."""
+    assert operation_fail(operation, Failure(code, "It did not work.", "Try again.", "the host said no"))
+
+
+def public_key(comment: str = "") -> str:
+    """A fresh, well-formed ed25519 public key."""
+    kind = b"ssh-ed25519"
+    point = next(_numbers).to_bytes(32, "little")
+    blob = len(kind).to_bytes(4) + kind + len(point).to_bytes(4) + point
+    return f"ssh-ed25519 {base64.b64encode(blob).decode()} {comment}".strip()

@@ -1,0 +1,265 @@
+"""What a guest looks like in JSON, going out and coming in."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field, StrictBool, StrictInt
+
+from portal.core.bodies import Body, Listing
+from portal.core.errors import FieldError
+from vms.api.pick import pick, pick_all, refuse
+from vms.models import Flavor, Guest, Image, Network, Port, SshKey
+from vms.selectors.guests import GuestFilters, GuestRow
+from vms.services.keys import TYPES, key_parse
+from vms.specs import GuestSpec
+from vms.states import GuestStatus, Power
+
+
+class AddressOut(BaseModel):
+    """An address of a guest, and the card that holds it."""
+
+    network: str
+    network_name: str
+    mac: str
+    ip: str
+    kind: str
+
+
+class GuestVolumeOut(BaseModel):
+    """A disk of a guest."""
+
+    id: str
+    name: str
+    size_gib: int
+    state: str
+
+
+class ProblemOut(BaseModel):
+    """What went wrong last."""
+
+    code: str
+    message: str
+
+
+class GuestOut(BaseModel):
+    """A virtual machine. `status` is the one word to show; `power` is what was last seen, `wanted_power` what was asked."""
+
+    id: str
+    name: str
+    status: GuestStatus
+    power: Power
+    wanted_power: Power
+    flavor: str
+    flavor_name: str
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+    image: str
+    image_name: str
+    host: str | None = Field(default=None, description="For operators only.")
+    host_name: str | None = Field(default=None, description="For operators only.")
+    addresses: list[AddressOut]
+    volumes: list[GuestVolumeOut]
+    tags: list[str]
+    protected: bool
+    firmware: str
+    ssh_keys: list[str] = Field(description="Fingerprints of the keys it was made with.")
+    created_at: datetime
+    power_since: datetime | None
+    binned_at: datetime | None
+    purge_after: datetime | None = Field(description="When a machine in the bin is removed for good.")
+    operation: str | None = Field(description="The operation that is being carried out on it.")
+    problem: ProblemOut | None
+
+
+class GuestQuery(Listing):
+    """Filters of guests."""
+
+    q: str = Field(default="", max_length=100, description="Part of a name, a tag, or an address.")
+    sort: str = Field(default="-created_at", max_length=40, description="`name`, `-name`, `created_at`, `-created_at`")
+    status: list[GuestStatus] = Field(default=[], description="One or several; without it the bin is left out.")
+    name: str = Field(default="", max_length=63)
+    tag: str = Field(default="", max_length=32)
+    flavor: str = Field(default="", max_length=40, description="Id or name.")
+    image: str = Field(default="", max_length=100, description="Id or name.")
+    network: str = Field(default="", max_length=40, description="Id or name.")
+
+    def filters(self) -> GuestFilters:
+        """The same for the selector."""
+        return GuestFilters(
+            q=self.q,
+            name=self.name,
+            status=self.status,
+            tag=self.tag,
+            flavor=self.flavor,
+            image=self.image,
+            network=self.network,
+        )
+
+
+class GuestIn(Body):
+    """A machine to be made; things are named by id or name."""
+
+    name: str = Field(max_length=63)
+    flavor: str = Field(max_length=100)
+    image: str = Field(max_length=100)
+    networks: list[str] = Field(default=[], max_length=8, description="None: the project's default network.")
+    ssh_keys: list[str] = Field(default=[], max_length=20, description="Ids or names of keys, or whole public keys.")
+    user_data: str = Field(default="", max_length=65536, description="cloud-init user-data.")
+    password: str = Field(default="", max_length=128, description="First password of the image's default user.")
+    volumes: list[str] = Field(default=[], max_length=0, description="Further disks are not offered yet.")
+    tags: list[str] = Field(default=[], max_length=20)
+    count: StrictInt = Field(default=1, ge=1, le=100, description="More than one makes name-1 … name-N.")
+    start: StrictBool = True
+    protected: StrictBool = False
+
+
+class GuestPatch(Body):
+    """What can be changed; what is left out stays."""
+
+    name: str = Field(default="", max_length=63)
+    tags: list[str] = Field(default=[], max_length=20)
+    protected: StrictBool = False
+
+
+class ShutdownIn(Body):
+    """How long the machine may take to shut down by itself."""
+
+    grace_s: StrictInt = Field(default=90, ge=1, le=600)
+
+
+class ConsoleIn(Body):
+    """Which console: the screen (`vnc`) or the serial line (`serial`)."""
+
+    kind: str = Field(default="vnc", max_length=10)
+
+
+class ConsoleOut(BaseModel):
+    """A WebSocket to be opened once, within 30 seconds, by a page of the portal."""
+
+    url: str
+    ticket: str
+    expires_at: datetime
+    kind: str
+
+
+class ReasonOut(BaseModel):
+    """Why it would not fit."""
+
+    code: str
+    message: str
+
+
+class QuotaLineOut(BaseModel):
+    """A quota before and after; no limit is null."""
+
+    name: str
+    before: int
+    after: int
+    limit: int | None
+
+
+class PriceOut(BaseModel):
+    """What it would cost, as decimal strings."""
+
+    hour: str
+    month: str
+    currency: str
+
+
+class FitOut(BaseModel):
+    """Would it fit? Nothing was changed."""
+
+    fits: bool
+    reasons: list[ReasonOut]
+    quota: list[QuotaLineOut]
+    price: PriceOut | None
+    more_fit: int = Field(description="How many more of the same would fit after this.")
+
+
+def guest_out(row: GuestRow, *, operator: bool = False) -> GuestOut:
+    """A guest with its parts; asks the database nothing."""
+    guest = row.guest
+    facts: dict[str, Any] = {}
+    if operator:
+        facts["host"] = str(guest.host_id) if guest.host_id else None
+        facts["host_name"] = guest.host.name if guest.host is not None else None
+    return GuestOut(
+        id=str(guest.pk),
+        name=guest.name,
+        status=row.status,
+        power=Power(guest.seen_power),
+        wanted_power=Power(guest.want_power),
+        flavor=str(guest.flavor_id),
+        flavor_name=guest.flavor.name,
+        vcpus=guest.vcpus,
+        memory_mib=guest.memory_mib,
+        disk_gib=guest.disk_gib,
+        image=str(guest.image_id),
+        image_name=guest.image.name,
+        addresses=[address for port in guest.ports.all() for address in _addresses(port)],
+        volumes=[
+            GuestVolumeOut(id=str(volume.pk), name=volume.name, size_gib=volume.size_gib, state=volume.state)
+            for volume in guest.volumes.all()
+        ],
+        tags=guest.tag_names(),
+        protected=guest.protected,
+        firmware=guest.firmware,
+        ssh_keys=[key_parse(key)[1] for key in guest.ssh_keys],
+        created_at=guest.created_at,
+        power_since=guest.seen_since,
+        binned_at=guest.binned_at,
+        purge_after=guest.purge_after,
+        operation=str(row.operation.pk) if row.operation is not None else None,
+        problem=_problem(guest),
+        **facts,
+    )
+
+
+def _addresses(port: Port) -> list[AddressOut]:
+    return [
+        AddressOut(
+            network=str(port.network_id),
+            network_name=port.network.name,
+            mac=port.mac,
+            ip=address.ip,
+            kind=address.kind,
+        )
+        for address in port.addresses.all()
+    ]
+
+
+def _problem(guest: Guest) -> ProblemOut | None:
+    if not guest.problem_code:
+        return None
+    return ProblemOut(code=guest.problem_code, message=guest.problem_message)
+
+
+def guest_spec(body: GuestIn) -> GuestSpec:
+    """The body with its words turned into rows of the scope; raises ``Invalid`` with every word that names nothing."""
+    errors: list[FieldError] = []
+    flavor = pick(Flavor.objects.filter(enabled=True), body.flavor, "/flavor", errors)
+    image = pick(Image.objects.order_by("state", "-created_at"), body.image, "/image", errors)
+    networks = pick_all(Network.objects.all(), body.networks, "/networks", errors)
+    inline = [key for key in body.ssh_keys if key.split(None, 1)[:1] and key.split(None, 1)[0] in TYPES]
+    named = [key for key in body.ssh_keys if key not in inline]
+    keys = pick_all(SshKey.objects.all(), named, "/ssh_keys", errors)
+    refuse(errors)
+    assert flavor is not None
+    assert image is not None
+    return GuestSpec(
+        name=body.name,
+        flavor=flavor,
+        image=image,
+        networks=networks,
+        ssh_keys=keys,
+        inline_keys=tuple(inline),
+        user_data=body.user_data,
+        password=body.password,
+        tags=tuple(body.tags),
+        count=body.count,
+        start=body.start,
+        protected=body.protected,
+    )
