@@ -12,8 +12,8 @@ from operations.runner import Run
 from portal.core.errors import Broken, Conflict
 from portal.core.units import GIB
 from vms import design
+from vms.cloudinit import Seed, seed_iso
 from vms.handlers.place import at
-from vms.hypervisor.cloudinit import Seed, seed_iso
 from vms.models import Guest, Image, Network, Port, Volume
 from vms.names import base_name, filter_name, network_name, pool_name, seed_name, serial_log, volume_name
 from vms.reconcile.converge import Place, converge

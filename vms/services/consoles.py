@@ -18,6 +18,7 @@ from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.policy import Permission
 from vms.consoles import registry, tickets
+from vms.consoles.origins import origin_of
 from vms.models import Guest
 from vms.states import Power
 
@@ -68,7 +69,7 @@ def console_open(guest: Guest, *, kind: str, actor: Actor) -> ConsoleOpening:
             target=socket,
             password=guest.display_password if kind == "vnc" else "",
             session=actor.session,
-            origin=settings.PUBLIC_URL,
+            origin=origin_of(settings.PUBLIC_URL),
             expires_at=(now() + LONGEST).timestamp(),
             writable=True,
             log_path=guest.seen_display.get("log", "") if kind == "serial" else "",

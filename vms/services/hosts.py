@@ -24,12 +24,10 @@ from tenants.policy import Permission
 from tenants.scoping import every_tenant
 from vms.models import Drift, Flavor, Guest, Host, HostClaim, HostPool, Installation, StorageClass, StoragePool
 from vms.names import pool_name
-from vms.placement import Room, choose
+from vms.placement import RESERVE_MIB, Room, choose
 from vms.states import HostState
 
 SCHEMES = frozenset({"qemu", "qemu+unix", "qemu+tls", "qemu+ssh", "qemu+tcp", "fake"})
-RESERVE_MIB = 512
-"""Memory a host keeps for itself."""
 
 
 class NoRoom(Conflict):

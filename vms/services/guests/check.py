@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from portal.core.errors import FieldError, Invalid
 from portal.core.units import mib_label
-from vms.hypervisor.cloudinit import InvalidSeed, check_user_data
+from vms.cloudinit import InvalidSeed, check_user_data
 from vms.services.keys import key_parse
 from vms.specs import NAME, PASSWORD_MAX, TAG, GuestSpec
 from vms.states import ImageState

@@ -19,7 +19,7 @@ from typing import Any
 import pycdlib
 import yaml
 
-from vms.hypervisor.xml.build import UnsafeText, safe_text
+from vms.texts import UnsafeText, safe_text
 
 VOLUME_ID = "cidata"
 USER_DATA_MAX_BYTES = 64 * 1024

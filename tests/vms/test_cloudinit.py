@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vms.hypervisor.cloudinit import (
+from vms.cloudinit import (
     USER_DATA_MAX_BYTES,
     Card,
     InvalidSeed,
