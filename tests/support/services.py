@@ -34,6 +34,8 @@ _OURS = "GUESTHOUSE_TEST_OWNS"
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]:
     """Runs around pytest-django's own hook, which imports settings."""
+    # A run that is told to end takes down what its fixtures brought up, as it does on Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not early_config.known_args_namespace.help and not early_config.known_args_namespace.version:
         early_config.add_cleanup(provide().close)
     return (yield)
