@@ -13,6 +13,8 @@ from typing import Literal
 from vms.disks.errors import BuildFailed
 from vms.disks.inspect import inspect
 
+_GRACE_S = 30
+
 type Kind = Literal["tiny", "debian-12"]
 
 
@@ -97,7 +99,16 @@ def _run(script: Path, out: Path, cache: Path, *, timeout_s: float) -> None:
         raise BuildFailed(f"The build took longer than {timeout_s:.0f} s.", detail=script.name) from None
     finally:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
+            _end(process)
     if process.returncode:
         raise BuildFailed("The image could not be built.", detail=said.strip()[-2000:])
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Let the script remove its working directory, but not for ever."""
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.communicate(timeout=_GRACE_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
