@@ -12,7 +12,7 @@ from tests.lab.guests import guest
 from tests.lab.hosts import Host
 from vms.disks.build import build
 
-SLOW_S = 600
+SLOW_S = 1200
 
 
 @pytest.mark.long
