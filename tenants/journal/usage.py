@@ -15,21 +15,24 @@ def usage_switch(
 ) -> None:
     """From ``at`` on, the resource uses ``quantity`` of ``meter``; zero closes the interval.
 
-    Seconds are whole: ``at`` is cut to the second, so intervals join without a gap. Repeating with the same quantity and
-    attributes changes nothing.
+    Seconds are whole: ``at`` is cut to the second, so intervals join without a gap. An ``at`` before what is written already
+    (a clock was set back) counts from there: intervals never overlap. Repeating with the same quantity and attributes
+    changes nothing.
     """
-    at = at.replace(microsecond=0)
-    open_now = (
+    last = (
         UsageInterval.objects.select_for_update()
-        .filter(tenant=tenant, resource_id=resource_id, meter=meter, ended_at=None)
+        .filter(tenant=tenant, resource_id=resource_id, meter=meter)
+        .order_by("-started_at", "-pk")
         .first()
     )
-    if open_now is not None:
-        if open_now.quantity == quantity and open_now.attributes == attributes:
+    at = at.replace(microsecond=0)
+    if last is not None and last.ended_at is None:
+        if last.quantity == quantity and last.attributes == attributes:
             return
-        at = max(at, open_now.started_at)
-        open_now.ended_at = at
-        open_now.save(update_fields=["ended_at"])
+        last.ended_at = at = max(at, last.started_at)
+        last.save(update_fields=["ended_at"])
+    elif last is not None and last.ended_at is not None:
+        at = max(at, last.ended_at)
     if quantity:
         UsageInterval.objects.create(
             tenant=tenant,
