@@ -123,13 +123,14 @@ def _attempt(operation: Operation, worker: str) -> None:
     except LeaseLost:
         log.warning("operation_lease_lost")
     except Cancelled:
-        services.operation_fail(operation, Failure("cancelled", _("Called off.")), status=Status.CANCELLED)
+        called_off = Failure("cancelled", _("Called off."))
+        services.operation_fail(operation, called_off, status=Status.CANCELLED, worker=worker)
         log.info("operation_cancelled")
     except Retry as retry:
         _retry(operation, retry)
     except PortalError as error:
         failure = Failure(error.code, error.sentence, error.advice, str(error.details.get("detail", "")))
-        services.operation_fail(operation, failure)
+        services.operation_fail(operation, failure, worker=worker)
         log.info("operation_failed", code=error.code, detail=failure.detail)
     except Exception as error:
         log.exception("operation_broke")
@@ -141,6 +142,7 @@ def _attempt(operation: Operation, worker: str) -> None:
                 _("Tell the operator the operation's id."),
                 f"{type(error).__name__}: {error}",
             ),
+            worker=worker,
         )
     else:
         services.operation_finish(operation, worker=worker)
@@ -160,6 +162,7 @@ def _retry(operation: Operation, retry: Retry) -> None:
                 _("Nothing more will be tried. Try again when the host is back."),
                 retry.detail,
             ),
+            worker=operation.lease_owner,
         )
         return
     spread = (operation.pk.int % 1000) / 1000
@@ -170,7 +173,10 @@ def _retry(operation: Operation, retry: Retry) -> None:
 
 @contextmanager
 def _heartbeat(operation: Operation) -> Iterator[None]:
-    """Renew the lease while the handler works; a process that is frozen or dead renews nothing."""
+    """Renew the lease while the handler works; a process that is frozen or dead renews nothing.
+
+    Past the deadline nothing is renewed either: a handler stuck in a call would keep its operation alive for ever.
+    """
     over = threading.Event()
     beat: Callable[[], None] = lambda: _beat(operation, over)  # noqa: E731
     thread = threading.Thread(target=beat, name=f"lease-{operation.pk}", daemon=True)
@@ -188,7 +194,7 @@ def _beat(operation: Operation, over: threading.Event) -> None:
     try:
         while not over.wait(settings.OPERATION_LEASE_S / 3):
             close_old_connections()
-            if not services.operation_renew(operation):
+            if now() > operation.deadline_at or not services.operation_renew(operation):
                 return
     except Exception:
         log.warning("lease_not_renewed", operation=str(operation.pk), exc_info=True)

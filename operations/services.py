@@ -206,9 +206,12 @@ def operation_progress(operation: Operation, *, step: str, progress: int) -> boo
 
 @transaction.atomic
 def operation_postpone(operation: Operation, *, seconds: float, step: str) -> None:
-    """Give a running operation back to the queue, to be tried again after ``seconds``."""
+    """Give a running operation back to the queue, to be tried again after ``seconds``; or end it, if it was called off."""
     row = _mine(operation)
     if row is None:
+        return
+    if row.cancel_requested_at is not None:
+        _end(row, Status.CANCELLED, Failure("cancelled", _("Called off.")))
         return
     row.status, row.lease_owner, row.lease_until = Status.QUEUED, "", None
     row.not_before = now() + timedelta(seconds=seconds)
@@ -236,9 +239,19 @@ def operation_finish(operation: Operation, *, worker: str) -> bool:
 
 
 @transaction.atomic
-def operation_fail(operation: Operation, failure: Failure, *, status: Status = Status.FAILED) -> bool:
-    """End a live operation without success, whoever finds it so; False when it was over already."""
-    row = Operation.objects.select_for_update().filter(pk=operation.pk, status__in=LIVE).first()
+def operation_fail(
+    operation: Operation, failure: Failure, *, status: Status = Status.FAILED, worker: str | None = None
+) -> bool:
+    """End a live operation without success; False when it was over already.
+
+    With ``worker`` only while it is that worker's attempt: one that thaws late must not end what another has taken up.
+    """
+    if worker is not None:
+        row = _mine(operation)
+        if row is None or row.lease_owner != worker:
+            return False
+    else:
+        row = Operation.objects.select_for_update().filter(pk=operation.pk, status__in=LIVE).first()
     if row is None:
         return False
     _end(row, status, failure)
@@ -302,16 +315,27 @@ def _end_parent(pk: UUID) -> None:
 
 @transaction.atomic
 def operation_cancel(operation: Operation, *, actor: Actor) -> Operation:
-    """Call off: at once while queued, at the next step while running if its kind allows; raises ``Conflict`` otherwise."""
+    """Call off: at once while queued, at the next step while running if its kind allows; raises ``Conflict`` otherwise.
+
+    Of a parent, every child that still can be. Children are locked before their parent, in one order, as their own ends do.
+    """
     actor.require(Permission.OPERATION_CANCEL, operation)
+    children = list(Operation.objects.select_for_update().filter(parent=operation.pk, status__in=LIVE).order_by("pk"))
+    for child in children:
+        if child.status == Status.QUEUED or kind_of(child.kind).cancellable:
+            _call_off(child)
     row = Operation.objects.select_for_update().get(pk=operation.pk)
+    if not children:
+        _call_off(row)
+    audit_record(actor, "operation.cancel", row, tenant=row.tenant)
+    row.refresh_from_db()
+    return row
+
+
+def _call_off(row: Operation) -> None:
     if row.status not in LIVE:
         raise Conflict(_("This has ended already."), code="operation_over", hint="")
-    if row.children.exists():
-        for child in row.children.filter(status__in=LIVE):
-            if child.status == Status.QUEUED or kind_of(child.kind).cancellable:
-                operation_cancel(child, actor=actor)
-    elif row.status == Status.QUEUED:
+    if row.status == Status.QUEUED:
         _end(row, Status.CANCELLED, Failure("cancelled", _("Called off before it began.")))
     elif kind_of(row.kind).cancellable:
         row.cancel_requested_at = now()
@@ -319,22 +343,19 @@ def operation_cancel(operation: Operation, *, actor: Actor) -> Operation:
         _announce(row)
     else:
         raise Conflict(_("This can no longer be called off."), code="not_cancellable", hint=_("It ends by itself."))
-    audit_record(actor, "operation.cancel", row, tenant=row.tenant)
-    row.refresh_from_db()
-    return row
 
 
 @transaction.atomic
 def operation_retry(operation: Operation, *, actor: Actor) -> Operation:
     """An operator has the worker look at a waiting operation now, rather than when its back-off ends."""
     actor.require(Permission.OPERATE)
+    if operation.lane:
+        lane_open(operation.lane)  # before the row: whoever claims locks in this order
     row = Operation.objects.select_for_update().get(pk=operation.pk)
     if row.status != Status.QUEUED:
         raise Conflict(_("Only waiting work can be hurried."), code="not_waiting", hint="")
     row.not_before = now()
     row.save(update_fields=["not_before"])
-    if row.lane:
-        lane_open(row.lane)
     ring_on_commit(row)
     return row
 
