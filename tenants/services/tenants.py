@@ -76,7 +76,8 @@ def tenant_unsuspend(tenant: Tenant, *, reason: str = "", actor: Actor) -> Tenan
 def _tenant_move(tenant: Tenant, state: TenantState, *, action: str, reason: str, actor: Actor) -> Tenant:
     actor.require(Permission.OPERATE)
     with every_tenant(why="an operator suspends or revives a tenant"):
-        tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)
+        # Rows that point at the tenant may be written meanwhile; and its journal is locked after its machines.
+        tenant = Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
         if tenant.state == state:
             return tenant
         if tenant.state == TenantState.CLOSED:
@@ -84,11 +85,11 @@ def _tenant_move(tenant: Tenant, state: TenantState, *, action: str, reason: str
         before, tenant.state = tenant.state, state
         tenant.version += 1
         tenant.save(update_fields=["state", "version"])
-        audit_record(actor, action, tenant, tenant=tenant, state=[before, state.value], reason=reason)
-        event_append(tenant, "tenant.changed", "tenant", tenant.pk)
         announce(
             "tenant.suspended" if state == TenantState.SUSPENDED else "tenant.unsuspended", tenant=tenant, actor=actor
         )
+        audit_record(actor, action, tenant, tenant=tenant, state=[before, state.value], reason=reason)
+        event_append(tenant, "tenant.changed", "tenant", tenant.pk)
         if state == TenantState.SUSPENDED:
             announce("access.revoked", user=None, tenant=tenant, session="", reason="tenant suspended")
     return tenant

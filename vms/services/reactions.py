@@ -51,7 +51,9 @@ def _revoke(*, reason: str, **subjects: str | None) -> None:
 def stop_guests(*, tenant: Tenant, actor: Actor) -> None:
     """A suspended tenant's machines are stopped; those that cannot be now (busy, silent host) are left to the operator."""
     with tenant_scope(tenant):
-        for guest in Guest.objects.filter(seen_power__in=[Power.RUNNING, Power.PAUSED], host__state=HostState.UP):
+        on = Guest.objects.filter(seen_power__in=[Power.RUNNING, Power.PAUSED], host__state=HostState.UP)
+        # All of them before the first one's journal entry: an observation locks its guest, then the journal.
+        for guest in list(on.select_for_update(of=("self",)).order_by("pk")):
             try:
                 with transaction.atomic():
                     guest_power(
