@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from django.utils.translation import gettext as _
 
+from portal.core.clock import now
 from portal.core.errors import Conflict
 from vms import design
 from vms.hypervisor.driver import Hypervisor, SeenDomain
@@ -55,20 +57,21 @@ def seen_of(domain: SeenDomain | None, owner: Owner) -> Seen:
 
 def observe(place: Place) -> Seen:
     """Look, and write down what was seen."""
+    began = now()
     domain = place.hv.domain(str(place.guest.pk))
     seen = seen_of(domain, place.owner)
-    record(place, domain, seen)
+    record(place, domain, seen, at=began)
     return seen
 
 
-def record(place: Place, domain: SeenDomain | None, seen: Seen) -> None:
-    """Write an observation of this place's guest."""
+def record(place: Place, domain: SeenDomain | None, seen: Seen, *, at: datetime) -> None:
+    """Write an observation of this place's guest; ``at`` is when the look began, so that what happened since is newer."""
     display = None
     if domain is not None and seen.power in (Power.RUNNING, Power.PAUSED):
         display = display_of(domain, place.host)
     guest_record_observation(
         place.guest.pk,
-        Observation(seen.power, domain.reason if domain else "", seen.generation or None, display),
+        Observation(seen.power, domain.reason if domain else "", seen.generation or None, display, at=at),
         host=place.host,
     )
 

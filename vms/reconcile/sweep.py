@@ -5,6 +5,7 @@ Whatever carries no mark of this installation is not ours to judge, only to coun
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 
 from operations.models import OperationLock
@@ -44,7 +45,7 @@ def sweep(host: Host) -> dict[str, int]:
     for domain in marked:
         if domain.owner is not None and domain.owner.epoch != owner.epoch:
             drift_record(host, "other_epoch", domain.name, detail=f"epoch {domain.owner.epoch}, ours is {owner.epoch}")
-    found = _guests(host, hv, owner, ours)
+    found = _guests(host, hv, owner, ours, at=began)
     _storage(host, owner, volumes)
     _networks(host, owner, networks)
     _figures(host, hv, owner)
@@ -53,7 +54,7 @@ def sweep(host: Host) -> dict[str, int]:
     return {"ours": len(ours), "foreign": len(foreign), "guests": found}
 
 
-def _guests(host: Host, hv: Hypervisor, owner: Owner, ours: dict[str, SeenDomain]) -> int:
+def _guests(host: Host, hv: Hypervisor, owner: Owner, ours: dict[str, SeenDomain], *, at: datetime) -> int:
     rows = {str(g.pk): g for g in Guest.objects.filter(host=host).select_related("host", "flavor", "tenant")}
     busy = {str(pk) for pk in OperationLock.objects.filter(resource_type="guest").values_list("resource_id", flat=True)}
     for pk, domain in ours.items():
@@ -66,7 +67,7 @@ def _guests(host: Host, hv: Hypervisor, owner: Owner, ours: dict[str, SeenDomain
             continue
         there = ours.get(pk)
         seen = Seen(Power.ABSENT) if there is None else Seen(there.power, there.generation)
-        record(Place(guest, host, hv, owner), there, seen)
+        record(Place(guest, host, hv, owner), there, seen, at=at)
         _guest_drift(host, guest, there)
     return len(rows)
 
