@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import secrets
+import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,17 +17,28 @@ from tests.lab.machine import locked
 from vms.disks import build as disks
 
 _DISKS = Path(disks.__file__).parent
+_PLACE = Path("/var/tmp")
 _CACHE = _DISKS.parents[1] / "var" / "test-cache"
 
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """A lab of this test process's own; ``lab.up(3)`` brings host1 … host3, ``lab.host("host2")`` names one."""
-    lab = Lab(Path(f"/var/tmp/ghlab-{secrets.token_hex(4)}"), tied=True)
+    _sweep()
+    lab = Lab(_PLACE / f"ghlab-{os.getpid()}", tied=True)
     try:
         yield lab
     finally:
         lab.down()
+
+
+def _sweep() -> None:
+    """Remove what killed test processes left: their hosts ended with them, their files and cgroups could not."""
+    for directory in _PLACE.glob("ghlab-*"):
+        maker = directory.name.removeprefix("ghlab-")
+        if maker.isdigit() and not Path("/proc", maker).exists():
+            with contextlib.suppress(FileNotFoundError):  # another test process is sweeping too
+                Lab(directory).down()
 
 
 @pytest.fixture(scope="session")

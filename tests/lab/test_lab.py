@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab import fixtures
 from tests.lab.hosts import Host, Lab
 from tests.lab.waiting import wait_until
 
@@ -62,6 +63,20 @@ def test_hosts_die_with_the_process_that_made_them(tmp_lab_dir: Path) -> None:
     wait_until(lambda: not host.is_up, timeout_s=10, what="the host ends")
     Lab(tmp_lab_dir).down()
     assert traces(Lab(tmp_lab_dir)) == []
+
+
+def test_what_a_killed_test_process_left_is_swept_away() -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left, kept = Path(f"/var/tmp/ghlab-{gone.pid}"), Path("/var/tmp/ghlab-1")
+    for directory in (left, kept):
+        (directory / "host1").mkdir(parents=True)
+
+    fixtures._sweep()
+
+    assert not left.exists()
+    assert kept.exists()
+    Lab(kept).down()
 
 
 def test_a_host_has_its_own_libvirtd_and_offers_no_kvm(lab_host: Host) -> None:
