@@ -15,7 +15,17 @@ from vms import design
 from vms.cloudinit import Seed, seed_iso
 from vms.handlers.place import at
 from vms.models import Guest, Image, Network, Port, Volume
-from vms.names import base_name, filter_name, network_name, pool_name, seed_name, serial_log, volume_name
+from vms.names import (
+    base_name,
+    filter_name,
+    network_name,
+    pool_name,
+    seed_name,
+    serial_log,
+    serial_socket,
+    vnc_socket,
+    volume_name,
+)
 from vms.reconcile.converge import Place, converge
 from vms.reconcile.plan import Seen
 from vms.services.hosts import host_record_pool
@@ -149,7 +159,7 @@ def ensure_seed(run: Run, place: Place) -> None:
     with tempfile.NamedTemporaryFile(prefix="seed-") as file, run.effect("seed"):
         file.write(seed_iso(seed))
         file.flush()
-        place.hv.upload_volume(pool, name, Path(file.name), disk_format="iso")
+        place.hv.upload_volume(pool, name, Path(file.name), disk_format="raw")
 
 
 def ensure_networks(run: Run, place: Place) -> None:
@@ -181,6 +191,13 @@ def drop_volumes(run: Run, place: Place) -> None:
         if name in present:
             with run.effect("delete_" + name.split("-")[0]):
                 place.hv.delete_volume(pool, name)
+    drop_sockets(place)
+
+
+def drop_sockets(place: Place) -> None:
+    """What QEMU left of its sockets; libvirt removes none. On a remote host there is nothing to see from here."""
+    for path in (vnc_socket(place.host.run_dir, place.guest.pk), serial_socket(place.host.run_dir, place.guest.pk)):
+        Path(path).unlink(missing_ok=True)
 
 
 def drop_networks(run: Run, place: Place) -> None:
