@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -65,9 +66,12 @@ class Run:
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
         self.params: dict[str, Any] = operation.params
+        self.moved = time.monotonic()
+        """When the handler last gave a sign of life."""
 
     def check(self) -> None:
         """Raise ``LeaseLost`` or ``Cancelled`` unless this worker may go on."""
+        self.moved = time.monotonic()
         if not services.operation_renew(self.operation):
             raise LeaseLost
         asked = Operation.objects.filter(pk=self.operation.pk).values_list("cancel_requested_at", flat=True).get()
@@ -75,7 +79,8 @@ class Run:
             raise Cancelled
 
     def say(self, step: str, progress: int) -> None:
-        """Show what is being done; raises as ``check`` does."""
+        """Show what is being done; raises ``LeaseLost``."""
+        self.moved = time.monotonic()
         if not services.operation_progress(self.operation, step=str(step), progress=progress):
             raise LeaseLost
 
@@ -85,6 +90,7 @@ class Run:
         self.check()
         checkpoint(f"{self.operation.kind}:{name}:before")
         yield
+        self.moved = time.monotonic()
         checkpoint(f"{self.operation.kind}:{name}:after")
 
 
@@ -99,6 +105,7 @@ def run(pk: UUID | str) -> Status | None:
     operation = services.operation_claim(pk, worker=worker)
     if operation is None:
         return None
+    attempt = Run(operation)
     tenant = operation.tenant
     scope = tenant_scope(tenant) if tenant is not None else every_tenant(why="an operation on shared things")
     with (
@@ -109,17 +116,18 @@ def run(pk: UUID | str) -> Status | None:
             tenant=tenant.slug if tenant else None,
             request_id=operation.request_id,
         ),
-        _heartbeat(operation),
+        _heartbeat(attempt),
     ):
-        _attempt(operation, worker)
+        _attempt(attempt, worker)
     operation.refresh_from_db(fields=["status"])
     return Status(operation.status)
 
 
-def _attempt(operation: Operation, worker: str) -> None:
+def _attempt(attempt: Run, worker: str) -> None:
+    operation = attempt.operation
     log.info("operation_started", attempt=operation.attempts)
     try:
-        handler_of(operation.kind)(Run(operation))
+        handler_of(operation.kind)(attempt)
     except LeaseLost:
         log.warning("operation_lease_lost")
     except Cancelled:
@@ -172,14 +180,13 @@ def _retry(operation: Operation, retry: Retry) -> None:
 
 
 @contextmanager
-def _heartbeat(operation: Operation) -> Iterator[None]:
+def _heartbeat(attempt: Run) -> Iterator[None]:
     """Renew the lease while the handler works; a process that is frozen or dead renews nothing.
 
-    Past the deadline nothing is renewed either: a handler stuck in a call would keep its operation alive for ever.
+    Past the deadline nothing is renewed either, and a handler that gives no sign of life is given up (``_give_up``).
     """
     over = threading.Event()
-    beat: Callable[[], None] = lambda: _beat(operation, over)  # noqa: E731
-    thread = threading.Thread(target=beat, name=f"lease-{operation.pk}", daemon=True)
+    thread = threading.Thread(target=_beat, args=(attempt, over), name=f"lease-{attempt.operation.pk}", daemon=True)
     if not connection.in_atomic_block:
         thread.start()
     try:
@@ -190,13 +197,44 @@ def _heartbeat(operation: Operation) -> Iterator[None]:
             thread.join(timeout=5)
 
 
-def _beat(operation: Operation, over: threading.Event) -> None:
+def _beat(attempt: Run, over: threading.Event) -> None:
+    operation = attempt.operation
     try:
         while not over.wait(settings.OPERATION_LEASE_S / 3):
             close_old_connections()
+            if time.monotonic() - attempt.moved > settings.OPERATION_STUCK_S:
+                _give_up(operation)
+                return
             if now() > operation.deadline_at or not services.operation_renew(operation):
                 return
     except Exception:
         log.warning("lease_not_renewed", operation=str(operation.pk), exc_info=True)
     finally:
         connection.close()
+
+
+def _give_up(operation: Operation) -> None:
+    """The handler is stuck in one call: end the operation with a sentence, rest its lane, and end this process.
+
+    Nothing in libvirt's client interrupts a call that waits for a hung QEMU; only the end of the process does. Celery starts
+    another one.
+    """
+    log.error("operation_stuck", operation=str(operation.pk), kind=operation.kind)
+    if operation.lane:
+        services.lane_close(operation.lane, seconds=5)
+    failure = Failure(
+        "host_stuck",
+        _("The host did not finish this in time."),
+        _("The machine may hang. Stop pulls its plug; or ask the operator."),
+        f"no sign of life for {settings.OPERATION_STUCK_S} s",
+    )
+    services.operation_fail(operation, failure, worker=operation.lease_owner)
+    end_process()
+
+
+def _stay() -> None:
+    """Outside of a worker's child process there is nothing to end."""
+
+
+end_process: Callable[[], None] = _stay
+"""What ends this process when a call is stuck; workers' children set it (``operations.tasks``)."""

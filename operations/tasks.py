@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from typing import Any
 from uuid import UUID
 
 import structlog
 from celery import shared_task
+from celery.signals import worker_process_init
 from django.conf import settings
 
 from operations import dispatch, runner, services
@@ -17,6 +21,12 @@ from tenants.models import IdempotentAnswer
 from tenants.scoping import every_tenant
 
 log = structlog.get_logger(__name__)
+
+
+@worker_process_init.connect
+def _may_end(**kwargs: Any) -> None:
+    """A worker's child may be ended when one of its calls is stuck: its parent starts another."""
+    runner.end_process = lambda: os.kill(os.getpid(), signal.SIGKILL)
 
 
 @shared_task(name=dispatch.RUN_TASK)

@@ -10,7 +10,7 @@ from django.utils.csp import CSP
 from portal.settings.env import BASE_DIR
 
 INSTALLED_APPS = [
-    "django.contrib.admin.apps.SimpleAdminConfig",
+    "portal.admin_app.OperatorAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.messages",
@@ -158,7 +158,7 @@ CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 
 # --- the portal's own settings ---------------------------------------------------------------------------------
 OPERATION_LEASE_S = 15
-OPERATION_DEADLINE_S = 900
+OPERATION_STUCK_S = 60
 OPERATION_RETRY_MAX_S = 30
 LANE_WIDTH = 4
 HOST_SUSPECT_AFTER_S = 10

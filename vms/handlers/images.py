@@ -43,7 +43,10 @@ def import_image(run: Run) -> None:
                 fetch(run.params["url"], sha256=run.params["sha256"], into=file, max_bytes=LARGEST, progress=progress)
             except DiskError as error:
                 raise Invalid(
-                    _("The image could not be fetched: %(reason)s"), code="fetch_failed", reason=str(error)
+                    _("The image could not be fetched: %(reason)s"),
+                    code="fetch_failed",
+                    reason=error.sentence,
+                    detail=error.detail,
                 ) from error
         run.say(_("Checking and converting"), 70)
         with run.effect("place"):

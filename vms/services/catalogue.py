@@ -66,7 +66,9 @@ def catalogue_place(file: Path, image: Image) -> tuple[int, int, str]:
             to_qcow2(file, clean, source_format=found.format)
             checked = inspect(clean)
         except DiskError as error:
-            raise Invalid(_("This image cannot be used: %(reason)s"), code="bad_image", reason=str(error)) from error
+            raise Invalid(
+                _("This image cannot be used: %(reason)s"), code="bad_image", reason=error.sentence, detail=error.detail
+            ) from error
         digest = _sha256(clean)
         os.chmod(clean, 0o600)
         os.replace(clean, image_path(image))
