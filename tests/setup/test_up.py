@@ -122,14 +122,14 @@ def test_a_first_run_ends_with_a_sign_in_that_works(portal: Portal) -> None:
     assert stat.S_IMODE((portal.state / "first-run.json").stat().st_mode) == 0o600
     for person in (first_run["operator"], first_run["tenant"]["owner"]):
         answer = portal.get("/api/v1/me", person["token"])
-        assert (answer.status_code, answer.json()["email"]) == (200, person["email"])
+        assert (answer.status_code, answer.json()["user"]["email"]) == (200, person["email"])
 
 
 def test_a_first_run_ends_with_a_host_and_an_image(portal: Portal) -> None:
     token = portal.first_run["operator"]["token"]
 
     assert portal.get("/readyz").json()["parts"]["hosts"] == {"up": 1, "total": 1}
-    assert [image["status"] for image in portal.get("/api/v1/images", token).json()["items"]] == ["ready"]
+    assert [image["state"] for image in portal.get("/api/v1/images", token).json()["items"]] == ["ready"]
 
 
 def test_a_second_run_says_so_and_changes_nothing(portal: Portal) -> None:
