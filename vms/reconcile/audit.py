@@ -146,7 +146,7 @@ def _host(host: Host) -> Iterator[str]:
 def _domains(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
     """I1: one defined domain for each machine that should be there, doing what was last seen; none without a row."""
     busy = _busy()
-    there = {str(pk): domain for domain in hv.domains() if (pk := guest_id(domain, owner)) is not None}
+    there = {str(guest_id(domain, owner)): domain for domain in hv.domains() if guest_id(domain, owner) is not None}
     rows = {str(guest.pk): guest for guest in Guest.objects.filter(host=host)}
     for pk in sorted(set(there) - set(rows) - busy):
         yield f"I2 host {host.name}: domain {there[pk].name} has no machine"
