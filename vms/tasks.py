@@ -19,9 +19,9 @@ from tenants.scoping import every_tenant, tenant_scope
 from vms.hypervisor import errors
 from vms.models import Guest, Host
 from vms.reconcile.sweep import sweep
-from vms.selectors.liveness import WORKER_KEY
 from vms.services.guests import guest_delete, guests_mark_unknown
 from vms.services.hosts import hosts_check
+from vms.services.liveness import WORKER_KEY
 from vms.states import HostState
 
 log = structlog.get_logger(__name__)

@@ -68,7 +68,7 @@ def _check(element: Element, rule: Rule, roots: Roots, where: str) -> None:
     _check_text(element, rule, roots, where)
     count = Counter(child.tag for child in element)
     for child in element:
-        inner = rule.children.get(child.tag) if isinstance(child.tag, str) else None
+        inner = rule.children.get(str(child.tag))  # a comment has a function there, which no rule knows
         if inner is None:
             raise NotAllowed(f"{where}: unforeseen element")
         if count[child.tag] > 1 and not inner.many:

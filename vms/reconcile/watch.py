@@ -30,9 +30,9 @@ from vms.models import Guest, Host
 from vms.names import Owner
 from vms.reconcile.converge import display_of, guest_id
 from vms.selectors.installation import installation_owner
-from vms.selectors.liveness import WATCHER_KEY
 from vms.services.guests.observe import Observation, guest_record_observation
 from vms.services.hosts import host_listen, host_record_heartbeat
+from vms.services.liveness import WATCHER_KEY
 from vms.states import Power
 
 log = structlog.get_logger(__name__)
