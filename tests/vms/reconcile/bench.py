@@ -1,0 +1,113 @@
+"""A tenant, a host in memory and an image on disk: machines are asked for by services and made by the real handlers."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from pathlib import Path
+
+import vms.handlers  # noqa: F401  (registers the handlers)
+from operations.models import Operation
+from operations.runner import run
+from operations.services import lane_open, operations_expire
+from tenants.scoping import every_tenant, tenant_scope
+from tests import factories
+from vms.hypervisor import fake
+from vms.hypervisor.fake import FakeHost
+from vms.models import Guest, Host, Image
+from vms.reconcile.audit import audit
+from vms.services.guests import guest_create, guest_delete, guest_power, guest_restore
+from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat
+from vms.services.images import image_path
+from vms.specs import GuestSpec
+from vms.states import Power
+
+SIZE = 64 * 1024 * 1024
+_numbers = itertools.count(1)
+
+
+class Bench:
+    """What the tests of reconciling work on; ``on_host`` is the host's levers."""
+
+    def __init__(self, data: Path) -> None:
+        factories.installation()
+        self.name = f"bench-{next(_numbers)}"
+        with every_tenant(why="test"):
+            self.host, probe = host_enrol(
+                uri=f"fake://{self.name}", name=self.name, data_dir=f"/data/{self.name}", run_dir=f"/run/{self.name}",
+                actor=factories.desk(),
+            )  # fmt: skip
+        self.on_host: FakeHost = fake.host(self.name)
+        run(probe.pk)
+        host_record_facts(self.host, facts={}, cpus=64, memory_mib=256 * 1024)
+        host_record_heartbeat(self.host)
+        self.host.refresh_from_db()
+        self.house = factories.tenant_with_owner()
+        self.flavor = factories.flavor("small")
+        self.image = self._image(data)
+
+    def _image(self, data: Path) -> Image:
+        image = factories.image("tiny", virtual_size=SIZE, size=4096)
+        path = image_path(image)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"QFI\xfb" + struct.pack(">IQIIQ", 3, 0, 0, 16, SIZE) + bytes(4096))
+        return image
+
+    # --- asking -----------------------------------------------------------------------------------------------------
+    def ask_create(self, name: str = "", *, start: bool = True) -> tuple[Guest, Operation]:
+        with tenant_scope(self.house.tenant):
+            spec = GuestSpec(name=name or f"g{next(_numbers)}", flavor=self.flavor, image=self.image, start=start)
+            operation = guest_create(self.house.tenant, spec, actor=self.house.actor)
+            return Guest.objects.select_related("tenant", "host").get(pk=operation.subject_id), operation
+
+    def ask(self, guest: Guest, action: str) -> Operation:
+        """A power action, ``delete``, ``purge`` or ``restore``."""
+        with tenant_scope(self.house.tenant):
+            guest.refresh_from_db()
+            if action in ("delete", "purge"):
+                return guest_delete(guest, actor=self.house.actor, purge=action == "purge")
+            if action == "restore":
+                return guest_restore(guest, actor=self.house.actor)
+            return guest_power(guest, action, actor=self.house.actor)
+
+    def guest(self, power: Power = Power.RUNNING) -> Guest:
+        """A machine that is really on the host, in ``power``."""
+        guest, operation = self.ask_create(start=power != Power.STOPPED)
+        assert run(operation.pk) == "succeeded"
+        for action in {Power.PAUSED: ["pause"], Power.SUSPENDED: ["suspend"]}.get(power, []):
+            assert run(self.ask(guest, action).pk) == "succeeded"
+        return self.fresh(guest)
+
+    def binned(self) -> Guest:
+        guest = self.guest()
+        assert run(self.ask(guest, "delete").pk) == "succeeded"
+        return self.fresh(guest)
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+    def fresh(self, guest: Guest) -> Guest:
+        with every_tenant(why="test"):
+            return Guest.objects.select_related("tenant", "host").get(pk=guest.pk)
+
+    def is_gone(self, guest: Guest) -> bool:
+        with every_tenant(why="test"):
+            return not Guest.objects.filter(pk=guest.pk).exists()
+
+    def findings(self) -> list[str]:
+        return audit()
+
+    def settle(self, *, rounds: int = 20) -> None:
+        """What sweep and workers do until nothing is due: lapsed leases are taken back, everything waiting is run."""
+        for _ in range(rounds):
+            Operation.objects.filter(status="queued").update(not_before=factories.now())
+            lane_open(self.host.lane)
+            due = list(operations_expire())
+            if not due:
+                return
+            for pk in due:
+                run(pk)
+        raise AssertionError(f"still waiting: {list(Operation.objects.filter(status='queued'))}")
+
+
+def host_of(guest: Guest) -> Host:
+    assert guest.host is not None
+    return guest.host
