@@ -319,7 +319,7 @@ def operation_cancel(operation: Operation, *, actor: Actor) -> Operation:
 
     Of a parent, every child that still can be. Children are locked before their parent, in one order, as their own ends do.
     """
-    actor.require(Permission.OPERATION_CANCEL, operation)
+    actor.require(Permission.OPERATE if actor.tenant is None else Permission.OPERATION_CANCEL, operation)
     children = list(Operation.objects.select_for_update().filter(parent=operation.pk, status__in=LIVE).order_by("pk"))
     for child in children:
         if child.status == Status.QUEUED or kind_of(child.kind).cancellable:

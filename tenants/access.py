@@ -6,9 +6,11 @@ import hashlib
 from datetime import timedelta
 from typing import Any
 
+from django.core.exceptions import ValidationError
+
 from portal.core.clock import now
 from tenants.actors import Actor, narrowed
-from tenants.models import ApiToken, Member, Tenant, TenantState, User
+from tenants.models import SLUG, ApiToken, Member, Tenant, TenantState, User
 from tenants.policy import ALL_TENANT_PERMISSIONS, Permission
 from tenants.scoping import tenant_scope
 from tenants.services.tokens import token_digest, token_session
@@ -20,7 +22,11 @@ def session_mark(session_key: str | None) -> str:
 
 
 def tenant_by_slug(slug: str) -> Tenant | None:
-    """The tenant of that slug; closed ones are not there."""
+    """The tenant of that slug; closed ones are not there, nor is what cannot be a slug."""
+    try:
+        SLUG(slug)
+    except ValidationError:
+        return None
     return Tenant.objects.filter(slug=slug).exclude(state=TenantState.CLOSED).first()
 
 

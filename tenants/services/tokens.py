@@ -35,7 +35,10 @@ def token_create(
     permissions: Sequence[str] | None = None,
     expires_at: datetime | None = None,
 ) -> tuple[ApiToken, str]:
-    """A new token of ``user`` and, this once, its text. ``permissions`` None: all that its owner may, at any later time."""
+    """A new token of ``user`` and, this once, its text. ``permissions`` None: all that its owner may, at any later time.
+
+    A token that makes a token hands on no more than it has: its own scopes and its own end are the child's limits.
+    """
     actor.require(Permission.OPERATE if tenant is None else Permission.TOKEN_MANAGE)
     if actor.user is not None and actor.user.pk != user.pk and not actor.is_operator:
         raise Forbidden
@@ -51,6 +54,10 @@ def token_create(
         beyond = [p for p in permissions if Permission(p) not in actor.permissions]
         if beyond:
             raise Forbidden(_("A token cannot be given more than you may do yourself."), code="beyond_own_role")
+    parent = ApiToken.objects.filter(pk=actor.token_id).first() if actor.token_id else None
+    if parent is not None:
+        permissions = parent.permissions if permissions is None else permissions
+        expires_at = min(filter(None, (parent.expires_at, expires_at)), default=None)
     if expires_at is not None and expires_at <= now():
         raise Invalid(errors=[FieldError("/expires_at", "in_the_past", _("That moment has passed."))])
     alive = ApiToken.objects.filter(user=user, tenant=tenant, revoked_at=None).count()

@@ -58,14 +58,14 @@ def guest_create(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Operation:
     parent = None
     if len(guests) > 1:
         parent = operation_submit(
-            _Batch(guests[0].pk, f"{len(guests)} × {spec.name}"), kind="guest.batch", actor=actor, tenant=tenant
+            Batch(guests[0].pk, f"{len(guests)} × {spec.name}"), kind="guest.batch", actor=actor, tenant=tenant
         )
     operations = [_guest_ask(guest, actor=actor, parent=parent, tags=spec.tags) for guest in guests]
     return parent or operations[0]
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
+class Batch:
     """What a parent operation is about: several machines, named together."""
 
     pk: Any
