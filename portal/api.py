@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from django.http import Http404, HttpResponse
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
 from ninja import NinjaAPI, Router
 from ninja.errors import AuthenticationError, HttpError, ValidationError
+from ninja.operation import Operation
 from ninja.parser import Parser
 
 import operations.api
+import tenants.api.journal
+import tenants.api.me
+import tenants.api.people
+import tenants.api.tenants
+import vms.api.flavors
 import vms.api.guests
+import vms.api.hosts
+import vms.api.images
+import vms.api.keys
+import vms.api.networks
+import vms.api.volumes
+from portal.api_docs import docs
 from portal.core.bodies import read_json
 from portal.core.errors import FieldError, Invalid, Missing, PortalError
 from portal.core.problems import Unauthenticated
 from portal.guard import failure, guarded
+from portal.openapi import WORDS, completed
 from tenants.middleware import refuse_unknown_tenant
 from tenants.types import HttpRequest
 
@@ -42,18 +56,32 @@ class ReadAlready(Parser):
 
 
 class Api(NinjaAPI):
-    """Every view behind the guard."""
+    """Every view behind the guard, but the document and its page, which anybody may read."""
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The OpenAPI document; the same for as long as the process lives."""
+        return completed(super().get_openapi_schema())
+
+    def get_openapi_schema(self, **kwargs: Any) -> Any:
+        """What the framework serves as ``openapi.json``."""
+        return self.document
+
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        """The endpoint's name; a test holds them apart."""
+        return operation.view_func.__name__
 
     def _get_urls(self) -> list[URLResolver | URLPattern]:
         urls = super()._get_urls()
         for pattern in urls:
             if isinstance(pattern, URLPattern) and pattern.name != "openapi-json":
                 pattern.callback = guarded(pattern.callback)
-        return urls
+        return [path("docs", docs, name="docs"), *urls]
 
 
 api = Api(
     title="Guesthouse",
+    description=WORDS,
     version="1",
     urls_namespace="api",
     docs_url=None,
@@ -97,9 +125,27 @@ for handled in (Http404, HttpError, ValidationError):
     api.add_exception_handler(handled, problem)
 
 TENANT = "/tenants/{tenant}"
-api.add_router(TENANT, vms.api.guests.router)
-api.add_router(TENANT, operations.api.router)
-api.add_router("", operations.api.operators)
+for nouns in (
+    tenants.api.tenants,
+    vms.api.guests,
+    operations.api,
+    vms.api.images,
+    vms.api.networks,
+    vms.api.volumes,
+    vms.api.keys,
+    tenants.api.people,
+    tenants.api.journal,
+):
+    api.add_router(TENANT, nouns.router)
+for shared in (
+    tenants.api.me.router,
+    vms.api.flavors.router,
+    tenants.api.tenants.operators,
+    operations.api.operators,
+    vms.api.images.operators,
+    vms.api.hosts.router,
+):
+    api.add_router("", shared)
 
 
 elsewhere = Router()

@@ -62,9 +62,9 @@ class Listed[Item](BaseModel):
     next: str | None
 
     @classmethod
-    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
         """``GuestList``, for the document."""
-        return params[0].__name__.removesuffix("Out") + "List"
+        return f"{params[0].__name__.removesuffix('Out')}List"
 
 
 def listed[Row: Model](

@@ -1,0 +1,1 @@
+"""REST: people, tenants, tokens, quota and the journal."""

@@ -1,0 +1,70 @@
+"""People, their tenants, and what the journal says, as lists read them."""
+
+from __future__ import annotations
+
+from django.db.models import QuerySet
+
+from portal.core.paging import Sorts
+from tenants.actors import Actor
+from tenants.journal.models import AuditEntry, Event, Journal, UsageInterval
+from tenants.models import ApiToken, Member, Quota, Tenant, TenantState, User
+from tenants.scoping import every_tenant
+
+TENANT_SORTS: Sorts = {"slug": ("slug",), "name": ("name", "id"), "created_at": ("created_at", "id")}
+MEMBER_SORTS: Sorts = {"created_at": ("created_at", "id")}
+TOKEN_SORTS: Sorts = {"created_at": ("created_at", "id"), "name": ("name", "id")}
+JOURNAL_SORTS: Sorts = {"seq": ("seq",)}
+USAGE_SORTS: Sorts = {"started_at": ("started_at", "id")}
+
+
+def memberships_of(user: User) -> list[Member]:
+    """Every tenant a person belongs to, with the role there, by name; one query."""
+    with every_tenant(why="a person's own memberships"):
+        rows = Member.objects.filter(user=user).exclude(tenant__state=TenantState.CLOSED)
+        return list(rows.select_related("tenant", "role").order_by("tenant__name", "pk"))
+
+
+def token_of(actor: Actor) -> ApiToken | None:
+    """The token that ``actor`` came with."""
+    if not actor.token_id:
+        return None
+    return ApiToken.objects.select_related("tenant").filter(pk=actor.token_id).first()
+
+
+def tenants_all() -> QuerySet[Tenant]:
+    """All tenants, for operators."""
+    return Tenant.objects.select_related("parent")
+
+
+def members(tenant: Tenant) -> QuerySet[Member]:
+    """Who belongs to a tenant."""
+    return Member.objects.filter(tenant=tenant).select_related("user", "role")
+
+
+def tokens(tenant: Tenant) -> QuerySet[ApiToken]:
+    """The tokens that open this tenant only, dead ones too."""
+    return ApiToken.objects.filter(tenant=tenant).select_related("user", "tenant")
+
+
+def quota_rows(tenant: Tenant) -> list[Quota]:
+    """What a tenant uses and may use, one row a resource."""
+    return list(Quota.objects.filter(tenant=tenant).order_by("resource"))
+
+
+def audit_entries(tenant: Tenant) -> QuerySet[AuditEntry]:
+    """Who changed what in a tenant."""
+    return AuditEntry.objects.filter(tenant=tenant)
+
+
+def events_after(tenant: Tenant, after: int, *, limit: int) -> tuple[list[Event], int, bool]:
+    """The next events after a number, the newest number there is, and whether some between are no longer kept."""
+    newest = Journal.objects.filter(tenant=tenant).values_list("event_seq", flat=True).first() or 0
+    rows = Event.objects.filter(tenant=tenant).order_by("seq")
+    oldest = rows.values_list("seq", flat=True).first()
+    lost = after > newest or (after < newest and (oldest is None or after + 1 < oldest))
+    return list(rows.filter(seq__gt=after)[:limit]), newest, lost
+
+
+def usage_intervals(tenant: Tenant) -> QuerySet[UsageInterval]:
+    """From when to when what was in use."""
+    return UsageInterval.objects.filter(tenant=tenant)

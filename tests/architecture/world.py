@@ -1,0 +1,99 @@
+"""One of everything that a route can name, and a body that fits each route."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tenants.models import AuditEntry, Member, Role
+from tenants.scoping import every_tenant, tenant_scope
+from tenants.services.tokens import token_create
+from tests import factories
+from tests.architecture.permissions import Row
+from tests.factories import House
+from vms.models import Host, HostPool, StoragePool
+from vms.services.keys import key_create
+
+NOBODY = "nobody"
+"""A role that allows nothing, so that anybody who may manage members may give it."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A tenant's house and the id of one thing of each kind in it, by the name of the path's parameter."""
+
+    house: House
+    ids: dict[str, str]
+    host_pool: str
+    storage_pool: str
+
+    def path(self, route: str, ids: dict[str, str] | None = None) -> str:
+        """``route`` with its braces filled."""
+        pools = {"pool_id": self.host_pool if "host-pools" in route else self.storage_pool}
+        return route.format(**{"tenant": self.house.tenant.slug, **self.ids, **pools, **(ids or {})})
+
+
+def build(slug: str = "") -> World:
+    """A house with one of everything."""
+    if not Host.objects.exists():
+        factories.host_up()
+    house = factories.tenant_with_owner(slug)
+    guest, operation = factories.guest_building(house)
+    network = factories.network(house)
+    person = factories.user()
+    with tenant_scope(house.tenant):
+        role = Role.objects.create(tenant=house.tenant, name=NOBODY, permissions=[])
+        member = Member.objects.create(tenant=house.tenant, user=person, role=role)
+        key = key_create(house.tenant, name="key", public_key=factories.public_key(), actor=house.actor)
+        token, _raw = token_create(house.owner, name="t", actor=house.actor, tenant=house.tenant)
+        ids = {
+            "guest_id": guest.pk,
+            "operation_id": operation.pk,
+            "image_id": guest.image_id,
+            "flavor_id": guest.flavor_id,
+            "network_id": network.pk,
+            "port_id": guest.ports.get().pk,
+            "volume_id": guest.volumes.get().pk,
+            "key_id": key.pk,
+            "member_id": member.pk,
+            "token_id": token.pk,
+            "host_id": guest.host_id,
+            "entry_id": AuditEntry.objects.all()[0].pk,
+        }
+    with every_tenant(why="test"):
+        pools = str(HostPool.objects.all()[0].pk), str(StoragePool.objects.all()[0].pk)
+    return World(house, {name: str(pk) for name, pk in ids.items()}, *pools)
+
+
+def body_for(world: World, row: Row) -> Any:
+    """A body that the route's shape takes; None where it needs none."""
+    last = row.route.rsplit("/", 1)[-1]
+    if row.method == "POST":
+        return _post_body(world, last)
+    if row.method != "PATCH":
+        return None
+    return {
+        "{guest_id}": {"name": "renamed"},
+        "{tenant}": {"name": "Renamed"},
+        "{member_id}": {"role": NOBODY},
+        "{flavor_id}": {"sort": 5},
+        "{image_id}": {"deprecated": True},
+        "{host_id}": {"maintenance": True},
+        "quota": {"guests": 7},
+    }[last]
+
+
+def _post_body(world: World, last: str) -> Any:
+    guest = {"name": "fresh", "flavor": world.ids["flavor_id"], "image": world.ids["image_id"]}
+    return {
+        "guests": guest,
+        "networks": {"name": "fresh"},
+        "ssh-keys": {"name": "fresh", "public_key": factories.public_key()},
+        "members": {"email": factories.user().email, "role": NOBODY},
+        "tokens": {"name": "fresh"},
+        "console": {"kind": "vnc"},
+        "flavors": {"name": "fresh", "vcpus": 1, "memory_mib": 64, "disk_gib": 1},
+        "tenants": {"slug": "fresh", "name": "Fresh"},
+        "images": {"name": "fresh", "url": "https://example.test/x", "sha256": "0" * 64},
+        "hosts": {"uri": "fake:///fresh"},
+    }.get(last)

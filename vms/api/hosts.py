@@ -1,0 +1,275 @@
+"""REST for operators: compute hosts, their pools and their storage."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from ninja import Query, Router, Status
+from pydantic import BaseModel, Field, IPvAnyAddress, StrictBool
+
+from operations.api import OperationOut, accepted
+from portal.core.bodies import Body, Listed, Listing, Nothing, listed
+from portal.core.errors import FieldError
+from portal.core.etags import etag_of, find
+from portal.core.ids import uuid_or_none
+from portal.core.paging import Sorts
+from tenants.policy import Permission
+from tenants.types import HttpRequest
+from vms.api.pick import pick, refuse
+from vms.models import Host, HostPool, StoragePool
+from vms.services.hosts import host_enrol, host_set_maintenance, host_test
+from vms.states import HostState
+
+router = Router(tags=["operators: hosts"])
+NAMED: Sorts = {"name": ("name",)}
+POOL_SORTS: Sorts = {"name": ("name", "id")}
+
+
+class HostOut(BaseModel):
+    """A compute host and what was last heard of it; `unenforced` names limits its kernel cannot keep."""
+
+    id: str
+    name: str
+    uri: str
+    pool: str
+    state: HostState
+    enabled: bool
+    maintenance: bool
+    accelerated: bool
+    unenforced: list[str]
+    notes: list[str]
+    problem: str | None
+    cpus: int
+    memory_mib: int
+    addresses: list[str]
+    facts: dict[str, Any]
+    seen_at: datetime | None
+    swept_at: datetime | None
+    created_at: datetime
+
+
+class HostQuery(Listing):
+    """Filters of hosts."""
+
+    sort: str = Field(default="name", max_length=40, description="`name`, `-name`")
+    name: str = Field(default="", max_length=64)
+    state: HostState | None = None
+    maintenance: bool | None = None
+    pool: str = Field(default="", max_length=40)
+
+
+class HostIn(Body):
+    """A host to be enrolled; the directories are on the host and default to this installation's."""
+
+    uri: str = Field(max_length=255)
+    name: str = Field(default="", max_length=64)
+    addresses: list[IPvAnyAddress] = Field(
+        default=[], max_length=64, description="Its own, which guests may not reach."
+    )
+    data_dir: str = Field(default="", max_length=200)
+    run_dir: str = Field(default="", max_length=64)
+    pool: str = Field(default="", max_length=40, description="Id or name; none: the first.")
+
+
+class HostPatch(Body):
+    """In maintenance a host takes no new guests; those on it stay."""
+
+    maintenance: StrictBool
+
+
+class HostPoolOut(BaseModel):
+    """Hosts that are alike; overcommits are decimal strings."""
+
+    id: str
+    name: str
+    engine: str
+    cpu_overcommit: str
+    memory_overcommit: str
+    suspect_after_s: int
+    down_after_s: int
+
+
+class StoragePoolOut(BaseModel):
+    """Where volumes lie on a host; bytes as last reported."""
+
+    id: str
+    name: str
+    host: str
+    kind: str
+    path: str
+    storage_class: str
+    capacity: int
+    allocation: int
+    available: int
+
+
+class StoragePoolQuery(Listing):
+    """Filters of storage pools."""
+
+    sort: str = Field(default="name", max_length=40, description="`name`, `-name`")
+    host: str = Field(default="", max_length=40)
+
+
+def host_out(host: Host) -> HostOut:
+    """A host as JSON shows it."""
+    return HostOut(
+        id=str(host.pk),
+        name=host.name,
+        uri=host.uri,
+        pool=str(host.pool_id),
+        state=HostState(host.state),
+        enabled=host.enabled,
+        maintenance=host.maintenance,
+        accelerated=host.accelerated,
+        unenforced=host.unenforced,
+        notes=host.notes,
+        problem=host.problem or None,
+        cpus=host.cpus,
+        memory_mib=host.memory_mib,
+        addresses=host.addresses,
+        facts=host.facts,
+        seen_at=host.seen_at,
+        swept_at=host.swept_at,
+        created_at=host.created_at,
+    )
+
+
+def _shown(response: HttpResponse, host: Host) -> HostOut:
+    response["ETag"] = etag_of(host)
+    return host_out(host)
+
+
+@router.get("/hosts", response=Listed[HostOut], summary="List hosts")
+def host_list(request: HttpRequest, query: Query[HostQuery]) -> dict[str, Any]:
+    """Compute hosts and how they are."""
+    request.actor.require(Permission.OPERATE)
+    rows = Host.objects.all()
+    if query.name:
+        rows = rows.filter(name=query.name)
+    if query.state is not None:
+        rows = rows.filter(state=query.state)
+    if query.maintenance is not None:
+        rows = rows.filter(maintenance=query.maintenance)
+    if query.pool:
+        rows = _of(rows, "pool", query.pool)
+    if query.q:
+        rows = rows.filter(name__icontains=query.q)
+    return listed(request, query, rows, sorts=NAMED, out=host_out)
+
+
+def _of[Row: (Host, StoragePool)](rows: QuerySet[Row], column: str, text: str) -> QuerySet[Row]:
+    pk = uuid_or_none(text)
+    return rows.filter(**({f"{column}__name": text} if pk is None else {column: pk}))
+
+
+@router.post("/hosts", response={202: OperationOut}, exclude_unset=True, summary="Enrol a host")
+def host_post(request: HttpRequest, response: HttpResponse, body: HostIn) -> Status[OperationOut]:
+    """Take a host in and test it; the operation's subject is the host. Enrolled already, it is tested again."""
+    request.actor.require(Permission.OPERATE)
+    errors: list[FieldError] = []
+    pool = pick(HostPool.objects.all(), body.pool, "/pool", errors) if body.pool else None
+    refuse(errors)
+    _host, operation = host_enrol(
+        uri=body.uri,
+        name=body.name,
+        addresses=[str(address) for address in body.addresses],
+        data_dir=body.data_dir or str(settings.DATA_DIR),
+        run_dir=body.run_dir or str(settings.RUN_DIR / "guests"),
+        pool=pool,
+        actor=request.actor,
+    )
+    return accepted(request, response, operation)
+
+
+@router.get("/hosts/{host_id}", response=HostOut, summary="Get a host")
+def host_get(request: HttpRequest, host_id: str, response: HttpResponse) -> HostOut:
+    """One host, with the facts it told of itself."""
+    request.actor.require(Permission.OPERATE)
+    return _shown(response, find(request, Host.objects.all(), host_id))
+
+
+@router.patch("/hosts/{host_id}", response=HostOut, summary="Put a host into maintenance")
+def host_patch(request: HttpRequest, host_id: str, response: HttpResponse, body: HostPatch) -> HostOut:
+    """Or take it out again."""
+    request.actor.require(Permission.OPERATE)
+    host = find(request, Host.objects.all(), host_id)
+    return _shown(response, host_set_maintenance(host, on=body.maintenance, actor=request.actor))
+
+
+@router.post("/hosts/{host_id}/test", response={202: OperationOut}, exclude_unset=True, summary="Test a host")
+def host_test_post(
+    request: HttpRequest, host_id: str, response: HttpResponse, body: Nothing | None = None
+) -> Status[OperationOut]:
+    """Connect, read capabilities, and find out what it can and cannot do."""
+    request.actor.require(Permission.OPERATE)
+    return accepted(request, response, host_test(find(request, Host.objects.all(), host_id), actor=request.actor))
+
+
+def pool_out(pool: HostPool) -> HostPoolOut:
+    """A pool of hosts as JSON shows it."""
+    return HostPoolOut(
+        id=str(pool.pk),
+        name=pool.name,
+        engine=pool.engine,
+        cpu_overcommit=str(pool.cpu_overcommit),
+        memory_overcommit=str(pool.memory_overcommit),
+        suspect_after_s=pool.suspect_after_s,
+        down_after_s=pool.down_after_s,
+    )
+
+
+@router.get("/host-pools", response=Listed[HostPoolOut], summary="List pools of hosts")
+def host_pool_list(request: HttpRequest, query: Query[Listing]) -> dict[str, Any]:
+    """Pools of hosts."""
+    request.actor.require(Permission.OPERATE)
+    rows = HostPool.objects.filter(name__icontains=query.q) if query.q else HostPool.objects.all()
+    return listed(request, query, rows, sorts=NAMED, out=pool_out)
+
+
+@router.get("/host-pools/{pool_id}", response=HostPoolOut, summary="Get a pool of hosts")
+def host_pool_get(request: HttpRequest, pool_id: str, response: HttpResponse) -> HostPoolOut:
+    """One pool of hosts."""
+    request.actor.require(Permission.OPERATE)
+    pool = find(request, HostPool.objects.all(), pool_id)
+    response["ETag"] = etag_of(pool)
+    return pool_out(pool)
+
+
+def storage_out(pool: StoragePool) -> StoragePoolOut:
+    """A storage pool as JSON shows it."""
+    return StoragePoolOut(
+        id=str(pool.pk),
+        name=pool.name,
+        host=str(pool.host_id),
+        kind=pool.kind,
+        path=pool.path,
+        storage_class=pool.storage_class.name,
+        capacity=pool.capacity,
+        allocation=pool.allocation,
+        available=pool.available,
+    )
+
+
+@router.get("/storage-pools", response=Listed[StoragePoolOut], summary="List storage pools")
+def storage_pool_list(request: HttpRequest, query: Query[StoragePoolQuery]) -> dict[str, Any]:
+    """Storage pools of all hosts."""
+    request.actor.require(Permission.OPERATE)
+    rows = StoragePool.objects.select_related("storage_class")
+    if query.host:
+        rows = _of(rows, "host", query.host)
+    if query.q:
+        rows = rows.filter(name__icontains=query.q)
+    return listed(request, query, rows, sorts=POOL_SORTS, out=storage_out)
+
+
+@router.get("/storage-pools/{pool_id}", response=StoragePoolOut, summary="Get a storage pool")
+def storage_pool_get(request: HttpRequest, pool_id: str, response: HttpResponse) -> StoragePoolOut:
+    """One storage pool."""
+    request.actor.require(Permission.OPERATE)
+    pool = find(request, StoragePool.objects.select_related("storage_class"), pool_id)
+    response["ETag"] = etag_of(pool)
+    return storage_out(pool)
