@@ -53,3 +53,19 @@ def operation_can_cancel(operation: Operation) -> bool:
     if operation.status not in LIVE or operation.cancel_requested_at is not None or kind is None:
         return False
     return operation.status == "queued" or kind.cancellable or kind.group
+
+
+def operations_running(actor: Actor) -> int:
+    """How many operations are live; one that stands for many counts as itself, not as its children."""
+    return operations_visible(actor).filter(parent=None, status__in=LIVE).count()
+
+
+def operations_about(actor: Actor, subject_id: UUID, *, limit: int) -> list[Operation]:
+    """The newest operations about one thing."""
+    return list(operations_visible(actor).filter(subject_id=subject_id).order_by("-created_at", "-id")[:limit])
+
+
+def operations_now(actor: Actor, *, limit: int) -> list[Operation]:
+    """What is being done, newest first."""
+    rows = operations_visible(actor).filter(parent=None, status__in=LIVE)
+    return list(rows.order_by("-created_at", "-id")[:limit])

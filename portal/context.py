@@ -1,12 +1,100 @@
-"""What every page's shell shows."""
+"""What every page's shell shows: where one is, where one can go, who one is, what is running."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
+from django.utils.translation import gettext as _
+
+from operations.selectors import operations_running
+from tenants.actors import Actor
+from tenants.models import Tenant
+from tenants.policy import Permission
+from tenants.selectors import memberships
+from tenants.shapes import initials, role_label
+
+MOST_TENANTS = 20
+P = Permission
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:
-    """The actor, for the navigation."""
-    return {"actor": getattr(request, "actor", None)}
+    """``shell`` for ``templates/shell.html``; built only where a template asks, so that partials cost nothing."""
+    return {"shell": SimpleLazyObject(lambda: _shell(request))}
+
+
+def _shell(request: HttpRequest) -> dict[str, Any]:
+    actor: Actor | None = getattr(request, "actor", None)
+    if actor is None or actor.user is None:
+        return {"tenant": None, "nav": [], "user": None, "is_operator": False}
+    facts: dict[str, Any] = {
+        "tenant": None,
+        "nav": [],
+        "user": {"name": actor.user.label, "email": actor.user.email, "initials": initials(actor.user.label)},
+        "is_operator": actor.is_operator,
+    }
+    if actor.tenant is not None:
+        facts |= _inside(request, actor, actor.tenant)
+    return facts
+
+
+def _inside(request: HttpRequest, actor: Actor, tenant: Tenant) -> dict[str, Any]:
+    assert actor.user is not None
+    return {
+        "tenant": {"slug": tenant.slug, "name": tenant.name, "initials": initials(tenant.name)},
+        "role_label": role_label(actor.role),
+        "tenants": [
+            {
+                "name": member.tenant.name,
+                "initials": initials(member.tenant.name),
+                "url": reverse("vms:overview", args=[member.tenant.slug]),
+                "current": member.tenant_id == tenant.pk,
+            }
+            for member in memberships(actor.user)[:MOST_TENANTS]
+        ],
+        "nav": _navigation(request, actor, tenant.slug),
+        "running": operations_running(actor) if actor.may(P.OPERATION_VIEW) else 0,
+        "seq": getattr(request, "event_seq", None),
+    }
+
+
+def _navigation(request: HttpRequest, actor: Actor, slug: str) -> list[dict[str, Any]]:
+    """The sidebar's groups, without what the role may not look at."""
+    groups: list[tuple[str, list[tuple[str, str, str, Permission]]]] = [
+        (
+            "",
+            [
+                (_("Overview"), "layout-dashboard", "vms:overview", P.TENANT_VIEW),
+                (_("Virtual machines"), "server-2", "vms:guest_list", P.GUEST_VIEW),
+                (_("Volumes"), "database", "vms:volume_list", P.VOLUME_VIEW),
+                (_("Images"), "photo", "vms:image_list", P.IMAGE_VIEW),
+                (_("Networks"), "network", "vms:network_list", P.NETWORK_VIEW),
+                (_("SSH keys"), "key", "vms:key_list", P.KEY_VIEW),
+            ],
+        ),
+        (
+            _("Organisation"),
+            [
+                (_("Activity"), "activity", "operations:operation_list", P.OPERATION_VIEW),
+                (_("Audit log"), "history", "tenants:audit_list", P.AUDIT_VIEW),
+                (_("Members"), "users", "tenants:member_list", P.MEMBER_VIEW),
+                (_("API tokens"), "terminal-2", "tenants:token_list", P.TOKEN_VIEW),
+                (_("Quota"), "gauge", "tenants:quota", P.QUOTA_VIEW),
+                (_("Settings"), "settings", "tenants:settings", P.TENANT_VIEW),
+            ],
+        ),
+    ]
+    here = request.path
+    shown = []
+    for label, entries in groups:
+        items = []
+        for words, icon, name, permission in entries:
+            if actor.may(permission):
+                url = reverse(name, args=[slug])
+                current = here == url if name == "vms:overview" else here.startswith(url)
+                items.append({"label": words, "icon": icon, "url": url, "current": current, "count": None})
+        if items:
+            shown.append({"label": label, "items": items})
+    return shown

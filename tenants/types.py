@@ -12,3 +12,5 @@ class HttpRequest(DjangoRequest):
 
     actor: Actor
     request_id: str
+    event_seq: int
+    """How far the tenant's journal stood when a page began to read (``tenants.pages``)."""

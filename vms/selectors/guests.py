@@ -178,3 +178,16 @@ def _has_status(status: GuestStatus) -> Q:
     if status == GuestStatus.ERROR:
         return resting & Q(binned_at=None) & (~built | Q(seen_power__in=[Power.CRASHED, Power.ABSENT]))
     return resting & Q(binned_at=None) & built & Q(seen_power=status.value)
+
+
+def tags_worn(actor: Actor, *, limit: int = 12) -> list[str]:
+    """The tags that machines outside the bin wear, commonest first, then by name."""
+    worn = Tag.objects.filter(guests__in=guests_visible(actor).filter(binned_at=None).values("pk"))
+    return [tag.name for tag in worn.annotate(number=Count("pk")).order_by("-number", "name")[:limit]]
+
+
+def guests_ailing(actor: Actor, *, limit: int) -> list[GuestRow]:
+    """Machines that somebody should look at: in error, on a silent host, or with a problem left by what was tried last."""
+    rows = guests_visible(actor).annotate(live=_live_kind()).filter(binned_at=None)
+    ailing = rows.filter(_has_status(GuestStatus.ERROR) | _has_status(GuestStatus.UNKNOWN) | ~Q(problem_code=""))
+    return _rows(list(_with_parts(ailing).order_by("name", "pk")[:limit]))

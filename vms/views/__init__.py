@@ -1,0 +1,1 @@
+"""Pages of the product: object, form, service, render."""

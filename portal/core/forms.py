@@ -1,0 +1,27 @@
+"""Forms and the refusals of services: a message stands beside the field it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from django import forms
+
+from portal.core.errors import Conflict, Invalid
+
+
+@contextmanager
+def refusals_in(form: forms.Form, fields: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Turn ``Invalid`` and ``Conflict`` of a service into errors of ``form``.
+
+    A pointer such as ``/ssh_keys/0`` finds the field of that name. ``fields`` says which field a refusal without pointers is
+    about, by its code; whatever finds no field stands above the form, with its advice.
+    """
+    try:
+        yield
+    except (Invalid, Conflict) as error:
+        placed = [(fault.pointer.strip("/").split("/")[0], fault.message) for fault in error.errors]
+        if not placed:
+            placed = [((fields or {}).get(error.code, ""), f"{error.sentence} {error.advice}".strip())]
+        for name, message in placed:
+            form.add_error(name if name in form.fields else None, message)

@@ -1,0 +1,42 @@
+"""What every page of a tenant begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate
+
+from django.http import HttpResponse, HttpResponseBase
+
+from portal.core.htmx import is_partial
+from tenants.journal.models import Journal
+from tenants.policy import Permission
+from tenants.types import HttpRequest
+
+type View[**P] = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
+
+
+def page[**P](permission: Permission) -> Callable[[View[P]], View[P]]:
+    """A view that nobody without ``permission`` gets into; services still ask about the subject.
+
+    Notes how far the journal stood before the view reads anything: the page then asks for every later event, so that
+    nothing falls between what it shows and what it hears.
+    """
+
+    def decorate(view: View[P]) -> View[P]:
+        @wraps(view)
+        def checked(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+            request.actor.require(permission)
+            if request.method == "GET" and not is_partial(request):
+                newest = Journal.objects.filter(tenant=request.actor.tenant).values_list("event_seq", flat=True)
+                request.event_seq = newest.first() or 0
+            return view(request, *args, **kwargs)
+
+        return checked
+
+    return decorate
+
+
+def gone() -> HttpResponse:
+    """The answer to an element that asks for itself and is no longer there: nothing, which takes its place."""
+    return HttpResponse("")

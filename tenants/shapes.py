@@ -1,0 +1,233 @@
+"""What pages show of limits, people and the log: labels, links and icons already chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from portal.core.units import gib_label, mib_label
+from tenants.journal.models import AuditEntry
+from tenants.models import Quota
+from tenants.policy import READ_ONLY
+from tenants.selectors import subjects_gone
+
+TITLES: Final[dict[str, tuple[str, str | Promise]]] = {
+    "guests": ("server-2", gettext_lazy("Machines")),
+    "vcpus": ("cpu", gettext_lazy("vCPUs")),
+    "memory_mib": ("device-sd-card", gettext_lazy("Memory")),
+    "disk_gib": ("database", gettext_lazy("Disk")),
+    "volumes": ("database", gettext_lazy("Volumes")),
+    "snapshots": ("camera", gettext_lazy("Snapshots")),
+    "networks": ("network", gettext_lazy("Networks")),
+    "addresses": ("world", gettext_lazy("Addresses")),
+}
+"""Icon and title of every counted resource."""
+NO_LIMIT: Final = "∞"
+WARN_PERCENT: Final = 80
+
+ROLES: Final[dict[str, tuple[str | Promise, str | Promise]]] = {
+    "owner": (gettext_lazy("Owner"), gettext_lazy("Everything, and who else is an owner.")),
+    "admin": (gettext_lazy("Admin"), gettext_lazy("Everything but owners: machines, networks, members, tokens.")),
+    "member": (gettext_lazy("Member"), gettext_lazy("Machines, keys and consoles; not people.")),
+    "viewer": (gettext_lazy("Viewer"), gettext_lazy("Looks at everything, changes nothing, opens no console.")),
+    "billing": (gettext_lazy("Billing"), gettext_lazy("Quota, usage and the audit log; no machines.")),
+    "operator": (gettext_lazy("Operator"), gettext_lazy("Runs the installation.")),
+}
+"""Built-in roles by name: title, and what it may in a sentence."""
+
+DEEDS: Final[dict[str, tuple[str, str | Promise]]] = {
+    "guest.create": ("plus", gettext_lazy("created")),
+    "guest.edit": ("pencil", gettext_lazy("changed")),
+    "guest.delete": ("trash", gettext_lazy("moved to the bin:")),
+    "guest.purge": ("trash", gettext_lazy("had removed for good:")),
+    "guest.purged": ("trash", gettext_lazy("removed for good:")),
+    "guest.restore": ("arrow-back-up", gettext_lazy("restored")),
+    "guest.console": ("terminal-2", gettext_lazy("opened a console of")),
+    "guest.start": ("player-play", gettext_lazy("started")),
+    "guest.shutdown": ("power", gettext_lazy("shut down")),
+    "guest.stop": ("player-stop", gettext_lazy("stopped")),
+    "guest.reboot": ("refresh", gettext_lazy("rebooted")),
+    "guest.reset": ("rotate", gettext_lazy("reset")),
+    "guest.pause": ("player-pause", gettext_lazy("paused")),
+    "guest.resume": ("player-play", gettext_lazy("resumed")),
+    "guest.suspend": ("moon", gettext_lazy("suspended")),
+    "guest.wake": ("sun", gettext_lazy("woke")),
+    "key.create": ("key", gettext_lazy("added the SSH key")),
+    "key.delete": ("key", gettext_lazy("removed the SSH key")),
+    "member.add": ("user-plus", gettext_lazy("added the member")),
+    "member.role": ("users", gettext_lazy("changed the role of")),
+    "member.remove": ("users", gettext_lazy("removed the member")),
+    "network.create": ("network", gettext_lazy("created the network")),
+    "network.delete": ("network", gettext_lazy("deleted the network")),
+    "operation.cancel": ("x", gettext_lazy("called off")),
+    "quota.set": ("gauge", gettext_lazy("changed the quota of")),
+    "tenant.create": ("users", gettext_lazy("created the project")),
+    "tenant.rename": ("pencil", gettext_lazy("renamed the project")),
+    "tenant.suspend": ("lock", gettext_lazy("suspended the project")),
+    "tenant.unsuspend": ("lock-open", gettext_lazy("took up again the project")),
+    "token.create": ("key", gettext_lazy("made the API token")),
+    "token.revoke": ("key", gettext_lazy("revoked the API token")),
+}
+"""Icon and words of what the log records; the subject's name follows the words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """One limit and how much of it is used; ``level`` is ok, warn or full, ``percent`` 0 to 100."""
+
+    name: str
+    icon: str
+    label: str
+    used_label: str
+    limit_label: str
+    free_label: str
+    percent: float
+    level: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Something by name; without an address where nothing can be opened."""
+
+    name: str
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """One entry of the log: who did what to which; ``detail`` is what became of what, in short."""
+
+    pk: Any
+    at: datetime
+    icon: str
+    actor: str
+    via: str
+    action: str
+    text: str
+    subject: Link | None
+    detail: str
+    address: str
+
+
+def initials(text: str) -> str:
+    """One or two letters that stand for a name or an address: ``HS`` for Harbour Studio."""
+    words = text.split("@")[0].replace(".", " ").replace("-", " ").replace("_", " ").split()
+    return "".join(word[0] for word in words[:2]).upper() or "?"
+
+
+def role_label(name: str) -> str:
+    """What a role is called; a tenant's own roles by their own name."""
+    return str(ROLES[name][0]) if name in ROLES else name
+
+
+def amount_label(resource: str, amount: int | None) -> str:
+    """An amount of a resource with its unit; no limit is ∞."""
+    if amount is None:
+        return NO_LIMIT
+    if resource == "memory_mib":
+        return mib_label(amount)
+    return gib_label(amount) if resource == "disk_gib" else str(amount)
+
+
+def share(used: int, limit: int | None) -> float:
+    """``used`` of ``limit`` in percent; more than 100 where a limit was lowered, 0 without one."""
+    if limit is None:
+        return 0.0
+    return 100.0 * used / limit if limit else (100.0 if used else 0.0)
+
+
+def level(used: int, limit: int | None) -> str:
+    """How near the limit is: full where nothing is left."""
+    if limit is None or (limit == 0 and used == 0):
+        return "ok"
+    return "full" if used >= limit else "warn" if share(used, limit) >= WARN_PERCENT else "ok"
+
+
+def gauges(rows: Iterable[Quota], only: Sequence[str] = ()) -> list[Gauge]:
+    """The limits as gauges, in the order people think of them; ``only`` those resources, if any are named."""
+    order = list(TITLES)
+    known = [row for row in rows if row.resource in (only or order)]
+    return [_gauge(row) for row in sorted(known, key=lambda row: order.index(row.resource))]
+
+
+def _gauge(row: Quota) -> Gauge:
+    icon, title = TITLES[row.resource]
+    return Gauge(
+        name=row.resource,
+        icon=icon,
+        label=str(title),
+        used_label=amount_label(row.resource, row.used),
+        limit_label=amount_label(row.resource, row.limit),
+        free_label=_free_label(row),
+        percent=min(100.0, share(row.used, row.limit)),
+        level=level(row.used, row.limit),
+    )
+
+
+def _free_label(row: Quota) -> str:
+    if row.limit is None:
+        return _("No limit")
+    return _("%s left") % amount_label(row.resource, max(0, row.limit - row.used))
+
+
+def deeds(entries: Sequence[AuditEntry], slug: str) -> list[Deed]:
+    """Entries of the log in words, with links to machines that are still there; one query."""
+    dead = subjects_gone(entries)
+    return [_deed(entry, slug, dead) for entry in entries]
+
+
+def _deed(entry: AuditEntry, slug: str, dead: set[str]) -> Deed:
+    icon, words = DEEDS.get(entry.action, ("activity", entry.action))
+    return Deed(
+        pk=entry.pk,
+        at=entry.at,
+        icon=icon,
+        actor=_("The portal") if entry.actor_id is None else entry.actor_label,
+        via="" if entry.via == "browser" else entry.via,
+        action=entry.action,
+        text=str(words),
+        subject=_subject(entry, slug, dead),
+        detail=_detail(entry),
+        address=entry.address,
+    )
+
+
+def _subject(entry: AuditEntry, slug: str, dead: set[str]) -> Link | None:
+    name = entry.subject_name or str(entry.changes.get("member", ""))
+    if not name:
+        return None
+    if entry.subject_type == "guest" and entry.subject_id not in dead:
+        return Link(name, reverse("vms:guest_detail", args=[slug, entry.subject_id]))
+    return Link(name)
+
+
+def _detail(entry: AuditEntry) -> str:
+    """What was edited, as ``name: web-1 → web-2``; only pairs, and only short ones."""
+    pairs = [
+        f"{name.replace('_', ' ')}: {_word(value[0])} → {_word(value[1])}"
+        for name, value in entry.changes.items()
+        if isinstance(value, list) and len(value) == 2 and name != "want_power"
+    ]
+    return ", ".join(pairs)[:200]
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "–"
+    if isinstance(value, bool):
+        return _("on") if value else _("off")
+    return str(value) if value not in (None, "") else "–"
+
+
+def scope_labels(permissions: list[str] | None) -> list[str]:
+    """What a token may, for its tags: everything, looking, or its permissions one by one."""
+    if permissions is None:
+        return [_("everything its owner may")]
+    return [_("look only")] if permissions and set(permissions) <= READ_ONLY else permissions

@@ -1,0 +1,152 @@
+"""Forms about machines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.utils.translation import gettext_lazy as _
+
+from tenants.actors import Actor
+from vms.models import Flavor, Image, Network, SshKey
+from vms.specs import PASSWORD_MAX, GuestSpec
+from vms.states import ImageState
+
+USER_DATA_MAX = 65536
+PLACEHOLDER = "machine"
+
+
+class TagsField(forms.CharField):
+    """Words with commas or spaces between; becomes a tuple without doubles, in their order."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            label=_("Tags"), required=False, max_length=700,
+            help_text=_("Words with a space between, such as prod web."), **kwargs,
+        )  # fmt: skip
+
+    def to_python(self, value: Any) -> Any:
+        words = str(super().to_python(value)).replace(",", " ").split()
+        return tuple(dict.fromkeys(words))
+
+
+class GuestForm(forms.Form):
+    """Machines to be made."""
+
+    name = forms.CharField(label=_("Name"), max_length=63)
+    count = forms.IntegerField(label=_("How many"), initial=1, min_value=1)
+    image: forms.ModelChoiceField[Image] = forms.ModelChoiceField(None, label=_("Image"), empty_label=None)
+    flavor: forms.ModelChoiceField[Flavor] = forms.ModelChoiceField(None, label=_("Flavor"), empty_label=None)
+    networks: forms.ModelMultipleChoiceField[Network] = forms.ModelMultipleChoiceField(
+        None, label=_("Networks"), required=False
+    )
+    ssh_keys: forms.ModelMultipleChoiceField[SshKey] = forms.ModelMultipleChoiceField(
+        None, label=_("SSH keys"), required=False
+    )
+    tags = TagsField()
+    user_data = forms.CharField(
+        label=_("User-data"), required=False, max_length=USER_DATA_MAX, strip=False,
+        widget=forms.Textarea(attrs={"rows": 6, "class": "mono", "spellcheck": "false"}),
+        help_text=_("cloud-init: begins with #cloud-config or #!."),
+    )  # fmt: skip
+    password = forms.CharField(
+        label=_("First password"), required=False, max_length=PASSWORD_MAX, strip=False,
+        widget=forms.PasswordInput(render_value=True, attrs={"autocomplete": "new-password"}),
+        help_text=_("Of the image's user, for the console and for SSH. Keys are safer."),
+    )  # fmt: skip
+    protected = forms.BooleanField(label=_("Protect against deletion"), required=False)
+    start = forms.BooleanField(label=_("Start it when it is ready"), required=False, initial=True)
+
+    def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._offer("image", Image.objects.filter(state=ImageState.READY))
+        self._offer("flavor", Flavor.objects.filter(enabled=True))
+        self._offer("networks", Network.objects.all())
+        self._offer("ssh_keys", SshKey.objects.all())
+        self.fields["count"].max_value = settings.CAPS["batch"]  # type: ignore[attr-defined]
+        self.fields["name"].widget.attrs |= {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}
+
+    def _offer(self, name: str, rows: Any) -> None:
+        field = self.fields[name]
+        assert isinstance(field, forms.ModelChoiceField)
+        field.queryset = rows
+
+    def spec(self) -> GuestSpec:
+        """What is asked for."""
+        given = self.cleaned_data
+        return GuestSpec(
+            name=given["name"],
+            flavor=given["flavor"],
+            image=given["image"],
+            networks=tuple(given["networks"]),
+            ssh_keys=tuple(given["ssh_keys"]),
+            user_data=given["user_data"].replace("\r\n", "\n"),
+            password=given["password"],
+            tags=given["tags"],
+            count=given["count"],
+            start=given["start"],
+            protected=given["protected"],
+        )
+
+    def draft(self) -> GuestSpec | None:
+        """As much of it as can be read yet; None before there is an image and a flavor."""
+        self.full_clean()
+        given = self.cleaned_data
+        if "image" not in given or "flavor" not in given:
+            return None
+        return GuestSpec(
+            name=given.get("name") or PLACEHOLDER,
+            flavor=given["flavor"],
+            image=given["image"],
+            networks=tuple(given.get("networks", ())),
+            ssh_keys=tuple(given.get("ssh_keys", ())),
+            user_data=given.get("user_data", ""),
+            password=given.get("password", ""),
+            tags=given.get("tags", ()),
+            count=given.get("count") or 1,
+            start=given.get("start", True),
+        )
+
+
+class RenameForm(forms.Form):
+    """Another name for a machine."""
+
+    name = forms.CharField(
+        label=_("Name"), max_length=63, help_text=_("The host name inside the machine stays what it was.")
+    )
+
+    def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+    def spec(self) -> dict[str, Any]:
+        """The change, for ``guest_edit``."""
+        return {"name": self.cleaned_data["name"]}
+
+
+class TagsForm(forms.Form):
+    """Exactly these tags."""
+
+    tags = TagsField()
+
+    def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+    def spec(self) -> dict[str, Any]:
+        """The change, for ``guest_edit``."""
+        return {"tags": self.cleaned_data["tags"]}
+
+
+class ProtectForm(forms.Form):
+    """Delete protection on or off."""
+
+    protected = forms.TypedChoiceField(
+        choices=[("true", _("On")), ("false", _("Off"))], coerce=lambda text: text == "true"
+    )
+
+    def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+    def spec(self) -> dict[str, Any]:
+        """The change, for ``guest_edit``."""
+        return {"protected": self.cleaned_data["protected"]}

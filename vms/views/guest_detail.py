@@ -1,0 +1,140 @@
+"""One machine: its page with tabs, and its head."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_POST, require_safe
+
+from operations.selectors import operations_about
+from operations.shapes import operation_shown
+from portal.core.forms import refusals_in
+from portal.core.htmx import here, is_partial, part_template
+from tenants.actors import Actor
+from tenants.pages import gone, page
+from tenants.policy import Permission
+from tenants.selectors import audit_of
+from tenants.shapes import Deed, deeds
+from tenants.types import HttpRequest
+from vms.forms.guests import ProtectForm, RenameForm, TagsForm
+from vms.models import Guest
+from vms.selectors.guests import guests_visible
+from vms.services.guests import guest_edit
+from vms.views.find import guest_now, guest_or_404, tenant_of
+from vms.views.shapes import GuestShown
+
+TABS: Final = {
+    "overview": gettext_lazy("Overview"),
+    "storage": gettext_lazy("Storage"),
+    "network": gettext_lazy("Network"),
+    "activity": gettext_lazy("Activity"),
+    "settings": gettext_lazy("Settings"),
+}
+SHOWN: Final = 6
+SHOWN_ALL: Final = 30
+
+
+@require_safe
+@page(Permission.GUEST_VIEW)
+def guest_detail(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpResponse:
+    """A machine; ``?tab=`` chooses what of it."""
+    if is_partial(request) and not guests_visible(request.actor).filter(pk=guest_id).exists():
+        return gone()
+    return _detail(request, guest_or_404(request, guest_id), tab=request.GET.get("tab", ""))
+
+
+def _detail(request: HttpRequest, guest: Guest, *, tab: str, form: RenameForm | TagsForm | None = None) -> HttpResponse:
+    actor, shown = request.actor, guest_now(request, guest)
+    tab = tab if tab in TABS else "overview"
+    context = {
+        "guest": shown,
+        "slug": tenant_of(request).slug,
+        "tab": tab,
+        "tabs": _tabs(shown, tab),
+        "volumes": shown.volumes,
+        "may_edit": shown.may_edit,
+        "here": here(request),
+    }
+    if tab in ("overview", "activity"):
+        context["activity"] = guest_deeds(actor, guest, limit=SHOWN if tab == "overview" else SHOWN_ALL)
+    if tab == "activity":
+        rows = operations_about(actor, guest.pk, limit=SHOWN_ALL) if actor.may(Permission.OPERATION_VIEW) else []
+        context["operations"] = [operation_shown(row, actor) for row in rows]
+    if tab == "settings":
+        context["rename_form"] = (
+            form if isinstance(form, RenameForm) else RenameForm(actor=actor, initial={"name": shown.name})
+        )
+        context["tags_form"] = (
+            form if isinstance(form, TagsForm) else TagsForm(actor=actor, initial={"tags": " ".join(shown.tags)})
+        )
+    template = part_template(request, "vms/guest_detail.html", default="body")
+    return render(request, template, context, status=422 if form is not None else 200)
+
+
+def guest_deeds(actor: Actor, guest: Guest, *, limit: int) -> list[Deed] | None:
+    """Who did what to it, None where the role may not know."""
+    if not actor.may(Permission.AUDIT_VIEW) or actor.tenant is None:
+        return None
+    return deeds(audit_of(str(guest.pk), limit=limit), actor.tenant.slug)
+
+
+def _tabs(guest: GuestShown, current: str) -> list[dict[str, Any]]:
+    counts = {"storage": len(guest.volumes), "network": len(guest.addresses)}
+    return [
+        {
+            "key": key,
+            "label": label,
+            "url": "?" if key == "overview" else f"?tab={key}",
+            "current": key == current,
+            "count": counts.get(key),
+        }
+        for key, label in TABS.items()
+    ]
+
+
+@require_safe
+@page(Permission.GUEST_VIEW)
+def guest_header(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpResponse:
+    """The head again; nothing where the machine is gone."""
+    guest = guests_visible(request.actor).filter(pk=guest_id).first()
+    if guest is None:
+        return gone()
+    return render(request, "vms/_guest_header.html", {"guest": guest_now(request, guest), "slug": tenant})
+
+
+@require_POST
+@page(Permission.GUEST_EDIT)
+def guest_rename(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpResponse:
+    """Give it another name."""
+    return _edit(request, guest_id, RenameForm(request.POST, actor=request.actor))
+
+
+@require_POST
+@page(Permission.GUEST_EDIT)
+def guest_tags(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpResponse:
+    """Give it exactly these tags."""
+    return _edit(request, guest_id, TagsForm(request.POST, actor=request.actor))
+
+
+@require_POST
+@page(Permission.GUEST_EDIT)
+def guest_protect(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpResponse:
+    """Turn delete protection on or off."""
+    return _edit(request, guest_id, ProtectForm(request.POST, actor=request.actor))
+
+
+def _edit(request: HttpRequest, guest_id: UUID, form: RenameForm | TagsForm | ProtectForm) -> HttpResponse:
+    guest = guest_or_404(request, guest_id)
+    if form.is_valid():
+        with refusals_in(form, {"name_taken": "name", "too_many_tags": "tags", "own_reach": "tags"}):
+            guest_edit(guest, actor=request.actor, **form.spec())
+            messages.success(request, _("Saved."))
+            return redirect(reverse("vms:guest_detail", args=[tenant_of(request).slug, guest.pk]) + "?tab=settings")
+    return _detail(request, guest, tab="settings", form=None if isinstance(form, ProtectForm) else form)

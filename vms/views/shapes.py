@@ -1,0 +1,251 @@
+"""What pages show of a machine: the server decides labels and allowed actions, the template shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from django.utils.formats import date_format
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from operations.shapes import OperationShown, operation_shown
+from portal.core.units import mib_label
+from tenants.actors import Actor
+from tenants.policy import Permission
+from vms.models import Guest, Image
+from vms.selectors.guests import GuestRow
+from vms.services.guests.power import ACTIONS, PowerAction, guest_actions
+from vms.states import GuestStatus, Power, VolumeState
+
+STATUS: Final[dict[GuestStatus, str | Promise]] = {
+    GuestStatus.BUILDING: gettext_lazy("Building"),
+    GuestStatus.RUNNING: gettext_lazy("Running"),
+    GuestStatus.STOPPED: gettext_lazy("Stopped"),
+    GuestStatus.PAUSED: gettext_lazy("Paused"),
+    GuestStatus.SUSPENDED: gettext_lazy("Suspended"),
+    GuestStatus.MIGRATING: gettext_lazy("Moving to another host"),
+    GuestStatus.DELETING: gettext_lazy("Deleting"),
+    GuestStatus.BINNED: gettext_lazy("In the bin"),
+    GuestStatus.ERROR: gettext_lazy("Error"),
+    GuestStatus.UNKNOWN: gettext_lazy("Unknown"),
+}
+QUICK: Final = ("start", "resume", "wake", "shutdown", "reboot")
+"""Buttons in a machine's head; everything else is in its menu."""
+FIRST: Final = ("start", "resume", "wake", "shutdown")
+"""Buttons in a list's row."""
+WARNINGS: Final[dict[str, str | Promise]] = {
+    "reset": gettext_lazy(
+        "Like the reset button: the machine starts anew at once. What it has not written to disk is lost."
+    ),
+    "stop": gettext_lazy("Like pulling the plug: off at once. What it has not written to disk is lost."),
+}
+"""Actions that ask first, and what they cost."""
+VOLUME_STATES: Final[dict[str, str | Promise]] = {
+    VolumeState.PLANNED: gettext_lazy("Planned"),
+    VolumeState.READY: gettext_lazy("Ready"),
+    VolumeState.DELETING: gettext_lazy("Deleting"),
+}
+SYSTEMS: Final = ("debian", "ubuntu", "windows", "alpine", "fedora", "rocky")
+
+
+@dataclass(frozen=True, slots=True)
+class ActionShown:
+    """One thing that can be done now; ``first`` stands in a row, ``quick`` in the head, all of them in the menu."""
+
+    name: str
+    label: str
+    icon: str
+    danger: bool
+    needs_confirm: bool
+    quick: bool
+    first: bool
+    text: str = ""
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AddressShown:
+    """An address and the card that holds it."""
+
+    ip: str
+    mac: str
+    network: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemShown:
+    """What is wrong, and what to do next."""
+
+    code: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeShown:
+    """A disk of a machine."""
+
+    pk: UUID
+    name: str
+    size_gib: int
+    role_label: str
+    state: str
+    state_label: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuestShown:
+    """A machine for rows, headers and pages."""
+
+    pk: UUID
+    name: str
+    status: str
+    status_label: str
+    operation: OperationShown | None
+    problem: ProblemShown | None
+    os_family: str
+    image_name: str
+    flavor_name: str
+    vcpus: int
+    memory_label: str
+    disk_gib: int
+    firmware: str
+    host_name: str
+    addresses: Sequence[AddressShown]
+    volumes: Sequence[VolumeShown]
+    tags: Sequence[str]
+    protected: bool
+    created_at: datetime
+    actions: Sequence[ActionShown]
+    console: bool
+    may_delete: bool
+    may_restore: bool
+    may_edit: bool
+    price: None = None
+
+
+def guest_shown(row: GuestRow, actor: Actor) -> GuestShown:
+    """A machine as ``actor`` may see it; asks the database nothing that ``guest_rows`` has not read."""
+    guest = row.guest
+    busy = row.operation is not None
+    binned = guest.binned_at is not None
+    deletable = actor.may(Permission.GUEST_DELETE, guest) and not busy
+    return GuestShown(
+        pk=guest.pk,
+        name=guest.name,
+        status=row.status,
+        status_label=_status_label(row),
+        operation=operation_shown(row.operation, actor) if row.operation is not None else None,
+        problem=_problem(row),
+        os_family=system_of(guest.image),
+        image_name=guest.image.name,
+        flavor_name=guest.flavor.name,
+        vcpus=guest.vcpus,
+        memory_label=mib_label(guest.memory_mib),
+        disk_gib=guest.disk_gib,
+        firmware=guest.firmware.upper(),
+        host_name=guest.host.name if guest.host is not None and actor.is_operator else "",
+        addresses=_addresses(guest),
+        volumes=_volumes(guest),
+        tags=guest.tag_names(),
+        protected=guest.protected,
+        created_at=guest.created_at,
+        actions=[action_shown(action) for action in guest_actions(guest, actor, busy=busy)],
+        console=_has_console(guest) and actor.may(Permission.GUEST_CONSOLE, guest),
+        may_delete=deletable,
+        may_restore=deletable and binned,
+        may_edit=actor.may(Permission.GUEST_EDIT, guest) and not binned,
+    )
+
+
+def guests_shown(rows: Iterable[GuestRow], actor: Actor) -> list[GuestShown]:
+    """Machines as ``actor`` may see them."""
+    return [guest_shown(row, actor) for row in rows]
+
+
+def action_shown(action: PowerAction) -> ActionShown:
+    """A power action as a button."""
+    return ActionShown(
+        name=action.name,
+        label=str(action.label),
+        icon=action.icon,
+        danger=action.danger,
+        needs_confirm=action.name in WARNINGS,
+        quick=action.name in QUICK,
+        first=action.name in FIRST,
+        text=str(WARNINGS.get(action.name, "")),
+    )
+
+
+def bulk_actions(actor: Actor) -> list[dict[str, Any]]:
+    """What can be done with many machines at once."""
+    names = ("start", "shutdown", "reboot") if actor.may(Permission.GUEST_POWER) else ()
+    buttons: list[dict[str, Any]] = [
+        {"name": name, "label": ACTIONS[name].label, "icon": ACTIONS[name].icon, "danger": False} for name in names
+    ]
+    if actor.may(Permission.GUEST_DELETE):
+        buttons.append({"name": "delete", "label": _("Delete"), "icon": "trash", "danger": True})
+    return buttons
+
+
+def system_of(image: Image) -> str:
+    """Which mark an image wears: by its family, else by its name."""
+    text = f"{image.os_family} {image.name}".lower()
+    return next((system for system in SYSTEMS if system in text), image.os_family)
+
+
+def _status_label(row: GuestRow) -> str:
+    if row.status == GuestStatus.BINNED and row.guest.purge_after is not None:
+        return _("In the bin until %s") % date_format(row.guest.purge_after, "j M")
+    return str(STATUS[row.status])
+
+
+def _problem(row: GuestRow) -> ProblemShown | None:
+    guest = row.guest
+    if row.status == GuestStatus.UNKNOWN:
+        return ProblemShown(
+            "host_silent",
+            _("Its host does not answer, so nobody knows what it is doing."),
+            _("It may well be running. Nothing is started twice meanwhile."),
+        )
+    if row.operation is not None:
+        return None
+    hint = _("Start it again; if it stays, tell an operator.") if row.status == GuestStatus.ERROR else ""
+    if guest.problem_code:
+        return ProblemShown(guest.problem_code, guest.problem_message, hint)
+    if row.status == GuestStatus.ERROR:
+        return ProblemShown("crashed", _("This machine is not running any more, and nobody asked for that."), hint)
+    return None
+
+
+def _has_console(guest: Guest) -> bool:
+    return Power(guest.seen_power) in (Power.RUNNING, Power.PAUSED) and bool(guest.seen_display)
+
+
+def _addresses(guest: Guest) -> list[AddressShown]:
+    kinds = {"private": _("Private"), "public": _("Public")}
+    return [
+        AddressShown(str(address.ip), port.mac, port.network.name, kinds.get(address.kind, address.kind))
+        for port in guest.ports.all()
+        for address in port.addresses.all()
+    ]
+
+
+def _volumes(guest: Guest) -> list[VolumeShown]:
+    return [
+        VolumeShown(
+            pk=volume.pk,
+            name=volume.name,
+            size_gib=volume.size_gib,
+            role_label=_("Root disk") if volume.position == 0 else _("Data disk"),
+            state=volume.state,
+            state_label=str(VOLUME_STATES[volume.state]),
+        )
+        for volume in sorted(guest.volumes.all(), key=lambda volume: volume.position)
+    ]

@@ -1,0 +1,171 @@
+"""What machines are made of: volumes, images, networks, keys."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_POST, require_safe
+
+from portal.core.forms import refusals_in
+from portal.core.htmx import is_partial
+from portal.core.units import mib_label
+from tenants.pages import page
+from tenants.policy import Permission
+from tenants.types import HttpRequest
+from vms.forms.keys import KeyForm
+from vms.models import Image, SshKey
+from vms.selectors.stock import addresses_held, images_offered, networks_in_use, volume_page
+from vms.services.keys import key_create as keep_key
+from vms.services.keys import key_delete as forget_key
+from vms.states import ImageState
+from vms.views.find import tenant_of
+from vms.views.guest_create import keys_to_choose
+from vms.views.shapes import VOLUME_STATES, system_of
+
+IMAGE_STATES = {
+    ImageState.IMPORTING: gettext_lazy("Being fetched"),
+    ImageState.READY: gettext_lazy("Ready"),
+    ImageState.FAILED: gettext_lazy("Failed"),
+    ImageState.DEPRECATED: gettext_lazy("No longer offered"),
+}
+MIB = 1024**2
+
+
+@require_safe
+@page(Permission.VOLUME_VIEW)
+def volume_list(request: HttpRequest, tenant: str) -> HttpResponse:
+    """The disks of the project's machines."""
+    found = volume_page(request.actor, cursor=request.GET.get("cursor", ""))
+    volumes = [
+        {
+            "pk": volume.pk,
+            "name": volume.name,
+            "size_gib": volume.size_gib,
+            "state": volume.state,
+            "state_label": VOLUME_STATES[volume.state],
+            "class_name": volume.storage_class.name,
+            "guest": {"name": volume.guest.name, "url": reverse("vms:guest_detail", args=[tenant, volume.guest.pk])}
+            if volume.guest is not None
+            else None,
+            "created_at": volume.created_at,
+        }
+        for volume in found.items
+    ]
+    context = {
+        "volumes": volumes,
+        "page": {"shown_label": "", "next_url": f"?cursor={found.next}" if found.next else None},
+    }
+    return render(request, "vms/volume_list.html", context)
+
+
+@require_safe
+@page(Permission.IMAGE_VIEW)
+def image_list(request: HttpRequest, tenant: str) -> HttpResponse:
+    """What a new machine can start from."""
+    return render(request, "vms/image_list.html", {"images": [_image(image) for image in images_offered()]})
+
+
+def _image(image: Image) -> dict[str, Any]:
+    return {
+        "pk": image.pk,
+        "name": image.name,
+        "version": image.os_version,
+        "os_family": system_of(image),
+        "state": image.state,
+        "state_label": IMAGE_STATES[ImageState(image.state)],
+        "size_label": mib_label(max(1, round(image.size / MIB))) if image.size else "–",
+        "min_disk_gib": image.min_disk_gib,
+        "owner_label": image.tenant.name if image.tenant is not None else _("Everybody's"),
+        "created_at": image.created_at,
+    }
+
+
+@require_safe
+@page(Permission.NETWORK_VIEW)
+def network_list(request: HttpRequest, tenant: str) -> HttpResponse:
+    """The project's networks."""
+    held = addresses_held()
+    networks = [_network(network, held.get(network.pk, 0)) for network in networks_in_use()]
+    return render(request, "vms/network_list.html", {"networks": networks})
+
+
+def _network(network: Any, held: int) -> dict[str, Any]:
+    subnet = next(iter(network.subnets.all()), None)
+    room = ipaddress.ip_network(subnet.cidr).num_addresses if subnet is not None else 0
+    return {
+        "pk": network.pk,
+        "name": network.name,
+        "cidr": subnet.cidr if subnet is not None else "–",
+        "gateway": subnet.gateway if subnet is not None else "–",
+        "kind_label": _("Private, with a way out") if network.outward == "nat" else _("Private, no way out"),
+        "free_label": _("%(held)d of %(room)d held") % {"held": held, "room": room},
+        "guests_count": network.guests_count,
+        "created_at": network.created_at,
+    }
+
+
+@require_safe
+@page(Permission.KEY_VIEW)
+def key_list(request: HttpRequest, tenant: str) -> HttpResponse:
+    """The project's SSH keys."""
+    return _keys(request, None)
+
+
+@require_POST
+@page(Permission.KEY_MANAGE)
+def key_create(request: HttpRequest, tenant: str) -> HttpResponse:
+    """Keep a key; with ``inline`` the answer is the create form's own list of keys."""
+    form = KeyForm(request.POST, actor=request.actor)
+    key = None
+    if form.is_valid():
+        with refusals_in(form, {"key_exists": "public_key"}):
+            key = keep_key(tenant_of(request), actor=request.actor, **form.spec())
+    if request.POST.get("inline") and is_partial(request):
+        return _inline(request, form, key)
+    if key is None:
+        return _keys(request, form)
+    messages.success(request, _("%s is kept.") % key.name)
+    return redirect("vms:guest_create" if request.POST.get("inline") else "vms:key_list", tenant)
+
+
+def _inline(request: HttpRequest, form: KeyForm, key: SshKey | None) -> HttpResponse:
+    context = {
+        "ssh_keys": keys_to_choose(request.POST, request.actor, also=key),
+        "key_form": form if key is None else KeyForm(actor=request.actor),
+    }
+    return render(request, "vms/guest_form.html#keys", context, status=422 if key is None else 200)
+
+
+@require_POST
+@page(Permission.KEY_MANAGE)
+def key_delete(request: HttpRequest, tenant: str, key_id: UUID) -> HttpResponse:
+    """Forget a key."""
+    key = get_object_or_404(SshKey, pk=key_id)
+    forget_key(key, actor=request.actor)
+    messages.success(request, _("%s is forgotten. Machines made with it keep it.") % key.name)
+    return redirect("vms:key_list", tenant)
+
+
+def _keys(request: HttpRequest, form: KeyForm | None) -> HttpResponse:
+    may = request.actor.may(Permission.KEY_MANAGE)
+    keys = [
+        {
+            "pk": key.pk,
+            "name": key.name,
+            "fingerprint": key.fingerprint,
+            "kind": key.public_key.split(" ", 1)[0],
+            "created_at": key.created_at,
+            "may_delete": may,
+        }
+        for key in SshKey.objects.all()
+    ]
+    context = {"keys": keys, "key_form": form or KeyForm(actor=request.actor), "may_create": may}
+    return render(request, "vms/key_list.html", context, status=422 if form else 200)
