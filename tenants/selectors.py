@@ -1,0 +1,59 @@
+"""What pages read of people, tenants and the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db.models import Q, QuerySet
+
+from portal.core.clock import now
+from portal.core.paging import LIMIT, Page, keyset_page
+from tenants.actors import Actor
+from tenants.journal.models import AuditEntry
+from tenants.listings import JOURNAL_SORTS, memberships_of, quota_rows
+from tenants.models import ApiToken, Member, Quota, Tenant, User
+
+
+def memberships(user: User) -> list[Member]:
+    """Every tenant a person belongs to, with the role there, by name; one query."""
+    return memberships_of(user)
+
+
+def members_of() -> QuerySet[Member]:
+    """Who belongs to the scope's tenant, in the order they came."""
+    return Member.objects.select_related("user", "role", "tenant").order_by("created_at", "pk")
+
+
+def tokens_visible(actor: Actor) -> QuerySet[ApiToken]:
+    """The living tokens that open this tenant only, and the actor's own that open it among others; newest first."""
+    rows = ApiToken.objects.select_related("user", "tenant").filter(revoked_at=None)
+    rows = rows.filter(Q(expires_at=None) | Q(expires_at__gt=now()))
+    mine = Q(tenant=None, user=actor.user) if actor.user is not None else Q(pk__in=[])
+    return rows.filter(Q(tenant=actor.tenant) & Q(tenant__isnull=False) | mine).order_by("-created_at", "-pk")
+
+
+def quotas_of(tenant: Tenant) -> list[Quota]:
+    """What a tenant uses and may use, one row a resource."""
+    return quota_rows(tenant)
+
+
+def audit_page(*, query: str = "", cursor: str = "", limit: int = LIMIT) -> Page[AuditEntry]:
+    """A page of the scope's audit log, newest first; ``query`` is part of an action, a name or an actor."""
+    rows = AuditEntry.objects.all()
+    if query:
+        rows = rows.filter(
+            Q(action__icontains=query) | Q(subject_name__icontains=query) | Q(actor_label__icontains=query)
+        )
+    return keyset_page(rows, sorts=JOURNAL_SORTS, sort="-seq", cursor=cursor, limit=limit)
+
+
+def audit_of(subject_id: str, *, limit: int) -> list[AuditEntry]:
+    """The newest entries about one thing."""
+    return list(AuditEntry.objects.filter(subject_id=subject_id).order_by("-seq")[:limit])
+
+
+def subjects_gone(entries: Sequence[AuditEntry]) -> set[str]:
+    """Ids of subjects of ``entries`` that have been removed for good since; one query."""
+    named = {entry.subject_id for entry in entries if entry.subject_id}
+    removed = AuditEntry.objects.filter(subject_id__in=named, action="guest.purged")
+    return set(removed.values_list("subject_id", flat=True))
