@@ -83,16 +83,20 @@ def set_up(installation: Installation, supervisor: Supervisor, options: Options)
     for finding in doctor.examine(installation):
         complain(f"{'mended' if finding.mended else 'note'}: {finding.text}")
     supervisor.start()
-    manage(installation, "migrate", "--no-input", "--verbosity", "0", doing="Preparing the database")
-    manage(installation, "collectstatic", "--no-input", "--verbosity", "0", doing="Collecting the front end")
-    manage(installation, "seed", "--first-run", str(installation.first_run_file), doing="Seeding")
+    said = manage(
+        installation, "setup", "--first-run", str(installation.first_run_file),
+        "--libvirt-uri", installation.options.libvirt_uri, doing="Preparing database, pages and first host",
+    )  # fmt: skip
     supervisor.start_all()
-    manage(installation, "enrol_host", installation.options.libvirt_uri, doing="Enrolling this machine")
-    manage(installation, "build_image", "tiny", doing="Making sure there is an image to boot")
+    if "image ready" not in said:
+        manage(installation, "build_image", "tiny", doing="Building an image to boot")
 
 
-def manage(installation: Installation, *command: str, doing: str) -> None:
-    """Run one manage.py command against the installation; raises ``Unusable`` with its last words if it fails."""
+def manage(installation: Installation, *command: str, doing: str) -> str:
+    """Run one manage.py command against the installation and return what it printed.
+
+    Raises ``Unusable`` with its last words if it fails.
+    """
     complain(f"{doing} …")
     done = subprocess.run(
         [str(BIN / "python"), str(ROOT / "manage.py"), *command],
@@ -104,6 +108,7 @@ def manage(installation: Installation, *command: str, doing: str) -> None:
     if done.returncode:
         last_words = (done.stderr.strip() or done.stdout.strip()).splitlines()[-3:]
         raise Unusable(f"manage.py {command[0]} failed: {' '.join(last_words)} (all of it: {log.name})")
+    return done.stdout
 
 
 def await_ready(installation: Installation, supervisor: Supervisor) -> str:
