@@ -196,7 +196,7 @@ def _failure(status: int, said: str) -> ConversionFailed:
         return ConversionFailed(
             "This machine does not allow the isolation that a foreign image needs.", code="sandbox_missing", detail=said
         )
-    if "allocate memory" in said:
+    if "allocate memory" in said or "Resource temporarily unavailable" in said:
         return ConversionFailed("The image took too much memory.", code="image_too_costly", detail=said)
     return ConversionFailed("The image is damaged.", detail=said or f"status {status}")
 
