@@ -83,6 +83,7 @@ def _cancels(self: Any, operation: Operation, actor: Actor) -> Forecast:
 class OperationAdmin(ServiceAdmin):
     """Operations."""
 
+    plural = gettext_lazy("Operations")
     lede = gettext_lazy("Everything that was asked, of all tenants, newest first.")
     list_display = ("what", "shown_status", "tenant", "step_shown", "requested_label", "attempts", "made")
     list_filter = (ByStatus, ByKind)

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 from vms.states import HostState
+
+RESERVE_MIB: Final = 512
+"""Memory a host keeps for itself."""
 
 
 @dataclass(frozen=True, slots=True)

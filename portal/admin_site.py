@@ -1,0 +1,151 @@
+"""The operators' site: who may enter, its navigation and its dashboard."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import lru_cache, wraps
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import admin
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from portal import probes
+from portal.admin_base import ServiceAdmin
+from portal.core.clock import now
+from portal.settings.env import BASE_DIR
+from vms.selectors.fleet import fleet_overview
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the navigation: a list of the site."""
+
+    label: str | Promise
+    icon: str
+    page: str
+
+
+NAVIGATION: tuple[tuple[str | Promise, tuple[Entry, ...]], ...] = (
+    (
+        "",
+        (
+            Entry(_("Dashboard"), "layout-dashboard", "index"),
+            Entry(_("Hosts"), "server-2", "vms_host_changelist"),
+            Entry(_("Machines"), "device-desktop", "vms_guest_changelist"),
+            Entry(_("Host pools"), "cube", "vms_hostpool_changelist"),
+            Entry(_("Storage pools"), "database", "vms_storagepool_changelist"),
+        ),
+    ),
+    (
+        _("Customers"),
+        (
+            Entry(_("Tenants"), "users", "tenants_tenant_changelist"),
+            Entry(_("People"), "user", "tenants_user_changelist"),
+            Entry(_("Members"), "user-plus", "tenants_member_changelist"),
+            Entry(_("API tokens"), "key", "tenants_apitoken_changelist"),
+            Entry(_("Flavors"), "cpu", "vms_flavor_changelist"),
+            Entry(_("Images"), "photo", "vms_image_changelist"),
+        ),
+    ),
+    (
+        _("Running it"),
+        (
+            Entry(_("Operations"), "activity", "operations_operation_changelist"),
+            Entry(_("Drift"), "arrows-right-left", "vms_drift_changelist"),
+            Entry(_("Audit log"), "file-text", "tenants_auditentry_changelist"),
+        ),
+    ),
+)
+
+
+class OperatorSite(admin.AdminSite):
+    """Django's admin behind the portal's own sign-in, for operators alone: to everybody else nothing is here."""
+
+    site_title = site_header = "Guesthouse"
+    index_title = _("Dashboard")
+    enable_nav_sidebar = False
+
+    def __init__(self, name: str = "admin") -> None:
+        super().__init__(name)
+        self.disable_action("delete_selected")
+
+    def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
+        """Only pages that write through services; those that libraries bring along do not, and are left out."""
+        if admin_class is not None and issubclass(admin_class, ServiceAdmin):
+            super().register(model_or_iterable, admin_class, **options)
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        actor = getattr(request, "actor", None)
+        return actor is not None and actor.is_operator and actor.via == "browser"
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        """A page of the site; 404 for who is signed in and no operator, so that nothing tells it apart from no page."""
+
+        inner = super().admin_view(view, cacheable)
+
+        @wraps(inner)
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if request.user.is_authenticated and not self.has_permission(request):
+                raise Http404
+            answer: HttpResponseBase = inner(request, *args, **kwargs)
+            return answer
+
+        return guarded
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The portal's own sign-in, which knows second factors and rate limits."""
+        if request.user.is_authenticated and not self.has_permission(request):
+            raise Http404
+        wanted = request.GET.get("next") or reverse("admin:index")
+        return HttpResponseRedirect(f"{reverse('account_login')}?{urlencode({'next': wanted})}")
+
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return HttpResponseRedirect(reverse("account_logout"))
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return HttpResponseRedirect(reverse("account_change_password"))
+
+    def app_index(self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None) -> Any:
+        """Apps mean nothing to an operator."""
+        return HttpResponseRedirect(reverse("admin:index"))
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        return {**super().each_context(request), "navigation": list(_navigation(request.path))}
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """None: the navigation is ours."""
+        return []
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """The dashboard: what is broken, how full it is, and what runs."""
+        context = {
+            **self.each_context(request),
+            "title": self.index_title,
+            "fleet": fleet_overview(at=now()),
+            "parts_down": [name for name, state in probes.parts().items() if state != "ok"],
+            "version": version(),
+        }
+        return TemplateResponse(request, "admin/index.html", context)
+
+
+def _navigation(path: str) -> Any:
+    for label, entries in NAVIGATION:
+        lines = []
+        for entry in entries:
+            address = reverse(f"admin:{entry.page}")
+            current = path == address if entry.page == "index" else path.startswith(address)
+            lines.append({"label": entry.label, "icon": entry.icon, "url": address, "current": current})
+        yield {"label": label, "items": lines}
+
+
+@lru_cache(maxsize=1)
+def version() -> str:
+    """The portal's own version, as its project file has it."""
+    project: dict[str, Any] = tomllib.loads((BASE_DIR / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return str(project["version"])

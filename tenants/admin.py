@@ -1,0 +1,365 @@
+"""Tenants and people, for operators: made, suspended with a reason, given more or less; tokens; what was done by whom."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from portal.admin_base import DeedForm, Forecast, Note, Panel, Revealed, ServiceAdmin, deed, labelled, moment, yes_no
+from portal.templatetags.portal_ui import dot, gauge
+from tenants.actors import Actor
+from tenants.models import SLUG, ApiToken, AuditEntry, Member, Quota, Tenant, TenantState, User
+from tenants.services.people import password_make, user_create
+from tenants.services.quota import RESOURCES, quota_set
+from tenants.services.tenants import tenant_create, tenant_suspend, tenant_unsuspend
+from tenants.services.tokens import token_revoke
+
+SHAPES = {TenantState.ACTIVE: "running", TenantState.SUSPENDED: "paused", TenantState.CLOSED: "stopped"}
+
+
+class TenantForm(DeedForm):
+    """What a new tenant is called."""
+
+    slug = forms.CharField(
+        label=gettext_lazy("Short name"), max_length=40, validators=[SLUG],
+        help_text=gettext_lazy("Stands in addresses and never changes: small letters, digits and hyphens."),
+    )  # fmt: skip
+    name = forms.CharField(label=gettext_lazy("Name"), max_length=100)
+
+
+class ReasonForm(DeedForm):
+    """Why; the tenant can read it in its audit log."""
+
+    reason = forms.CharField(
+        label=gettext_lazy("Reason"), max_length=500, help_text=gettext_lazy("The tenant reads it in its audit log.")
+    )
+
+
+class QuotaForm(DeedForm):
+    """A limit for every resource, empty for none; what is used stands beside it."""
+
+    def __init__(self, *args: Any, row: Tenant | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, row=row, **kwargs)
+        known = {quota.resource: quota for quota in Quota.objects.filter(tenant=row)}
+        for resource, label in RESOURCES.items():
+            quota = known.get(resource)
+            self.fields[resource] = forms.IntegerField(
+                label=str(label).capitalize(), min_value=0, max_value=2**53, required=False,
+                initial=quota.limit if quota else None,
+                help_text=_("%(used)d in use, limited to %(limit)s now. Empty: no limit.")
+                % {"used": quota.used if quota else 0, "limit": _limit(quota.limit if quota else None)},
+            )  # fmt: skip
+
+
+def _limit(limit: int | None) -> str:
+    return _("nothing") if limit is None else str(limit)
+
+
+def _suspends(self: Any, tenant: Tenant, actor: Actor) -> Forecast:
+    if tenant.state != TenantState.ACTIVE:
+        return Forecast(False, _("is not active"))
+    return Forecast(True, _("its machines are shut down, its people may only look, open consoles close"))
+
+
+def _revives(self: Any, tenant: Tenant, actor: Actor) -> Forecast:
+    if tenant.state != TenantState.SUSPENDED:
+        return Forecast(False, _("is not suspended"))
+    return Forecast(True, _("its people may work again; its machines stay as they are"))
+
+
+@admin.register(Tenant)
+class TenantAdmin(ServiceAdmin):
+    """Tenants."""
+
+    plural = gettext_lazy("Tenants")
+    lede = gettext_lazy("Customers: their people, quota and machines.")
+    list_display = ("name", "slug", "shown_state", "members", "made")
+    list_filter = ("state",)
+    search_fields = ("name", "slug")
+    ordering = ("name",)
+    fieldsets = (
+        (None, {"fields": ("shown_state", "slug", "parent", "members", "made")}),
+        (gettext_lazy("Settings"), {"fields": ("timezone", "language", "bin_days", "uuid")}),
+    )
+
+    made = moment("created_at", gettext_lazy("Created"), "date")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Tenant]:
+        rows: QuerySet[Tenant] = super().get_queryset(request)
+        people = Member.objects.filter(tenant=OuterRef("pk")).order_by().values("tenant").annotate(n=Count("pk"))
+        return rows.annotate(member_count=Subquery(people.values("n")))
+
+    @admin.display(description=gettext_lazy("State"), ordering="state")
+    def shown_state(self, tenant: Tenant) -> str:
+        state = TenantState(tenant.state)
+        return format_html('<span class="gh-state">{}{}</span>', dot(SHAPES[state]), state.label)
+
+    @admin.display(description=gettext_lazy("Members"), ordering="member_count")
+    def members(self, tenant: Any) -> int:
+        return tenant.member_count or 0
+
+    @admin.display(description=gettext_lazy("Id"))
+    def uuid(self, tenant: Tenant) -> str:
+        return format_html('<span class="mono">{}</span>', tenant.pk)
+
+    def notes(self, tenant: Tenant) -> Iterable[Note]:
+        if tenant.state == TenantState.SUSPENDED:
+            last = AuditEntry.objects.filter(tenant=tenant, action="tenant.suspend").order_by("-seq").first()
+            why = last.changes.get("reason", "") if last is not None else ""
+            yield Note("amber", _("This tenant is suspended: it can be looked at, not changed."), why)
+
+    def links(self, tenant: Tenant) -> Iterable[tuple[str, Any, str]]:
+        yield f"/t/{tenant.slug}/", _("As its people see it"), "device-desktop"
+        yield f"{reverse('admin:tenants_auditentry_changelist')}?q={tenant.slug}", _("Audit log"), "file-text"
+        yield f"{reverse('admin:operations_operation_changelist')}?q={tenant.slug}", _("Operations"), "activity"
+
+    def panels(self, tenant: Tenant) -> Iterable[Panel]:
+        quotas = {quota.resource: quota for quota in Quota.objects.filter(tenant=tenant)}
+        yield Panel(
+            _("Quota"),
+            [_("Resource"), _("In use"), _("Limit"), ""],
+            [
+                (
+                    str(label).capitalize(),
+                    str(quotas[name].used),
+                    _limit(quotas[name].limit),
+                    _gauge(quotas[name], label),
+                )
+                for name, label in RESOURCES.items()
+                if name in quotas
+            ],
+            _("No quota has been set up: nothing can be made."),
+        )
+        members = Member.objects.filter(tenant=tenant).select_related("user", "role").order_by("user__email")
+        yield Panel(
+            _("Members"),
+            [_("Person"), _("Role")],
+            [(labelled(member.user), member.role.name) for member in members[:50]],
+            _("Nobody is in it yet."),
+            f"{reverse('admin:tenants_member_changelist')}?q={tenant.slug}",
+        )
+
+    @deed(
+        gettext_lazy("Create a tenant"),
+        explain=gettext_lazy("Makes a tenant with this installation's default quota. Its first owner is added afterwards."),
+        icon="plus", form=TenantForm, adds=True,
+    )  # fmt: skip
+    def create(self, row: None, actor: Actor, answers: dict[str, Any]) -> str:
+        return _("%s is created.") % tenant_create(actor=actor, **answers)
+
+    @deed(
+        gettext_lazy("Change quota"),
+        explain=gettext_lazy("A limit below what is in use stops new things and never running ones."),
+        icon="gauge", form=QuotaForm, foresee=lambda self, tenant, actor: Forecast(True, _("its limits change")),
+    )  # fmt: skip
+    def quota(self, tenant: Tenant, actor: Actor, answers: dict[str, Any]) -> str:
+        before = dict(Quota.objects.filter(tenant=tenant).values_list("resource", "limit"))
+        quota_set(tenant, answers, actor=actor)
+        changed = [
+            f"{RESOURCES[name]} {_limit(before.get(name))} → {_limit(limit)}"
+            for name, limit in answers.items()
+            if before.get(name) != limit
+        ]
+        return ", ".join(changed) or _("Nothing was changed.")
+
+    @deed(
+        gettext_lazy("Suspend"),
+        explain=gettext_lazy("Its machines are shut down, its people may only look, and open consoles close at once."),
+        icon="player-pause", form=ReasonForm, many=True, danger=True, foresee=_suspends,
+    )  # fmt: skip
+    def suspend(self, tenant: Tenant, actor: Actor, answers: dict[str, Any]) -> str:
+        tenant_suspend(tenant, reason=answers["reason"], actor=actor)
+        return _("%s is suspended.") % tenant
+
+    @deed(
+        gettext_lazy("End suspension"),
+        explain=gettext_lazy("Its people may work again. Machines that were stopped stay stopped until somebody starts them."),
+        icon="player-play", form=ReasonForm, many=True, foresee=_revives,
+    )  # fmt: skip
+    def unsuspend(self, tenant: Tenant, actor: Actor, answers: dict[str, Any]) -> str:
+        tenant_unsuspend(tenant, reason=answers["reason"], actor=actor)
+        return _("%s is active again.") % tenant
+
+
+def _gauge(quota: Quota, label: object) -> str:
+    if not quota.limit:
+        return ""
+    percent = 100 * quota.used / quota.limit
+    level = "full" if percent >= 100 else "warn" if percent >= 80 else "ok"
+    return gauge(percent, f"{label}: {quota.used} / {quota.limit}", level)
+
+
+class PersonForm(DeedForm):
+    """Who a new person is."""
+
+    email = forms.EmailField(label=gettext_lazy("E-mail address"))
+    name = forms.CharField(label=gettext_lazy("Name"), max_length=100, required=False)
+    operator = forms.BooleanField(
+        label=gettext_lazy("Operator"), required=False,
+        help_text=gettext_lazy("May do everything here, in every tenant."),
+    )  # fmt: skip
+
+
+@admin.register(User)
+class UserAdmin(ServiceAdmin):
+    """People who can sign in."""
+
+    plural = gettext_lazy("People")
+    lede = gettext_lazy("Everybody who can sign in. What they may do is their role in each tenant.")
+    list_display = ("email", "name", "operator", "active", "signed_in", "joined")
+    list_filter = ("is_staff", "is_active")
+    search_fields = ("email", "name")
+    ordering = ("email",)
+    fieldsets = (
+        (None, {"fields": ("email", "name", "operator", "active")}),
+        (gettext_lazy("More"), {"fields": ("timezone", "language", "signed_in", "joined", "uuid")}),
+    )
+
+    signed_in = moment("last_login", gettext_lazy("Last sign-in"))
+    joined = moment("date_joined", gettext_lazy("Since"), "date")
+
+    @admin.display(description=gettext_lazy("Operator"), ordering="is_staff")
+    def operator(self, user: User) -> str:
+        return yes_no(user.is_staff)
+
+    @admin.display(description=gettext_lazy("May sign in"), ordering="is_active")
+    def active(self, user: User) -> str:
+        return yes_no(user.is_active)
+
+    @admin.display(description=gettext_lazy("Id"))
+    def uuid(self, user: User) -> str:
+        return format_html('<span class="mono">{}</span>', user.pk)
+
+    def panels(self, user: User) -> Iterable[Panel]:
+        members = Member.objects.filter(user=user).select_related("tenant", "role").order_by("tenant__slug")
+        yield Panel(
+            _("In tenants"),
+            [_("Tenant"), _("Role")],
+            [(labelled(member.tenant), member.role.name) for member in members],
+            _("In none."),
+        )
+
+    @deed(
+        gettext_lazy("Add a person"),
+        explain=gettext_lazy("Makes somebody who can sign in, with a random password that is shown once."),
+        icon="user-plus", form=PersonForm, adds=True,
+    )  # fmt: skip
+    def add(self, row: None, actor: Actor, answers: dict[str, Any]) -> Revealed:
+        password = password_make()
+        user = user_create(password=password, actor=actor, **answers)
+        return Revealed(_("%s is added.") % user, _("Their password"), password)
+
+
+@admin.register(Member)
+class MemberAdmin(ServiceAdmin):
+    """Who is in which tenant."""
+
+    plural = gettext_lazy("Members")
+    lede = gettext_lazy("Who is in which tenant, as what. Owners and admins manage them in their own pages.")
+    list_display = ("user", "tenant", "role", "made")
+    list_filter = ("role",)
+    list_select_related = ("user", "tenant", "role")
+    search_fields = ("user__email", "user__name", "tenant__slug", "tenant__name")
+    ordering = ("tenant__slug", "user__email")
+    fieldsets = ((None, {"fields": ("user", "tenant", "role", "made")}),)
+
+    made = moment("created_at", gettext_lazy("Since"), "date")
+
+
+def _token_ends(self: Any, token: ApiToken, actor: Actor) -> Forecast:
+    if token.revoked_at is not None:
+        return Forecast(False, _("is revoked already"))
+    return Forecast(True, _("ends at once, with the consoles it opened"))
+
+
+class Revoked(admin.SimpleListFilter):
+    """Alive or revoked."""
+
+    title = gettext_lazy("state")
+    parameter_name = "revoked"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("no", _("Not revoked")), ("yes", _("Revoked"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(revoked_at__isnull=self.value() == "no") if self.value() else queryset
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(ServiceAdmin):
+    """API tokens; what they are made of is not here, only their first letters."""
+
+    plural = gettext_lazy("API tokens")
+    lede = gettext_lazy("Of everybody. Only a token's first letters are known here.")
+    list_display = ("prefix_shown", "name", "user", "tenant", "used", "ends", "ended")
+    list_filter = (Revoked,)
+    list_select_related = ("user", "tenant")
+    search_fields = ("prefix", "name", "user__email", "tenant__slug")
+    ordering = ("-created_at",)
+    fieldsets = (
+        (None, {"fields": ("prefix_shown", "name", "user", "tenant", "scopes")}),
+        (gettext_lazy("When"), {"fields": ("made", "used", "ends", "ended")}),
+    )
+
+    made = moment("created_at", gettext_lazy("Made"))
+    used = moment("last_used_at", gettext_lazy("Last used"))
+    ends = moment("expires_at", gettext_lazy("Expires"), "date")
+    ended = moment("revoked_at", gettext_lazy("Revoked"))
+
+    @admin.display(description=gettext_lazy("Token"), ordering="prefix")
+    def prefix_shown(self, token: ApiToken) -> str:
+        return format_html('<span class="mono">{}…</span>', token.prefix)
+
+    @admin.display(description=gettext_lazy("May"))
+    def scopes(self, token: ApiToken) -> str:
+        return _("what its owner may") if token.permissions is None else ", ".join(token.permissions) or _("nothing")
+
+    @deed(
+        gettext_lazy("Revoke"),
+        explain=gettext_lazy("Ends the token at once, with the consoles that were opened by it. It cannot be brought back."),
+        icon="x", many=True, danger=True, foresee=_token_ends,
+    )  # fmt: skip
+    def revoke(self, token: ApiToken, actor: Actor, answers: dict[str, Any]) -> str:
+        token_revoke(token, actor=actor)
+        return _("%s is revoked.") % token
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ServiceAdmin):
+    """What was done, by whom; each entry is chained to the one before it."""
+
+    plural = gettext_lazy("Audit log")
+    lede = gettext_lazy(
+        "What was done, by whom, in every tenant. Nobody can change it; manage.py verify_audit_log checks it."
+    )
+    list_display = ("when_shown", "action", "shown_subject", "tenant", "actor_label", "via", "address")
+    list_filter = ("via", "subject_type")
+    list_select_related = ("tenant",)
+    search_fields = ("action", "subject_name", "actor_label", "tenant__slug", "request_id", "subject_id")
+    ordering = ("-at",)
+    fieldsets = (
+        (None, {"fields": ("when_shown", "action", "shown_subject", "tenant", "shown_changes")}),
+        (gettext_lazy("Who"), {"fields": ("actor_label", "via", "address", "request_id")}),
+        (gettext_lazy("Chain"), {"fields": ("seq", "prev_hash", "hash")}),
+    )
+
+    when_shown = moment("at", gettext_lazy("When"))
+
+    @admin.display(description=gettext_lazy("To what"), ordering="subject_name")
+    def shown_subject(self, entry: AuditEntry) -> str:
+        return f"{entry.subject_type} {entry.subject_name}".strip() or "–"
+
+    @admin.display(description=gettext_lazy("Changes"))
+    def shown_changes(self, entry: AuditEntry) -> str:
+        text = json.dumps(entry.changes, indent=2, ensure_ascii=False, sort_keys=True)
+        return format_html('<pre class="mono tiny">{}</pre>', text)

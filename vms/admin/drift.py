@@ -1,0 +1,45 @@
+"""Drift: what hosts have that the database does not, and the other way round; shown, never mended here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from portal.admin_base import ServiceAdmin, moment
+from vms.admin.shown import drift_words, mono
+from vms.models import Drift
+
+
+@admin.register(Drift)
+class DriftAdmin(ServiceAdmin):
+    """What was found."""
+
+    plural = gettext_lazy("Drift")
+    lede = gettext_lazy(
+        "Found by looking through the hosts. Nothing is changed by itself; what is no longer so goes away."
+    )
+    list_display = ("kind_shown", "host", "shown_subject", "detail", "sightings", "first", "last")
+    list_filter = ("kind", "host")
+    list_select_related = ("host",)
+    search_fields = ("subject", "detail", "host__name")
+    fieldsets = ((None, {"fields": ("kind_shown", "host", "shown_subject", "detail", "sightings", "first", "last")}),)
+
+    first = moment("first_seen_at", gettext_lazy("First seen"))
+    last = moment("last_seen_at", gettext_lazy("Last seen"))
+
+    @admin.display(description=gettext_lazy("What"), ordering="kind")
+    def kind_shown(self, drift: Drift) -> str:
+        return drift_words(drift)
+
+    @admin.display(description=gettext_lazy("Which"), ordering="subject")
+    def shown_subject(self, drift: Drift) -> str:
+        return mono(drift.subject)
+
+    def links(self, drift: Drift) -> Iterable[tuple[str, Any, str]]:
+        if drift.guest_id is not None:
+            yield reverse("admin:vms_guest_change", args=[drift.guest_id]), _("The machine"), "device-desktop"

@@ -1,0 +1,112 @@
+"""Flavors: the sizes customers can choose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from portal.admin_base import DeedForm, Forecast, ServiceAdmin, deed, yes_no
+from portal.core.units import gib_label, mib_label
+from tenants.actors import Actor
+from vms.models import Flavor
+from vms.services.flavors import flavor_write
+
+NO_LIMIT = gettext_lazy("0 is no limit.")
+
+
+class FlavorForm(DeedForm):
+    """Everything of a flavor; machines that exist keep the size they were made with."""
+
+    name = forms.CharField(
+        label=gettext_lazy("Name"), max_length=40, help_text=gettext_lazy("Small letters, digits, dots and hyphens.")
+    )
+    vcpus = forms.IntegerField(label=gettext_lazy("vCPUs"), min_value=1, max_value=255)
+    memory_mib = forms.IntegerField(label=gettext_lazy("Memory, MiB"), min_value=64)
+    disk_gib = forms.IntegerField(label=gettext_lazy("Disk, GiB"), min_value=1)
+    cpu_percent = forms.IntegerField(
+        label=gettext_lazy("Processor time, percent of a core for each vCPU"),
+        min_value=0,
+        initial=0,
+        help_text=NO_LIMIT,
+    )
+    disk_iops = forms.IntegerField(
+        label=gettext_lazy("Disk requests a second"), min_value=0, initial=0, help_text=NO_LIMIT
+    )
+    disk_mbps = forms.IntegerField(label=gettext_lazy("Disk MiB a second"), min_value=0, initial=0, help_text=NO_LIMIT)
+    net_mbit = forms.IntegerField(
+        label=gettext_lazy("Network Mbit a second, each way"), min_value=0, initial=0, help_text=NO_LIMIT
+    )
+    enabled = forms.BooleanField(label=gettext_lazy("Offered to customers"), required=False, initial=True)
+    sort = forms.IntegerField(
+        label=gettext_lazy("Place in the list"), min_value=0, max_value=32767, initial=100,
+        help_text=gettext_lazy("Smaller comes first."),
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, row: Flavor | None = None, **kwargs: Any) -> None:
+        if row is not None:
+            kwargs["initial"] = {name: getattr(row, name) for name in self.base_fields}
+        super().__init__(*args, row=row, **kwargs)
+
+
+@admin.register(Flavor)
+class FlavorAdmin(ServiceAdmin):
+    """Sizes."""
+
+    plural = gettext_lazy("Flavors")
+    lede = gettext_lazy("The sizes customers choose from. Machines keep the size they were made with.")
+    list_display = ("name", "vcpus", "memory", "disk", "limits", "offered", "sort")
+    list_filter = ("enabled",)
+    search_fields = ("name",)
+    fieldsets = (
+        (gettext_lazy("Size"), {"fields": ("name", "vcpus", "memory", "disk", "offered", "sort")}),
+        (gettext_lazy("Limits"), {"fields": ("limits",)}),
+    )
+
+    @admin.display(description=gettext_lazy("Memory"), ordering="memory_mib")
+    def memory(self, flavor: Flavor) -> str:
+        return mib_label(flavor.memory_mib)
+
+    @admin.display(description=gettext_lazy("Disk"), ordering="disk_gib")
+    def disk(self, flavor: Flavor) -> str:
+        return gib_label(flavor.disk_gib)
+
+    @admin.display(description=gettext_lazy("Offered"), ordering="enabled")
+    def offered(self, flavor: Flavor) -> str:
+        return yes_no(flavor.enabled)
+
+    @admin.display(description=gettext_lazy("Limits"))
+    def limits(self, flavor: Flavor) -> str:
+        found = [
+            _("%d%% of a core for each vCPU") % flavor.cpu_percent if flavor.cpu_percent else "",
+            _("%d requests/s") % flavor.disk_iops if flavor.disk_iops else "",
+            _("%d MiB/s disk") % flavor.disk_mbps if flavor.disk_mbps else "",
+            _("%d Mbit/s network") % flavor.net_mbit if flavor.net_mbit else "",
+        ]
+        return " · ".join(filter(None, found)) or _("None")
+
+    @deed(
+        gettext_lazy("Add a flavor"),
+        explain=gettext_lazy("A new size that customers can choose."),
+        icon="plus", form=FlavorForm, adds=True,
+    )  # fmt: skip
+    def add(self, row: None, actor: Actor, answers: dict[str, Any]) -> str:
+        return _("%s can be chosen now.") % flavor_write(None, actor=actor, **answers)
+
+    @deed(
+        gettext_lazy("Edit"),
+        explain=gettext_lazy("Changes what new machines get. Machines that exist keep their size."),
+        icon="pencil", form=FlavorForm,
+        foresee=lambda self, flavor, actor: Forecast(True, _("is changed for new machines")),
+    )  # fmt: skip
+    def edit(self, flavor: Flavor, actor: Actor, answers: dict[str, Any]) -> str:
+        changed = [
+            f"{name} {getattr(flavor, name)} → {new}" for name, new in answers.items() if getattr(flavor, name) != new
+        ]
+        if not changed:
+            return _("Nothing was changed.")
+        flavor_write(flavor, actor=actor, **answers)
+        return ", ".join(changed)

@@ -1,0 +1,144 @@
+"""Images: the catalogue customers choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from portal.admin_base import DeedForm, Forecast, Note, ServiceAdmin, deed, moment
+from portal.core.units import GIB, MIB, gib_label, mib_label
+from tenants.actors import Actor
+from vms.admin.shown import mono, state
+from vms.models import Image
+from vms.services.images import image_delete, image_deprecate, image_import
+from vms.states import ImageState
+
+STATES = {
+    ImageState.IMPORTING: ("building", gettext_lazy("Importing")),
+    ImageState.READY: ("running", gettext_lazy("Ready")),
+    ImageState.FAILED: ("error", gettext_lazy("Failed")),
+    ImageState.DEPRECATED: ("stopped", gettext_lazy("Deprecated")),
+}
+
+
+class ImportForm(DeedForm):
+    """Where an image comes from, and how to know it is the right one."""
+
+    name = forms.CharField(label=gettext_lazy("Name"), max_length=100)
+    url = forms.CharField(
+        label=gettext_lazy("Address"), max_length=2000, help_text=gettext_lazy("http or https; a worker fetches it.")
+    )
+    sha256 = forms.CharField(
+        label=gettext_lazy("SHA-256"), max_length=64, min_length=64, widget=forms.TextInput(attrs={"class": "mono"}),
+        help_text=gettext_lazy("64 hex digits. Another file is refused."),
+    )  # fmt: skip
+    source_format = forms.ChoiceField(label=gettext_lazy("Format"), choices=[("qcow2", "qcow2"), ("raw", "raw")])
+    os_family = forms.CharField(
+        label=gettext_lazy("System"), max_length=24, initial="linux", help_text=gettext_lazy("Such as debian, ubuntu.")
+    )
+    os_version = forms.CharField(label=gettext_lazy("Version"), max_length=40, required=False)
+
+
+def _deprecates(on: bool) -> Any:
+    def foresee(self: Any, image: Image, actor: Actor) -> Forecast:
+        if image.state != (ImageState.READY if on else ImageState.DEPRECATED):
+            return Forecast(False, _("is %s") % STATES[ImageState(image.state)][1])
+        words = _("is offered for new machines no longer") if on else _("is offered for new machines again")
+        return Forecast(True, words)
+
+    return foresee
+
+
+@admin.register(Image)
+class ImageAdmin(ServiceAdmin):
+    """Images."""
+
+    plural = gettext_lazy("Images")
+    lede = gettext_lazy("What new machines are made from. Imports are checked before anybody can use them.")
+    list_display = ("name", "shown_state", "tenant_shown", "system", "file_size", "disk_size", "made")
+    list_filter = ("state", "os_family")
+    list_select_related = ("tenant",)
+    search_fields = ("name", "sha256")
+    fieldsets = (
+        (gettext_lazy("Now"), {"fields": ("shown_state", "problem", "tenant_shown", "made")}),
+        (
+            gettext_lazy("What it is"),
+            {"fields": ("system", "firmware", "default_user", "file_size", "disk_size", "min_memory", "checksum")},
+        ),
+    )
+
+    made = moment("created_at", gettext_lazy("Added"))
+
+    @admin.display(description=gettext_lazy("State"), ordering="state")
+    def shown_state(self, image: Image) -> str:
+        return state(*STATES[ImageState(image.state)])
+
+    @admin.display(description=gettext_lazy("Of"), ordering="tenant")
+    def tenant_shown(self, image: Image) -> str:
+        return str(image.tenant) if image.tenant else _("everybody")
+
+    @admin.display(description=gettext_lazy("System"), ordering="os_family")
+    def system(self, image: Image) -> str:
+        return f"{image.os_family} {image.os_version}".strip()
+
+    @admin.display(description=gettext_lazy("File"), ordering="size")
+    def file_size(self, image: Image) -> str:
+        return mib_label(image.size // MIB) if image.size else "–"
+
+    @admin.display(description=gettext_lazy("Smallest disk"), ordering="virtual_size")
+    def disk_size(self, image: Image) -> str:
+        return gib_label(-(-image.virtual_size // GIB)) if image.virtual_size else "–"
+
+    @admin.display(description=gettext_lazy("Smallest memory"))
+    def min_memory(self, image: Image) -> str:
+        return mib_label(image.min_memory_mib)
+
+    @admin.display(description=gettext_lazy("SHA-256"))
+    def checksum(self, image: Image) -> str:
+        return mono(image.sha256 or "–")
+
+    def notes(self, image: Image) -> Iterable[Note]:
+        if image.state == ImageState.FAILED:
+            yield Note("red", _("The import failed."), image.problem)
+
+    @deed(
+        gettext_lazy("Import an image"),
+        explain=gettext_lazy("A worker fetches the file and checks its checksum, format and size before it is offered."),
+        icon="plus", form=ImportForm, adds=True,
+    )  # fmt: skip
+    def fetch(self, row: None, actor: Actor, answers: dict[str, Any]) -> str:
+        image, _operation = image_import(actor=actor, **answers)
+        return _("%s is being imported.") % image
+
+    @deed(
+        gettext_lazy("Deprecate"),
+        explain=gettext_lazy("No new machines are made of it; those that exist stay as they are."),
+        icon="history", many=True, foresee=_deprecates(on=True),
+    )  # fmt: skip
+    def deprecate(self, image: Image, actor: Actor, answers: dict[str, Any]) -> str:
+        image_deprecate(image, on=True, actor=actor)
+        return _("%s is offered no longer.") % image
+
+    @deed(
+        gettext_lazy("Offer again"),
+        explain=gettext_lazy("New machines can be made of it again."),
+        icon="arrow-back-up", many=True, foresee=_deprecates(on=False),
+    )  # fmt: skip
+    def offer(self, image: Image, actor: Actor, answers: dict[str, Any]) -> str:
+        image_deprecate(image, on=False, actor=actor)
+        return _("%s is offered again.") % image
+
+    @deed(
+        gettext_lazy("Delete"),
+        explain=gettext_lazy("Removes the image and its file. Refused while machines stand on it."),
+        icon="trash", danger=True, foresee=lambda self, image, actor: Forecast(True, _("is removed for good")),
+    )  # fmt: skip
+    def delete(self, image: Image, actor: Actor, answers: dict[str, Any]) -> str:
+        name = image.name
+        image_delete(image, actor=actor)
+        return _("%s is deleted.") % name
