@@ -16,7 +16,7 @@ from portal.core.clock import now
 from portal.core.errors import PortalError
 from tenants.actors import system_actor
 from tenants.scoping import every_tenant, tenant_scope
-from vms.hypervisor import errors
+from vms.hypervisor import errors, libvirt_driver  # noqa: F401  (loaded before the fork, shared by the children)
 from vms.models import Guest, Host
 from vms.reconcile.sweep import sweep
 from vms.services.guests import guest_delete, guests_mark_unknown

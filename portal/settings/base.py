@@ -146,21 +146,12 @@ CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_TASK_TIME_LIMIT = 3600
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
-CELERY_BEAT_SCHEDULE = {
-    "sweep-operations": {"task": "operations.tasks.sweep_operations", "schedule": timedelta(seconds=5)},
-    "check-hosts": {"task": "vms.tasks.check_hosts", "schedule": timedelta(seconds=5)},
-    "sweep-hosts": {"task": "vms.tasks.sweep_hosts", "schedule": timedelta(seconds=60)},
-    "empty-bins": {"task": "vms.tasks.empty_bins", "schedule": timedelta(minutes=5)},
-    "forget-old": {"task": "operations.tasks.forget_old", "schedule": timedelta(hours=1)},
-}
-CELERY_REDBEAT_LOCK_TIMEOUT = 30
-CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 
 # --- the portal's own settings ---------------------------------------------------------------------------------
 OPERATION_LEASE_S = 15
 OPERATION_STUCK_S = 60
 OPERATION_RETRY_MAX_S = 30
-LANE_WIDTH = 4
+LANE_WIDTH = 3
 HOST_SUSPECT_AFTER_S = 10
 HOST_DOWN_AFTER_S = 20
 EVENT_RETENTION = timedelta(days=7)

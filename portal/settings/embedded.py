@@ -48,7 +48,6 @@ else:
 
 REDIS_URL = env("REDIS_URL", default=f"unix://{RUN_DIR}/redis.sock")
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1) if REDIS_URL.startswith("unix://") else REDIS_URL
-CELERY_REDBEAT_REDIS_URL = REDIS_URL  # redbeat asks redis-py, which knows unix:// and not redis+socket://
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
 CHANNEL_LAYERS = {
     "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}

@@ -122,6 +122,7 @@ class Installation:
             "GUESTHOUSE_RUN_DIR": str(self.run_dir),
             "GUESTHOUSE_LIBVIRT_URI": self.options.libvirt_uri,
             "PYTHONUNBUFFERED": "1",
+            "MALLOC_ARENA_MAX": "2",  # glibc keeps a heap for every thread otherwise
         }
         kept = {name: value for name, value in inherited.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
         return {**kept, **contract}

@@ -58,7 +58,11 @@ def programs(installation: Installation) -> list[Program]:
              "--hostname", f"worker-{installation.id[:8]}@%h", "--loglevel", "INFO"),
             30, 60,
         ),
-        Program("beat", (*celery, "beat", "-S", "redbeat.RedBeatScheduler", "--pidfile=", "-l", "INFO"), 40, 10),
+        Program(
+            "beat",
+            (str(BIN / "celery"), "-A", "portal.beat", "beat", "-S", "redbeat.RedBeatScheduler", "--pidfile=", "-l", "INFO"),
+            40, 10,
+        ),
         Program("console", (*manage, "console_proxy"), 50, 10, stops_as_group=True),
         Program("web", web, 60, 15),
     ]  # fmt: skip

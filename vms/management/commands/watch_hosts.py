@@ -13,6 +13,7 @@ class Command(BaseCommand):
     """Listens to libvirt's events on every host it can get the lease of, until it is told to stop."""
 
     help = "Turn libvirt's events into observations, and tell which hosts are heard."
+    requires_system_checks: list[str] = []  # they would load every page and form into a process that serves none
 
     def handle(self, *args: Any, **options: Any) -> None:
         Watcher().run()

@@ -1,0 +1,37 @@
+"""Celery's beat, without Django: it only sends names, and so takes half the memory.
+
+``celery -A portal.beat beat -S redbeat.RedBeatScheduler``. redbeat's lock in Redis makes a second one harmless.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+
+from portal.core.logs import configure
+from portal.schedule import SCHEDULE
+
+REDIS_URL = os.environ["REDIS_URL"]
+
+app = Celery("guesthouse-beat", fixups=set())
+app.conf.update(
+    broker_url=REDIS_URL.replace("unix://", "redis+socket://", 1),
+    redbeat_redis_url=REDIS_URL,
+    redbeat_lock_timeout=30,
+    beat_schedule=SCHEDULE,
+    beat_max_loop_interval=5,
+    broker_connection_retry_on_startup=True,
+    task_serializer="json",
+    task_ignore_result=True,
+    timezone="UTC",
+)
+
+
+@setup_logging.connect
+def _our_logs(**kwargs: Any) -> None:
+    """JSON lines, as everywhere."""
+    configure(sys.stderr)

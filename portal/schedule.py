@@ -1,0 +1,14 @@
+"""What is done again and again, and how often; plain data, so that beat needs no Django to send it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final
+
+SCHEDULE: Final[dict[str, dict[str, Any]]] = {
+    "sweep-operations": {"task": "operations.tasks.sweep_operations", "schedule": timedelta(seconds=5)},
+    "check-hosts": {"task": "vms.tasks.check_hosts", "schedule": timedelta(seconds=5)},
+    "sweep-hosts": {"task": "vms.tasks.sweep_hosts", "schedule": timedelta(seconds=60)},
+    "empty-bins": {"task": "vms.tasks.empty_bins", "schedule": timedelta(minutes=5)},
+    "forget-old": {"task": "operations.tasks.forget_old", "schedule": timedelta(hours=1)},
+}
