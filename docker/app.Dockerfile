@@ -20,7 +20,7 @@ RUN apt-get update \
  && useradd --system --uid 10000 --create-home guesthouse
 COPY --from=build /opt/guesthouse /opt/guesthouse
 WORKDIR /opt/guesthouse
-ENV PATH=/opt/guesthouse/.venv/bin:$PATH PYTHONPATH=/opt/guesthouse/bin/lib PYTHONUNBUFFERED=1
+ENV PATH=/opt/guesthouse/.venv/bin:$PATH PYTHONPATH=/opt/guesthouse/bin/lib PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=2
 USER guesthouse
 
 FROM web AS console

@@ -74,7 +74,13 @@ def test_two_portals_share_nothing(place: Path) -> None:
 
     ours, theirs = (portal.environment(inherited={}) for portal in (one, other))
     same = {name for name in ours if ours[name] == theirs[name]}
-    assert same == {"DJANGO_SETTINGS_MODULE", "GUESTHOUSE_BIND", "GUESTHOUSE_LIBVIRT_URI", "PYTHONUNBUFFERED"}
+    assert same == {
+        "DJANGO_SETTINGS_MODULE",
+        "GUESTHOUSE_BIND",
+        "GUESTHOUSE_LIBVIRT_URI",
+        "PYTHONUNBUFFERED",
+        "MALLOC_ARENA_MAX",
+    }
 
 
 def test_a_taken_port_is_named(place: Path, taken_port: int) -> None:
