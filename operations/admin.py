@@ -17,7 +17,8 @@ from operations.models import Operation
 from operations.registry import kind_of, kinds
 from operations.services import operation_cancel, operation_retry
 from operations.states import Status
-from portal.admin_base import Forecast, Note, Panel, ServiceAdmin, deed, labelled, moment
+from portal.admin_base import Forecast, ServiceAdmin, deed
+from portal.admin_shown import Note, Panel, column, labelled, moment
 from portal.templatetags.portal_ui import dot
 from tenants.actors import Actor
 
@@ -85,28 +86,35 @@ class OperationAdmin(ServiceAdmin):
 
     plural = gettext_lazy("Operations")
     lede = gettext_lazy("Everything that was asked, of all tenants, newest first.")
-    list_display = ("what", "shown_status", "tenant", "step_shown", "requested_label", "attempts", "made")
+    list_display = ("what", "shown_status", "tenant", "step_shown", "who", "attempts", "made")
     list_filter = (ByStatus, ByKind)
     list_select_related = ("tenant",)
     search_fields = ("subject_name",)
     search_help_text = gettext_lazy("Name of a machine or host, id of an operation or of what it is about, or a tenant")
     ordering = ("-pk",)
     fieldsets = (
-        (gettext_lazy("Now"), {"fields": ("shown_status", "progress", "step_shown", "tenant", "about")}),
+        (gettext_lazy("Now"), {"fields": ("shown_status", "step_shown", "tenant", "about")}),
         (
             gettext_lazy("Why it failed"),
-            {"fields": ("error_code", "error_message", "error_hint", "detail")},
+            {"fields": ("message", "hint", "code", "detail")},
         ),
         (
             gettext_lazy("Work"),
-            {"fields": ("kind", "attempts", "lane", "lease_owner", "next_try", "ends", "parent_shown", "uuid")},
+            {"fields": ("kind", "attempts", "lane", "worker", "next_try", "ends", "parent_shown", "uuid")},
         ),
         (
             gettext_lazy("Who asked"),
-            {"fields": ("requested_label", "requested_via", "request_id", "made", "began", "ended")},
+            {"fields": ("who", "how", "request", "made", "began", "ended")},
         ),
     )
 
+    message = column("error_message", gettext_lazy("What the customer reads"))
+    hint = column("error_hint", gettext_lazy("What to do next"))
+    code = column("error_code", gettext_lazy("Code"))
+    worker = column("lease_owner", gettext_lazy("Held by"))
+    who = column("requested_label", gettext_lazy("Who"))
+    how = column("requested_via", gettext_lazy("Through"))
+    request = column("request_id", gettext_lazy("Request"))
     made = moment("created_at", gettext_lazy("Asked"))
     began = moment("started_at", gettext_lazy("Began"))
     ended = moment("finished_at", gettext_lazy("Ended"))
@@ -125,6 +133,14 @@ class OperationAdmin(ServiceAdmin):
         except ValueError:
             return queryset.filter(Q(subject_name__icontains=term) | Q(tenant__slug__icontains=term)), False
         return queryset.filter(Q(pk=one) | Q(subject_id=one)), False
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Why it failed stands first, and only where it did."""
+        now, why, *rest = self.fieldsets
+        return (why, now, *rest) if obj is not None and obj.error_code else (now, *rest)
+
+    def heading(self, row: Operation) -> str:
+        return operation_label(row)
 
     @admin.display(description=gettext_lazy("What"), ordering="kind")
     def what(self, operation: Operation) -> str:

@@ -6,7 +6,7 @@ what it needs; those that make sense for many rows can be chosen in the list, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeVar
 
@@ -19,22 +19,18 @@ from django.contrib.admin.options import get_content_type_for_model
 from django.contrib.admin.utils import flatten_fieldsets, quote, unquote
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.functional import Promise
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from portal.admin_shown import Note, Panel, Words
 from portal.core.errors import PortalError
 from portal.templatetags.portal_ui import when
 from tenants.actors import Actor
 
-Words = str | Promise
-Cell = str | SafeString
 F = TypeVar("F", bound=Callable[..., Any])
 DEED_MARK: Final = "deed"
 
@@ -45,26 +41,6 @@ class Forecast:
 
     does: bool
     words: Words
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """A table on a row's page: heads, rows of cells, and what to say when there are none."""
-
-    title: Words
-    heads: Sequence[Words]
-    rows: Sequence[Sequence[Cell]]
-    empty: Words = ""
-    more: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """One thing to know about a row; ``level`` is red, amber or blue."""
-
-    level: str
-    title: Words
-    words: Words = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,21 +128,6 @@ def sentence(error: PortalError) -> str:
     return " ".join(part for part in (error.sentence, wrong, error.advice) if part)
 
 
-def moment(field: str, label: Words, style: str = "relative") -> Any:
-    """A column for a time, shown in the reader's own zone."""
-
-    @admin.display(description=label, ordering=field)  # type: ignore[arg-type]  # the stubs know no lazy text here
-    def show(self: Any, row: Any) -> str:
-        return when(getattr(row, field), style)
-
-    return show
-
-
-def yes_no(value: object) -> str:
-    """A truth in a word."""
-    return _("Yes") if value else _("No")
-
-
 if TYPE_CHECKING:
     AnyModelAdmin = admin.ModelAdmin[Any]
 else:
@@ -242,6 +203,10 @@ class ServiceAdmin(AnyModelAdmin):
         return forms.Media(js=["admin/js/actions.js"] if self.actions else [])
 
     # --- what a row's page shows besides its fields -------------------------------------------------------------------
+    def heading(self, row: Any) -> str:
+        """What a row is called above its page."""
+        return str(row)
+
     def panels(self, row: Any) -> Iterable[Panel]:
         """Tables under the fields."""
         return ()
@@ -280,7 +245,7 @@ class ServiceAdmin(AnyModelAdmin):
             if not each.adds and each.forecast(self, row, actor).does
         ]
         return {
-            "title": str(row),
+            "title": self.heading(row),
             "plural": self.plural,
             "buttons": buttons,
             "panels": [*self.panels(row), self._log_panel(row)],
@@ -385,8 +350,8 @@ class ServiceAdmin(AnyModelAdmin):
             messages.error(request, _("At most %d at once. Choose fewer; nothing was done.") % cap)
             return None
         actor = actor_of(request)
-        forecasts = [(row, asked.forecast(self, row, actor)) for row in chosen]
-        doable = [row for row, forecast in forecasts if forecast.does]
+        forecasts = [(row, self.heading(row), asked.forecast(self, row, actor)) for row in chosen]
+        doable = [row for row, _name, forecast in forecasts if forecast.does]
         form = asked.form(request.POST if "confirmed" in request.POST else None)
         wrong = ""
         if "confirmed" in request.POST and form.is_valid():
@@ -416,7 +381,7 @@ class ServiceAdmin(AnyModelAdmin):
                 self._do(request, asked, row, answers)
                 done += 1
             except PortalError as error:
-                messages.error(request, f"{row}: {sentence(error)}")
+                messages.error(request, f"{self.heading(row)}: {sentence(error)}")
         if done:
             said = ngettext("%(label)s: done for %(n)d.", "%(label)s: done for %(n)d.", done)
             messages.success(request, said % {"label": asked.label, "n": done})
@@ -432,17 +397,3 @@ def _mass(asked: Deed) -> Callable[[Any, HttpRequest, QuerySet[Any]], HttpRespon
 
     run.__name__ = asked.name
     return run
-
-
-def labelled(row: Model | None, label: str = "") -> Cell:
-    """A link to a row's page on this site; a dash for none."""
-    if row is None:
-        return "–"
-    address = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[quote(row.pk)])
-    return format_html('<a href="{}">{}</a>', address, label or str(row))
-
-
-def cells(rows: Iterable[Sequence[Cell]]) -> Iterator[Sequence[Cell]]:
-    """Rows of a panel, a dash for what is empty."""
-    for row in rows:
-        yield [cell or "–" for cell in row]

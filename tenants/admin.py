@@ -15,10 +15,14 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from portal.admin_base import DeedForm, Forecast, Note, Panel, Revealed, ServiceAdmin, deed, labelled, moment, yes_no
+from portal.admin_base import DeedForm, Forecast, Revealed, ServiceAdmin, deed
+from portal.admin_shown import Note, Panel, column, headed, labelled, moment, yes_no
 from portal.templatetags.portal_ui import dot, gauge
 from tenants.actors import Actor
 from tenants.models import SLUG, ApiToken, AuditEntry, Member, Quota, Tenant, TenantState, User
+from tenants.policy import BUILT_IN_ROLES
+from tenants.scoping import tenant_scope
+from tenants.services.members import member_add, role_named
 from tenants.services.people import password_make, user_create
 from tenants.services.quota import RESOURCES, quota_set
 from tenants.services.tenants import tenant_create, tenant_suspend, tenant_unsuspend
@@ -54,11 +58,29 @@ class QuotaForm(DeedForm):
         for resource, label in RESOURCES.items():
             quota = known.get(resource)
             self.fields[resource] = forms.IntegerField(
-                label=str(label).capitalize(), min_value=0, max_value=2**53, required=False,
+                label=headed(label), min_value=0, max_value=2**53, required=False,
                 initial=quota.limit if quota else None,
                 help_text=_("%(used)d in use, limited to %(limit)s now. Empty: no limit.")
                 % {"used": quota.used if quota else 0, "limit": _limit(quota.limit if quota else None)},
             )  # fmt: skip
+
+
+class MemberForm(DeedForm):
+    """Who comes in, and as what."""
+
+    email = forms.EmailField(
+        label=gettext_lazy("E-mail address"), help_text=gettext_lazy("Of somebody who can sign in already.")
+    )
+    role = forms.ChoiceField(
+        label=gettext_lazy("Role"), choices=[(name, name) for name in BUILT_IN_ROLES], initial="owner"
+    )
+
+    def clean_email(self) -> User:
+        """The person."""
+        person = User.objects.filter(email__iexact=self.cleaned_data["email"]).first()
+        if person is None:
+            raise forms.ValidationError(_("Nobody with this address can sign in. Add the person first."))
+        return person
 
 
 def _limit(limit: int | None) -> str:
@@ -130,7 +152,7 @@ class TenantAdmin(ServiceAdmin):
             [_("Resource"), _("In use"), _("Limit"), ""],
             [
                 (
-                    str(label).capitalize(),
+                    headed(label),
                     str(quotas[name].used),
                     _limit(quotas[name].limit),
                     _gauge(quotas[name], label),
@@ -156,6 +178,18 @@ class TenantAdmin(ServiceAdmin):
     )  # fmt: skip
     def create(self, row: None, actor: Actor, answers: dict[str, Any]) -> str:
         return _("%s is created.") % tenant_create(actor=actor, **answers)
+
+    @deed(
+        gettext_lazy("Add a member"),
+        explain=gettext_lazy("Lets somebody who can sign in into the tenant; its first owner comes in this way."),
+        icon="user-plus", form=MemberForm, foresee=lambda self, tenant, actor: Forecast(True, _("gets another member")),
+    )  # fmt: skip
+    def welcome(self, tenant: Tenant, actor: Actor, answers: dict[str, Any]) -> str:
+        with tenant_scope(tenant):
+            member_add(tenant, answers["email"], role=role_named(answers["role"]), actor=actor)
+        return _("%(person)s is %(role)s of %(tenant)s.") % {
+            "person": answers["email"], "role": answers["role"], "tenant": tenant,
+        }  # fmt: skip
 
     @deed(
         gettext_lazy("Change quota"),
@@ -342,18 +376,23 @@ class AuditEntryAdmin(ServiceAdmin):
     lede = gettext_lazy(
         "What was done, by whom, in every tenant. Nobody can change it; manage.py verify_audit_log checks it."
     )
-    list_display = ("when_shown", "action", "shown_subject", "tenant", "actor_label", "via", "address")
+    list_display = ("when_shown", "action", "shown_subject", "tenant", "who", "how", "address")
     list_filter = ("via", "subject_type")
     list_select_related = ("tenant",)
     search_fields = ("action", "subject_name", "actor_label", "tenant__slug", "request_id", "subject_id")
     ordering = ("-at",)
     fieldsets = (
         (None, {"fields": ("when_shown", "action", "shown_subject", "tenant", "shown_changes")}),
-        (gettext_lazy("Who"), {"fields": ("actor_label", "via", "address", "request_id")}),
-        (gettext_lazy("Chain"), {"fields": ("seq", "prev_hash", "hash")}),
+        (gettext_lazy("Who"), {"fields": ("who", "how", "address", "request")}),
+        (gettext_lazy("Chain"), {"fields": ("seq", "before", "own")}),
     )
 
     when_shown = moment("at", gettext_lazy("When"))
+    who = column("actor_label", gettext_lazy("Who"))
+    how = column("via", gettext_lazy("Through"))
+    request = column("request_id", gettext_lazy("Request"))
+    before = column("prev_hash", gettext_lazy("Hash of the one before"))
+    own = column("hash", gettext_lazy("Own hash"))
 
     @admin.display(description=gettext_lazy("To what"), ordering="subject_name")
     def shown_subject(self, entry: AuditEntry) -> str:

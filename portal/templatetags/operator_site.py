@@ -9,10 +9,12 @@ from django import template
 from django.contrib.admin.templatetags.admin_list import result_headers, results
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
+from portal.admin_shown import headed
+
 register = template.Library()
+register.filter(headed)
 
 
 @register.inclusion_tag("admin/_rows.html")
@@ -50,13 +52,6 @@ def _cell(html: str, label: str) -> SafeString:
         body = body.removesuffix("</th>") + "</td>"
         body = body.replace(' scope="row"', "", 1)
     return mark_safe(f"<td {attributes}{body}")
-
-
-@register.filter
-def headed(text: Any) -> str:
-    """A label with a capital, but for words that have their own (vCPU)."""
-    words = str(text)
-    return words if words[1:2].isupper() else str(capfirst(words))
 
 
 @register.filter

@@ -10,7 +10,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from portal.admin_base import ServiceAdmin, moment
+from portal.admin_base import ServiceAdmin
+from portal.admin_shown import moment
 from vms.admin.shown import drift_words, mono
 from vms.models import Drift
 

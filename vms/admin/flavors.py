@@ -9,7 +9,8 @@ from django.contrib import admin
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from portal.admin_base import DeedForm, Forecast, ServiceAdmin, deed, yes_no
+from portal.admin_base import DeedForm, Forecast, ServiceAdmin, deed
+from portal.admin_shown import yes_no
 from portal.core.units import gib_label, mib_label
 from tenants.actors import Actor
 from vms.models import Flavor

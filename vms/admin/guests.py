@@ -18,7 +18,8 @@ from django.utils.translation import gettext_lazy
 
 from operations.models import Operation
 from operations.states import LIVE
-from portal.admin_base import DeedForm, Forecast, Note, Panel, ServiceAdmin, deed, labelled, moment, yes_no
+from portal.admin_base import DeedForm, Forecast, ServiceAdmin, deed
+from portal.admin_shown import Note, Panel, labelled, moment, yes_no
 from portal.core.units import gib_label, mib_label
 from portal.templatetags.portal_ui import when
 from tenants.actors import Actor
@@ -136,6 +137,9 @@ class GuestAdmin(ServiceAdmin):
         if not term:
             return queryset, False
         return queryset.filter(_meant(term)), False
+
+    def heading(self, row: Guest) -> str:
+        return f"{row} · {row.tenant}"
 
     @admin.display(description=gettext_lazy("State"), ordering="seen_power")
     def shown_state(self, guest: Any) -> str:

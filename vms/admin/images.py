@@ -10,7 +10,8 @@ from django.contrib import admin
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from portal.admin_base import DeedForm, Forecast, Note, ServiceAdmin, deed, moment
+from portal.admin_base import DeedForm, Forecast, ServiceAdmin, deed
+from portal.admin_shown import Note, moment
 from portal.core.units import GIB, MIB, gib_label, mib_label
 from tenants.actors import Actor
 from vms.admin.shown import mono, state

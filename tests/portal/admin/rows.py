@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.admin.models import CHANGE, LogEntry
+
 from operations.models import Operation
 from tenants.models import ApiToken, AuditEntry, Member, Tenant, User
 from tenants.scoping import every_tenant
@@ -17,6 +19,9 @@ def one_of_each() -> dict[type, Any]:
     house = factories.tenant_with_owner()
     guest = factories.guest(house, tags=["web"])
     with every_tenant(why="test"):
+        entry = LogEntry.objects.create(
+            user=house.owner, object_repr="web-1", action_flag=CHANGE, change_message="Test: done."
+        )
         drift_record(guest.host, "stray_domain", "gh-1", detail="running", guest_id=guest.pk)
         models = (
             ApiToken,
@@ -32,7 +37,11 @@ def one_of_each() -> dict[type, Any]:
             StoragePool,
             Tenant,
         )
-        return {**{model: model.objects.order_by("-pk").first() for model in models}, User: house.owner}
+        return {
+            **{model: model.objects.order_by("-pk").first() for model in models},
+            User: house.owner,
+            LogEntry: entry,
+        }
 
 
 def many(count: int) -> None:

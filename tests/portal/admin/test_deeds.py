@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 
 from operations.models import Operation
-from tenants.models import ApiToken, AuditEntry, Quota, Tenant, TenantState, User
+from tenants.models import ApiToken, AuditEntry, Member, Quota, Tenant, TenantState, User
 from tenants.scoping import every_tenant
 from tests import factories
 from tests.factories import House
@@ -71,6 +71,22 @@ def test_a_refused_tenant_says_why_and_makes_nothing(desk: Client, house: House,
     assert answer.status_code == 200
     assert words in answer.content.decode()
     assert Tenant.objects.count() == 1
+
+
+def test_a_new_tenant_gets_its_first_owner(desk: Client) -> None:
+    add(desk, Tenant, slug="kiesel", name="Kiesel")
+    tenant = Tenant.objects.get(slug="kiesel")
+    person = factories.user("erna@kiesel.test")
+
+    stranger = do(desk, tenant, "welcome", email="nobody@kiesel.test", role="owner")
+    assert "Add the person first" in stranger.content.decode()
+    do(desk, tenant, "welcome", email="Erna@Kiesel.test", role="owner")
+    again = do(desk, tenant, "welcome", email="erna@kiesel.test", role="owner")
+
+    with every_tenant(why="test"):
+        assert [(m.user, m.role.name) for m in Member.objects.filter(tenant=tenant)] == [(person, "owner")]
+    assert "They are a member already." in again.content.decode()
+    assert audited("member.add").tenant == tenant
 
 
 def test_suspending_needs_a_reason_which_the_tenant_can_read(desk: Client, house: House) -> None:
