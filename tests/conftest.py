@@ -32,7 +32,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(autouse=True)
 def first_rows(request: pytest.FixtureRequest) -> None:
     """What migrations wrote (roles, the default pool and class) is there, though a test with real commits emptied the tables."""
-    if not request.node.get_closest_marker("django_db") and "db" not in request.fixturenames:
+    asked = {"db", "transactional_db", "live_server"} & set(request.fixturenames)
+    if not request.node.get_closest_marker("django_db") and not asked:
         return
     from django.apps import apps
 

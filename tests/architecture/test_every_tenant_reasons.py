@@ -1,0 +1,55 @@
+"""Where the product looks at all tenants at once: each place listed here with its reason, so that a new one is seen."""
+
+from __future__ import annotations
+
+import ast
+
+from tests.architecture.sources import calls, modules
+
+PLACES: dict[str, list[str]] = {
+    "operations/runner.py": ["an operation on shared things"],
+    "operations/services.py": ["an operation on shared things ends"],
+    "operations/tasks.py": ["retention"],
+    "portal/probes.py": ["metrics count all tenants"],
+    "tenants/listings.py": ["a person's own memberships"],
+    "tenants/management/commands/create_token.py": ["an operator at the command line"],
+    "tenants/middleware.py": ["operators' REST", "the operators' site"],
+    "tenants/services/tenants.py": ["an operator suspends or revives a tenant"],
+    "vms/management/commands/build_image.py": ["an operator at the command line"],
+    "vms/management/commands/enrol_host.py": ["an operator at the command line"],
+    "vms/management/commands/import_image.py": ["an operator at the command line"],
+    "vms/management/commands/seed.py": ["seeding an empty installation"],
+    "vms/management/commands/setup.py": ["an operator at the command line"],
+    "vms/reconcile/audit.py": ["the audit looks at everything"],
+    "vms/reconcile/watch.py": ["a host carries guests of many tenants"],
+    "vms/selectors/fleet.py": ["operators look at the whole installation"],
+    "vms/services/guests/observe.py": [
+        "a host's guests are of many tenants",
+        "observations come from hosts, not from tenants",
+    ],
+    "vms/services/hosts.py": ["a host's room is shared by all tenants"],
+    "vms/services/networks.py": ["ranges must not overlap between tenants"],
+    "vms/tasks.py": ["a host carries guests of many tenants", "every tenant's bin is emptied"],
+}
+
+
+def reasons() -> dict[str, list[str]]:
+    """Reasons by file; a reason must be written where it is given."""
+    found: dict[str, list[str]] = {}
+    for path, tree in modules().items():
+        for call in calls(tree):
+            if isinstance(call.func, ast.Name) and call.func.id == "every_tenant":
+                (why,) = [keyword.value for keyword in call.keywords if keyword.arg == "why"]
+                assert isinstance(why, ast.Constant), f"{path}:{call.lineno}: say why in words"
+                assert isinstance(why.value, str)
+                assert len(why.value) > 5, f"{path}:{call.lineno}: say why"
+                found.setdefault(path, []).append(why.value)
+    return {path: sorted(whys) for path, whys in sorted(found.items())}
+
+
+def test_every_place_that_sees_all_tenants_is_known() -> None:
+    assert reasons() == PLACES
+
+
+def test_no_page_form_or_endpoint_sees_all_tenants() -> None:
+    assert [path for path in reasons() if any(room in path for room in ("/views/", "/api/", "/forms"))] == []

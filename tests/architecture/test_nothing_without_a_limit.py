@@ -1,0 +1,102 @@
+"""P-G4: whatever a tenant can make more of is counted by a quota, capped, or bounded by something that is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.conf import settings
+
+from portal.core.errors import Conflict, Invalid
+from tenants.scoping import tenant_scope
+from tenants.services.quota import RESOURCES
+from tests import factories
+from vms.services.guests import guest_edit
+from vms.services.keys import key_create
+
+QUOTA, CAP, WITH, RATE, OPERATOR = "quota", "cap", "bounded by", "request rate and retention", "operators only"
+
+LIMITS: dict[str, tuple[str, str]] = {
+    "vms.Guest": (QUOTA, "guests"),
+    "vms.Volume": (QUOTA, "volumes"),
+    "vms.Network": (QUOTA, "networks"),
+    "vms.Address": (QUOTA, "addresses"),
+    "vms.Port": (WITH, "vms.Address"),
+    "vms.Subnet": (WITH, "vms.Network"),
+    "vms.NetworkOnHost": (WITH, "vms.Network"),
+    "vms.HostClaim": (WITH, "vms.Guest"),
+    "vms.Tag": (CAP, "tags"),
+    "vms.SshKey": (CAP, "ssh_keys"),
+    "tenants.Member": (CAP, "members"),
+    "tenants.ApiToken": (CAP, "tokens"),
+    "operations.Operation": (RATE, "OPERATION_RETENTION"),
+    "operations.OperationLock": (WITH, "operations.Operation"),
+    "tenants.Event": (RATE, "EVENT_RETENTION"),
+    "tenants.IdempotentAnswer": (RATE, "IDEMPOTENCY_RETENTION"),
+    "tenants.AuditEntry": (RATE, "API_TENANT_RATE_PER_MINUTE"),
+    "tenants.UsageInterval": (RATE, "API_TENANT_RATE_PER_MINUTE"),
+    "tenants.Journal": (WITH, "tenants.Tenant"),
+    "tenants.Quota": (WITH, "tenants.Tenant"),
+    "tenants.QuotaHold": (WITH, "operations.Operation"),
+    "operations.Lane": (WITH, "vms.Host"),
+    "vms.Drift": (WITH, "vms.Host"),
+    "tenants.Tenant": (OPERATOR, ""),
+    "tenants.User": (OPERATOR, ""),
+    "tenants.Role": (OPERATOR, ""),
+    "vms.Flavor": (OPERATOR, ""),
+    "vms.Host": (OPERATOR, ""),
+    "vms.HostPool": (OPERATOR, ""),
+    "vms.Image": (OPERATOR, ""),
+    "vms.Installation": (OPERATOR, ""),
+    "vms.StorageClass": (OPERATOR, ""),
+    "vms.StoragePool": (OPERATOR, ""),
+}
+
+
+def models() -> set[str]:
+    return {
+        model._meta.label
+        for room in ("tenants", "operations", "vms")
+        for model in apps.get_app_config(room).get_models(include_auto_created=False)
+    }
+
+
+def test_every_model_says_what_limits_it() -> None:
+    assert models() == set(LIMITS)
+    for kind, what in LIMITS.values():
+        assert {
+            QUOTA: what in RESOURCES,
+            CAP: what in settings.CAPS,
+            WITH: what in LIMITS,
+            RATE: hasattr(settings, what),
+            OPERATOR: what == "",
+        }[kind], (kind, what)
+
+
+@pytest.mark.django_db
+def test_keys_have_a_cap(settings: Any) -> None:
+    settings.CAPS = {**settings.CAPS, "ssh_keys": 2}
+    house = factories.tenant_with_owner()
+
+    with tenant_scope(house.tenant):
+        for name in ("a", "b"):
+            key_create(house.tenant, name=name, public_key=factories.public_key(), actor=house.actor)
+        with pytest.raises(Conflict):
+            key_create(house.tenant, name="c", public_key=factories.public_key(), actor=house.actor)
+
+
+@pytest.mark.django_db
+def test_tags_have_a_cap_and_unused_ones_make_room(settings: Any) -> None:
+    settings.CAPS = {**settings.CAPS, "tags": 3}
+    house = factories.tenant_with_owner()
+    guest = factories.guest(house, tags=["a", "b"])
+
+    with tenant_scope(house.tenant):
+        with pytest.raises(Conflict):
+            guest_edit(guest, actor=house.actor, tags=["c", "d", "e", "f"])
+        guest_edit(guest, actor=house.actor, tags=["c"])
+        guest_edit(guest, actor=house.actor, tags=["d", "e"])
+        assert guest.tag_names() == ["d", "e"]
+        with pytest.raises(Invalid):
+            guest_edit(guest, actor=house.actor, tags=[f"t{n}" for n in range(21)])
