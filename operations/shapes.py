@@ -120,9 +120,9 @@ def operation_shown(operation: Operation, actor: Actor, *, children: Sequence[Op
 def _step(operation: Operation) -> str:
     if operation.cancel_requested_at is not None and operation.status in LIVE:
         return _("Being called off")
-    if operation.step:
-        return operation.step
-    return _("Waiting for its turn") if operation.status == Status.QUEUED else str(STATUS[operation.status])
+    if operation.status == Status.QUEUED and not operation.step:
+        return _("Waiting for its turn")
+    return operation.step or _("Just begun")
 
 
 def _subject(operation: Operation, actor: Actor) -> SubjectShown:

@@ -46,7 +46,7 @@ DEEDS: Final[dict[str, tuple[str, str | Promise]]] = {
     "guest.create": ("plus", gettext_lazy("created")),
     "guest.edit": ("pencil", gettext_lazy("changed")),
     "guest.delete": ("trash", gettext_lazy("moved to the bin:")),
-    "guest.purge": ("trash", gettext_lazy("had removed for good:")),
+    "guest.purge": ("trash", gettext_lazy("asked for the removal of")),
     "guest.purged": ("trash", gettext_lazy("removed for good:")),
     "guest.restore": ("arrow-back-up", gettext_lazy("restored")),
     "guest.console": ("terminal-2", gettext_lazy("opened a console of")),
@@ -134,6 +134,15 @@ def amount_label(resource: str, amount: int | None) -> str:
     if resource == "memory_mib":
         return mib_label(amount)
     return gib_label(amount) if resource == "disk_gib" else str(amount)
+
+
+def in_unit_of(resource: str, amount: int, limit: int | None) -> str:
+    """An amount in the unit that its limit is shown in, without the unit: ``0.19`` of ``32 GiB``."""
+    if resource == "memory_mib" and (limit is None or limit >= 1024):
+        return f"{amount / 1024:.2f}".rstrip("0").rstrip(".")
+    if resource == "disk_gib" and limit is not None and limit >= 1024:
+        return f"{amount / 1024:.2f}".rstrip("0").rstrip(".")
+    return str(amount)
 
 
 def share(used: int, limit: int | None) -> float:

@@ -3,6 +3,7 @@ import htmx from "../vendor/htmx/htmx.esm.min.js";
 import { note } from "./toast.js";
 
 htmx.config.defaultTimeout = 30000;
+htmx.config.morphIgnore = [...htmx.config.morphIgnore, "open"]; // a live change must not shut the menu somebody is in
 
 const token = () => document.querySelector('meta[name="csrf-token"]')?.content;
 const isOwnRefresh = (ctx) => ctx.request.method === "GET" && ctx.target === ctx.sourceElement;

@@ -91,7 +91,7 @@ class GuestForm(forms.Form):
 
     def draft(self) -> GuestSpec | None:
         """As much of it as can be read yet; None before there is an image and a flavor."""
-        self.full_clean()
+        self.is_valid()
         given = self.cleaned_data
         if "image" not in given or "flavor" not in given:
             return None

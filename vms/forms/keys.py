@@ -14,6 +14,7 @@ class KeyForm(forms.Form):
     """A public key to be kept."""
 
     prefix = "key"
+    use_required_attribute = False  # it stands inside the form for machines, which is sent without a key, too
     public_key = forms.CharField(
         label=_("Public key"), max_length=8192,
         widget=forms.Textarea(attrs={"rows": 3, "class": "mono", "spellcheck": "false"}),

@@ -17,7 +17,7 @@ from portal.core.units import gib_label, mib_label
 from tenants.actors import Actor
 from tenants.pages import page
 from tenants.policy import Permission
-from tenants.shapes import TITLES, amount_label, level, share
+from tenants.shapes import TITLES, amount_label, in_unit_of, level, share
 from tenants.types import HttpRequest
 from vms.forms.guests import GuestForm
 from vms.forms.keys import KeyForm
@@ -192,6 +192,7 @@ def _recap(request: HttpRequest, form: GuestForm) -> dict[str, Any]:
         "quota": [_before_after(line) for line in fit.quota if line.name in DRAWN],
         "fits": fit.fits,
         "reasons": [message for _code, message in fit.reasons],
+        "over_quota": any(code == "over_quota" for code, _message in fit.reasons),
         "more_label": _more_label(fit),
         "submit_label": ngettext("Create machine", "Create %(count)d machines", spec.count) % {"count": spec.count},
         "price": None,
@@ -217,8 +218,8 @@ def _before_after(line: QuotaLine) -> dict[str, Any]:
     after = share(line.after, line.limit)
     return {
         "label": TITLES[line.name][1],
-        "used_label": amount_label(line.name, line.before),
-        "after_label": amount_label(line.name, line.after),
+        "used_label": in_unit_of(line.name, line.before, line.limit),
+        "after_label": in_unit_of(line.name, line.after, line.limit),
         "limit_label": amount_label(line.name, line.limit),
         "percent": min(100.0, share(line.before, line.limit)),
         "percent_after": after,

@@ -29,17 +29,18 @@ from vms.views.shapes import STATUS, guest_shown
 TILES: Final = ("guests", "vcpus", "memory_mib", "disk_gib")
 SHOWN: Final = 6
 SERIES: Final = {
-    GuestStatus.RUNNING: "green",
-    GuestStatus.BUILDING: "blue",
-    GuestStatus.PAUSED: "amber",
-    GuestStatus.SUSPENDED: "teal",
-    GuestStatus.MIGRATING: "violet",
-    GuestStatus.ERROR: "red",
-    GuestStatus.DELETING: "red",
-    GuestStatus.UNKNOWN: "amber",
-    GuestStatus.STOPPED: "grey",
-    GuestStatus.BINNED: "grey",
+    GuestStatus.RUNNING: "s1",
+    GuestStatus.BUILDING: "s3",
+    GuestStatus.PAUSED: "warn",
+    GuestStatus.SUSPENDED: "s5",
+    GuestStatus.MIGRATING: "s6",
+    GuestStatus.ERROR: "s4",
+    GuestStatus.DELETING: "s4",
+    GuestStatus.UNKNOWN: "warn",
+    GuestStatus.STOPPED: "s2",
+    GuestStatus.BINNED: "s2",
 }
+"""A colour of the stylesheet for each state, in the order they stand in the bar."""
 
 
 @require_safe

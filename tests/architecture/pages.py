@@ -1,0 +1,68 @@
+"""Which permission each page asks for: one row per method and route; a route without a row fails the suite."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tenants.policy import Permission
+
+P = Permission
+
+
+class PageRow(NamedTuple):
+    """One method of one page, by its name, and what it needs; ``None`` is anybody who is signed in.
+
+    ``also`` is what the service asks for besides, about a thing that is not the caller's own.
+    """
+
+    method: str
+    name: str
+    permission: Permission | None
+    also: tuple[Permission, ...] = ()
+
+
+PAGES = [
+    PageRow("GET", "tenants:home", None),
+    PageRow("GET", "tenants:member_list", P.MEMBER_VIEW),
+    PageRow("POST", "tenants:member_add", P.MEMBER_MANAGE),
+    PageRow("POST", "tenants:member_role", P.MEMBER_MANAGE),
+    PageRow("POST", "tenants:member_remove", P.TENANT_VIEW, (P.MEMBER_MANAGE,)),  # leaving needs no more
+    PageRow("GET", "tenants:token_list", P.TOKEN_VIEW),
+    PageRow("POST", "tenants:token_create", P.TOKEN_MANAGE),
+    PageRow("POST", "tenants:token_revoke", P.TOKEN_VIEW, (P.TOKEN_MANAGE,)),
+    PageRow("GET", "tenants:quota", P.QUOTA_VIEW),
+    PageRow("GET", "tenants:audit_list", P.AUDIT_VIEW),
+    PageRow("GET", "tenants:settings", P.TENANT_VIEW),
+    PageRow("POST", "tenants:settings", P.TENANT_VIEW),
+    PageRow("GET", "vms:overview", P.TENANT_VIEW),
+    PageRow("GET", "vms:guest_list", P.GUEST_VIEW),
+    PageRow("POST", "vms:guest_bulk", P.GUEST_VIEW),  # each action is the service's to refuse, per machine
+    PageRow("GET", "vms:guest_create", P.GUEST_CREATE),
+    PageRow("POST", "vms:guest_create", P.GUEST_CREATE),
+    PageRow("POST", "vms:guest_recap", P.GUEST_CREATE),
+    PageRow("GET", "vms:guest_detail", P.GUEST_VIEW),
+    PageRow("GET", "vms:guest_row", P.GUEST_VIEW),
+    PageRow("GET", "vms:guest_header", P.GUEST_VIEW),
+    PageRow("GET", "vms:guest_power", P.GUEST_POWER),
+    PageRow("POST", "vms:guest_power", P.GUEST_POWER),
+    PageRow("POST", "vms:guest_rename", P.GUEST_EDIT),
+    PageRow("POST", "vms:guest_tags", P.GUEST_EDIT),
+    PageRow("POST", "vms:guest_protect", P.GUEST_EDIT),
+    PageRow("GET", "vms:guest_delete", P.GUEST_DELETE),
+    PageRow("POST", "vms:guest_delete", P.GUEST_DELETE),
+    PageRow("POST", "vms:guest_restore", P.GUEST_DELETE),
+    PageRow("GET", "vms:console", P.GUEST_CONSOLE),
+    PageRow("GET", "vms:console_serial", P.GUEST_CONSOLE),
+    PageRow("POST", "vms:console_ticket", P.GUEST_CONSOLE),
+    PageRow("GET", "vms:volume_list", P.VOLUME_VIEW),
+    PageRow("GET", "vms:image_list", P.IMAGE_VIEW),
+    PageRow("GET", "vms:network_list", P.NETWORK_VIEW),
+    PageRow("GET", "vms:key_list", P.KEY_VIEW),
+    PageRow("POST", "vms:key_create", P.KEY_MANAGE),
+    PageRow("POST", "vms:key_delete", P.KEY_MANAGE),
+    PageRow("GET", "operations:operation_list", P.OPERATION_VIEW),
+    PageRow("GET", "operations:running_pill", P.OPERATION_VIEW),
+    PageRow("GET", "operations:operation_detail", P.OPERATION_VIEW),
+    PageRow("GET", "operations:operation_partial", P.OPERATION_VIEW),
+    PageRow("POST", "operations:operation_cancel", P.OPERATION_CANCEL),
+]
