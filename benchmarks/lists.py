@@ -37,6 +37,7 @@ def main() -> None:
 
         setup_test_environment()
         call_command("migrate", interactive=False, verbosity=0)
+        call_command("collectstatic", interactive=False, verbosity=0)
         measure([int(size) for size in given.sizes.split(",")], given.rounds)
 
 
@@ -44,7 +45,6 @@ def measure(sizes: list[int], rounds: int) -> None:
     """One line a size and way."""
     from django.db import connection
     from django.test import Client
-    from django.test.utils import CaptureQueriesContext
 
     from tests import factories
     from tests.factories import House
@@ -55,6 +55,12 @@ def measure(sizes: list[int], rounds: int) -> None:
     client.force_login(house.owner)
     bearer = {"Authorization": f"Bearer {house.token}"}
     print("| machines | way | queries | p50 ms | p90 ms | KiB |\n| --- | --- | --- | --- | --- | --- |")
+    queries: list[str] = []
+
+    def count(execute: Any, sql: str, *rest: Any) -> Any:
+        queries.append(sql)
+        return execute(sql, *rest)
+
     there = 0
     for size in sizes:
         fill(house.tenant, there, size)
@@ -64,7 +70,7 @@ def measure(sizes: list[int], rounds: int) -> None:
         ways = {
             "REST, first page of 50": (f"{house.url}/guests?limit=50", bearer),
             "REST, next page of 50": (f"{house.url}/guests?limit=50{middle}", bearer),
-            "HTML page": (f"/t/{house.tenant.slug}/guests/", {}),
+            "HTML page": (f"/t/{house.tenant.slug}/machines/", {}),
         }
         for way, (url, headers) in ways.items():
             client.get(url, headers=headers)
