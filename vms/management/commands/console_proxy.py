@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from portal.settings.env import BASE_DIR
 from vms.consoles.config import Config
 from vms.consoles.origins import origin_of
 
@@ -39,5 +40,5 @@ class Command(BaseCommand):
         os.close(writing)
         os.dup2(reading, 0)
         os.close(reading)
-        os.chdir(settings.BASE_DIR)
+        os.chdir(BASE_DIR)
         os.execv(sys.executable, [sys.executable, "-m", "vms.consoles"])
