@@ -11,10 +11,11 @@ from operations.models import Operation
 from operations.runner import run
 from operations.services import lane_open, operations_expire
 from tenants.scoping import every_tenant, tenant_scope
+from tenants.services.quota import RESOURCES
 from tests import factories
 from vms.hypervisor import fake
 from vms.hypervisor.fake import FakeHost
-from vms.models import Guest, Host, Image
+from vms.models import Guest
 from vms.reconcile.audit import audit
 from vms.services.guests import guest_create, guest_delete, guest_power, guest_restore
 from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat
@@ -30,28 +31,30 @@ class Bench:
     """What the tests of reconciling work on; ``on_host`` is the host's levers."""
 
     def __init__(self, data: Path) -> None:
-        factories.installation()
         self.name = f"bench-{next(_numbers)}"
+        self.on_host: FakeHost = fake.host(self.name)
+        self.enrol(f"fake://{self.name}", data_dir=f"/data/{self.name}", run_dir=f"/run/{self.name}")
+        host_record_facts(self.host, facts={}, cpus=64, memory_mib=256 * 1024)
+        self.image = factories.image("tiny", virtual_size=SIZE, size=4096)
+        self.place_image(b"QFI\xfb" + struct.pack(">IQIIQ", 3, 0, 0, 16, SIZE) + bytes(4096))
+
+    def enrol(self, uri: str, *, data_dir: str, run_dir: str) -> None:
+        """The host, tested and heard, and a tenant without limits."""
+        factories.installation()
         with every_tenant(why="test"):
             self.host, probe = host_enrol(
-                uri=f"fake://{self.name}", name=self.name, data_dir=f"/data/{self.name}", run_dir=f"/run/{self.name}",
-                actor=factories.desk(),
-            )  # fmt: skip
-        self.on_host: FakeHost = fake.host(self.name)
-        run(probe.pk)
-        host_record_facts(self.host, facts={}, cpus=64, memory_mib=256 * 1024)
+                uri=uri, name=self.name, data_dir=data_dir, run_dir=run_dir, actor=factories.desk()
+            )
+        assert run(probe.pk) == "succeeded"
         host_record_heartbeat(self.host)
         self.host.refresh_from_db()
-        self.house = factories.tenant_with_owner()
+        self.house = factories.tenant_with_owner(limits=dict.fromkeys(RESOURCES))
         self.flavor = factories.flavor("small")
-        self.image = self._image(data)
 
-    def _image(self, data: Path) -> Image:
-        image = factories.image("tiny", virtual_size=SIZE, size=4096)
-        path = image_path(image)
+    def place_image(self, content: bytes) -> None:
+        path = image_path(self.image)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"QFI\xfb" + struct.pack(">IQIIQ", 3, 0, 0, 16, SIZE) + bytes(4096))
-        return image
+        path.write_bytes(content)
 
     # --- asking -----------------------------------------------------------------------------------------------------
     def ask_create(self, name: str = "", *, start: bool = True) -> tuple[Guest, Operation]:
@@ -106,8 +109,3 @@ class Bench:
             for pk in due:
                 run(pk)
         raise AssertionError(f"still waiting: {list(Operation.objects.filter(status='queued'))}")
-
-
-def host_of(guest: Guest) -> Host:
-    assert guest.host is not None
-    return guest.host

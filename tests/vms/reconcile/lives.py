@@ -1,0 +1,88 @@
+"""One recipe for each kind of operation: how a machine gets there, what is asked, and what must be so afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from operations import runner
+from operations.models import Operation
+from tests.vms.reconcile.bench import Bench
+from vms.models import Guest
+from vms.states import Power
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """``ask`` makes what is needed and submits the operation; ``power`` is what the machine does at the end, None: gone."""
+
+    kind: str
+    ask: Callable[[Bench], tuple[Guest, Operation]]
+    power: Power | None
+
+
+def _from(power: Power, action: str) -> Callable[[Bench], tuple[Guest, Operation]]:
+    def ask(bench: Bench) -> tuple[Guest, Operation]:
+        guest = bench.guest(power)
+        return guest, bench.ask(guest, action)
+
+    return ask
+
+
+def _from_bin(action: str) -> Callable[[Bench], tuple[Guest, Operation]]:
+    def ask(bench: Bench) -> tuple[Guest, Operation]:
+        guest = bench.binned()
+        return guest, bench.ask(guest, action)
+
+    return ask
+
+
+R, S, P, Z, A = Power.RUNNING, Power.STOPPED, Power.PAUSED, Power.SUSPENDED, Power.ABSENT
+RECIPES = {
+    recipe.kind: recipe
+    for recipe in (
+        Recipe("guest.create", Bench.ask_create, R),
+        Recipe("guest.start", _from(S, "start"), R),
+        Recipe("guest.shutdown", _from(R, "shutdown"), S),
+        Recipe("guest.stop", _from(R, "stop"), S),
+        Recipe("guest.reboot", _from(R, "reboot"), R),
+        Recipe("guest.reset", _from(P, "reset"), R),
+        Recipe("guest.pause", _from(R, "pause"), P),
+        Recipe("guest.resume", _from(P, "resume"), R),
+        Recipe("guest.suspend", _from(R, "suspend"), Z),
+        Recipe("guest.wake", _from(Z, "wake"), R),
+        Recipe("guest.delete", _from(R, "delete"), A),
+        Recipe("guest.restore", _from_bin("restore"), S),
+        Recipe("guest.purge", _from(R, "purge"), None),
+    )
+}
+"""Every kind of operation on a machine."""
+
+
+class Killed(BaseException):
+    """The worker's process ends here, as by SIGKILL: nothing catches it."""
+
+
+@contextmanager
+def at_points(act: Callable[[str], None]) -> Iterator[list[str]]:
+    """Call ``act`` with every checkpoint as it is passed; gives the list of those passed."""
+    passed: list[str] = []
+
+    def checkpoint(point: str) -> None:
+        passed.append(point)
+        act(point)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "checkpoint", checkpoint)
+        yield passed
+
+
+def points_of(recipe: Recipe, bench: Bench) -> list[str]:
+    """Every checkpoint that an undisturbed run of the recipe passes, each once."""
+    _guest, operation = recipe.ask(bench)
+    with at_points(lambda _point: None) as passed:
+        assert runner.run(operation.pk) == "succeeded"
+    return list(dict.fromkeys(passed))
