@@ -58,15 +58,17 @@ class Operation(models.Model):
 
     class Meta:
         indexes = [
-            models.Index(fields=["not_before"], condition=Q(status__in=[s.value for s in LIVE]), name="operation_live"),
+            models.Index(
+                fields=["not_before"], condition=Q(status__in=sorted(s.value for s in LIVE)), name="operation_live"
+            ),
             models.Index(fields=["tenant", "-created_at", "-id"], name="operation_of_tenant"),
             models.Index(fields=["lane"], condition=Q(status="running"), name="operation_in_lane"),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(progress__lte=100), name="operation_progress_percent"),
             models.CheckConstraint(
-                condition=Q(status__in=[s.value for s in LIVE], finished_at=None)
-                | Q(status__in=[s.value for s in TERMINAL], finished_at__isnull=False),
+                condition=Q(status__in=sorted(s.value for s in LIVE), finished_at=None)
+                | Q(status__in=sorted(s.value for s in TERMINAL), finished_at__isnull=False),
                 name="operation_finished_when_terminal",
             ),
         ]
