@@ -1,0 +1,166 @@
+"""Every page, wide and narrow, light and dark: nothing the browser complains about, no barrier, no sideways scroll."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browser.visitor import NARROW, WIDE, visitor
+from tests.journeys.customer import Customer
+from tests.setup.test_up import Portal
+
+LOOKS = [(WIDE, "light"), (WIDE, "dark"), (NARROW, "light"), (NARROW, "dark")]
+HOSTILE = "\"><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}'`${alert(3)}"
+"""Breaks out of attributes, elements, templates and scripts, wherever one of them forgets to escape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Things:
+    """What lies in the project: one machine of each kind that costs no boot, and what came of making them."""
+
+    stopped: str
+    protected: str
+    binned: str
+    operation: str
+
+    def pages(self) -> dict[str, str]:
+        """Every page by a name for its picture; paths below the project's address."""
+        machine = f"machines/{self.stopped}/"
+        return {
+            "overview": "",
+            "machines": "machines/",
+            "machines-bin": "machines/?status=binned",
+            "machines-none": "machines/?q=nothing-like-it",
+            "create": "machines/create/",
+            "machine": machine,
+            "machine-storage": f"{machine}?tab=storage",
+            "machine-network": f"{machine}?tab=network",
+            "machine-activity": f"{machine}?tab=activity",
+            "machine-settings": f"{machine}?tab=settings",
+            "machine-protected": f"machines/{self.protected}/",
+            "machine-binned": f"machines/{self.binned}/",
+            "delete": f"{machine}delete/",
+            "stop": f"{machine}power/stop/",
+            "console": f"{machine}console/",
+            "console-serial": f"{machine}console/serial/",
+            "volumes": "volumes/",
+            "images": "images/",
+            "networks": "networks/",
+            "keys": "keys/",
+            "activity": "activity/",
+            "operation": f"activity/{self.operation}/",
+            "audit": "audit/",
+            "members": "members/",
+            "tokens": "tokens/",
+            "quota": "quota/",
+            "settings": "settings/",
+        }
+
+
+@pytest.fixture(scope="module")
+def things(customer: Customer) -> Iterator[Things]:
+    """Made through REST, as a script would; gone afterwards."""
+    made: dict[str, dict[str, Any]] = {}
+    for name, wish in {"still": {"tags": ["prod", "web"]}, "shielded": {"protected": True}, "thrown": {}}.items():
+        made[name] = customer.create(name, start=False, **wish)
+    customer.done(customer.delete(f"/guests/{made['thrown']['id']}"))
+    last = customer.get("/operations").json()["items"][0]
+    yield Things(made["still"]["id"], made["shielded"]["id"], made["thrown"]["id"], last["id"])
+    customer.http.patch(customer.path(f"/guests/{made['shielded']['id']}"), json={"protected": False})
+    for guest in made.values():
+        customer.done(customer.delete(f"/guests/{guest['id']}", purge="true"))
+
+
+@pytest.mark.parametrize(("size", "theme"), LOOKS, ids=[f"{size[0]}-{theme}" for size, theme in LOOKS])
+def test_pages_of_a_project(
+    chromium: Browser, portal: Portal, things: Things, size: tuple[int, int], theme: str, pictures: Path | None
+) -> None:
+    faults: list[str] = []
+    first = portal.first_run
+    with visitor(chromium, first["url"], size=size, theme=theme, pictures=pictures) as owner:
+        owner.go("/")
+        faults += owner.faults()
+        owner.picture("sign-in")
+        owner.sign_in(first["tenant"]["owner"])
+        for name, path in things.pages().items():
+            owner.go(f"/t/demo/{path}")
+            faults += [fault for fault in owner.faults() if not (name.startswith("console") and "409" in fault)]
+            owner.picture(name)
+        for name, path in {"password": "/account/password/change/", "sign-out": "/account/logout/"}.items():
+            owner.go(path)
+            faults += owner.faults()
+            owner.picture(name)
+        owner.go("/t/nowhere/")
+        faults += [fault for fault in owner.faults() if "404" not in fault]
+        owner.picture("not-there")
+
+    assert faults == []
+
+
+def test_the_menus_of_a_phone_open(chromium: Browser, portal: Portal, things: Things, pictures: Path | None) -> None:
+    first = portal.first_run
+    with visitor(chromium, first["url"], size=NARROW, theme="light", pictures=pictures) as owner:
+        owner.sign_in(first["tenant"]["owner"])
+        owner.go("/t/demo/machines/")
+        owner.page.get_by_role("button", name="Open menu").click()
+        owner.page.locator("#nav").wait_for(state="visible")
+        owner.picture("menu", whole=False)
+        owner.page.keyboard.press("Escape")
+        owner.page.locator("tbody[data-guest] summary").first.click()
+        owner.page.locator(".gh-menu-list:visible").first.wait_for()
+        owner.picture("row-menu", whole=False)
+        owner.page.keyboard.press("Escape")
+        owner.page.locator("[data-select]").first.check()
+        owner.page.locator("[data-bulk]").wait_for(state="visible")
+        owner.picture("bulk", whole=False)
+
+        assert owner.faults() == []
+
+
+def test_hostile_words_are_shown_as_words(
+    chromium: Browser, portal: Portal, customer: Customer, things: Things, pictures: Path | None
+) -> None:
+    first = portal.first_run
+    faults: list[str] = []
+    with visitor(chromium, first["url"], pictures=pictures and pictures / "hostile") as owner:
+        page = owner.page
+        owner.sign_in(first["tenant"]["owner"])
+        owner.go("/t/demo/settings/")
+        before = page.input_value("input[name=name]")
+        page.fill("input[name=name]", HOSTILE)
+        page.get_by_role("button", name="Save settings").click()
+        page.wait_for_load_state()
+        owner.go("/t/demo/tokens/")
+        page.fill("input[name=name]", HOSTILE[:64])
+        page.get_by_role("button", name="Create token").click()
+        page.locator("#new-token").wait_for()
+        key = customer.post("/ssh-keys", {"name": HOSTILE[:64], "public_key": KEY})
+        assert key.status_code == 201, key.text
+
+        for name, path in {**things.pages(), "search": f"machines/?q={HOSTILE[:40]}&tag={HOSTILE[:30]}"}.items():
+            owner.go(f"/t/demo/{path}")
+            faults += [said for said in owner.complaints if "409" not in said]
+            owner.complaints = []
+            if not name.startswith("console"):
+                assert page.locator(".gh-tenant").first.inner_text().startswith(HOSTILE), name
+            owner.picture(name)
+        owner.go("/t/demo/tokens/")
+        assert HOSTILE[:64] in page.locator("main").inner_text()
+        page.locator("tr", has_text=HOSTILE[:64]).get_by_role("button", name="Revoke").click()
+        owner.go("/t/demo/keys/")
+        assert HOSTILE[:64] in page.locator("main").inner_text()
+        page.get_by_role("button", name="Remove").first.click()
+        owner.go("/t/demo/settings/")
+        page.fill("input[name=name]", before)
+        page.get_by_role("button", name="Save settings").click()
+        page.wait_for_load_state()
+
+    assert faults == []
+
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB8Ht8Z3j6yDWPBHQtOp/R9rjWfvMYo3MSA/K6q8D86r nobody@example.test"
