@@ -13,8 +13,8 @@ import pytest
 from tests.lab.guests import Serial as Line
 from tests.lab.hosts import Host
 from tests.lab.waiting import wait_until
-from vms.hypervisor import libvirt_driver
 from vms.cloudinit import Seed, seed_iso
+from vms.hypervisor import libvirt_driver
 from vms.hypervisor.driver import Hypervisor, Owner, PowerEvent, Roots
 from vms.hypervisor.filters import guest_filter
 from vms.hypervisor.xml.domain import CpuTune, Disk, DomainSpec, FilterRef, IoTune, Layer, Nic, Serial, Tag, Vnc
