@@ -64,6 +64,17 @@ def every_tenant(*, why: str) -> Iterator[None]:
         _scope.reset(mark)
 
 
+def _only[Row: models.Model](rows: models.QuerySet[Row], tenant: Tenant) -> models.QuerySet[Row]:
+    """``rows.filter(tenant=tenant)`` of a fresh queryset, without the machinery that looks the column up anew.
+
+    Related managers are made by the hundred when a list reads its parts, and each begins here: a third of a page's time.
+    """
+    column = rows.model._meta.get_field("tenant")
+    here = column.get_col(rows.query.get_initial_alias())  # type: ignore[union-attr]
+    rows.query.where.add(column.get_lookup("exact")(here, tenant.pk), models.Q.AND)  # type: ignore[union-attr, misc]
+    return rows
+
+
 class TenantManager(models.Manager[M]):
     """The default manager of tenant-owned rows; narrows to the scope, raises without one."""
 
@@ -72,7 +83,7 @@ class TenantManager(models.Manager[M]):
         if scope is None:
             raise UnscopedQuery(f"{self.model.__name__} read outside a tenant scope")
         rows = super().get_queryset()
-        return rows if isinstance(scope, _Every) else rows.filter(tenant=scope)
+        return rows if isinstance(scope, _Every) else _only(rows, scope)
 
 
 class SharedManager(models.Manager[M]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, Field, StrictBool, StrictInt
@@ -207,7 +208,7 @@ def guest_out(row: GuestRow, *, operator: bool = False) -> GuestOut:
         tags=guest.tag_names(),
         protected=guest.protected,
         firmware=guest.firmware,
-        ssh_keys=[key_parse(key)[1] for key in guest.ssh_keys],
+        ssh_keys=[_fingerprint(key) for key in guest.ssh_keys],
         created_at=guest.created_at,
         power_since=guest.seen_since,
         binned_at=guest.binned_at,
@@ -216,6 +217,12 @@ def guest_out(row: GuestRow, *, operator: bool = False) -> GuestOut:
         problem=_problem(guest),
         **facts,
     )
+
+
+@lru_cache(maxsize=4096)
+def _fingerprint(key: str) -> str:
+    """Of a key that was checked when the guest was made; one key is in many guests."""
+    return key_parse(key)[1]
 
 
 def _addresses(port: Port) -> list[AddressOut]:

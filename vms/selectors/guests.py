@@ -24,6 +24,8 @@ from vms.states import GuestStatus, Power
 GUEST_SORTS: Sorts = {"name": ("name", "id"), "created_at": ("created_at", "id")}
 SECRETS: Final = ("user_data", "password_hash", "display_password")
 """Never needed to show a guest, and dear to decrypt."""
+HOST_DETAILS: Final = ("host__facts", "host__addresses", "host__unenforced", "host__notes")
+"""What no list of guests shows of a host; JSON that would be read again for every row."""
 BUSY_STATUS: Final = {
     "guest.create": GuestStatus.BUILDING,
     "guest.rebuild": GuestStatus.BUILDING,
@@ -109,9 +111,8 @@ def _resting(power: str, *, built: bool, binned: bool) -> GuestStatus:
 
 def _with_parts(rows: QuerySet[Guest]) -> QuerySet[Guest]:
     ports = Port.objects.select_related("network").prefetch_related("addresses")
-    return rows.select_related("tenant", "flavor", "image", "host").prefetch_related(
-        "tags", "volumes", Prefetch("ports", queryset=ports)
-    )
+    rows = rows.select_related("tenant", "flavor", "image", "host").defer(*SECRETS, *HOST_DETAILS)
+    return rows.prefetch_related("tags", "volumes", Prefetch("ports", queryset=ports))
 
 
 def _rows(guests: list[Guest]) -> list[GuestRow]:
