@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, StrictBool, StrictInt
 from portal.core.bodies import Body, Listing
 from portal.core.errors import FieldError
 from vms.api.pick import pick, pick_all, refuse
-from vms.models import Flavor, Guest, Image, Network, Port, SshKey
+from vms.models import Address, Flavor, Guest, Image, Network, Port, SshKey
 from vms.selectors.guests import GuestFilters, GuestRow
 from vms.services.keys import TYPES, key_parse
 from vms.specs import GuestSpec
@@ -200,12 +200,12 @@ def guest_out(row: GuestRow, *, operator: bool = False) -> GuestOut:
         disk_gib=guest.disk_gib,
         image=str(guest.image_id),
         image_name=guest.image.name,
-        addresses=[address for port in guest.ports.all() for address in _addresses(port)],
+        addresses=[_address(port, address) for port, address in row.addresses],
         volumes=[
             GuestVolumeOut(id=str(volume.pk), name=volume.name, size_gib=volume.size_gib, state=volume.state)
-            for volume in guest.volumes.all()
+            for volume in row.volumes
         ],
-        tags=guest.tag_names(),
+        tags=row.tags,
         protected=guest.protected,
         firmware=guest.firmware,
         ssh_keys=[_fingerprint(key) for key in guest.ssh_keys],
@@ -225,17 +225,10 @@ def _fingerprint(key: str) -> str:
     return key_parse(key)[1]
 
 
-def _addresses(port: Port) -> list[AddressOut]:
-    return [
-        AddressOut(
-            network=str(port.network_id),
-            network_name=port.network.name,
-            mac=port.mac,
-            ip=address.ip,
-            kind=address.kind,
-        )
-        for address in port.addresses.all()
-    ]
+def _address(port: Port, address: Address) -> AddressOut:
+    return AddressOut(
+        network=str(port.network_id), network_name=port.network.name, mac=port.mac, ip=address.ip, kind=address.kind
+    )
 
 
 def _problem(guest: Guest) -> ProblemOut | None:

@@ -98,8 +98,9 @@ class Guest(TenantOwned):
         return self.name
 
     def tag_names(self) -> list[str]:
-        """Its tags, sorted; uses what was prefetched."""
-        return sorted(tag.name for tag in self.tags.all())
+        """Its tags, sorted; uses what was read with it (``vms.selectors.guests``)."""
+        read = vars(self).get("tags_read")
+        return sorted(tag.name for tag in (self.tags.all() if read is None else read))
 
     def status(self, live_kind: str = "") -> GuestStatus:
         """The one word a customer sees; ``live_kind`` is the kind of the operation that runs on it, if any."""

@@ -151,9 +151,9 @@ def guest_shown(row: GuestRow, actor: Actor) -> GuestShown:
         disk_gib=guest.disk_gib,
         firmware=guest.firmware.upper(),
         host_name=guest.host.name if guest.host is not None and actor.is_operator else "",
-        addresses=_addresses(guest),
-        volumes=_volumes(guest),
-        tags=guest.tag_names(),
+        addresses=_addresses(row),
+        volumes=_volumes(row),
+        tags=row.tags,
         protected=guest.protected,
         created_at=guest.created_at,
         actions=[action_shown(action) for action in guest_actions(guest, actor, busy=busy)],
@@ -200,6 +200,11 @@ def system_of(image: Image) -> str:
     return next((system for system in SYSTEMS if system in text), image.os_family)
 
 
+def version_of(image: Image) -> str:
+    """A bare number says that it is one; ``12 (bookworm)`` speaks for itself."""
+    return _("Version %s") % image.os_version if image.os_version.isdecimal() else image.os_version
+
+
 def _status_label(row: GuestRow) -> str:
     if row.status == GuestStatus.BINNED and row.guest.purge_after is not None:
         return _("In the bin until %s") % date_format(row.guest.purge_after, "j M")
@@ -228,16 +233,15 @@ def _has_console(guest: Guest) -> bool:
     return Power(guest.seen_power) in (Power.RUNNING, Power.PAUSED) and bool(guest.seen_display)
 
 
-def _addresses(guest: Guest) -> list[AddressShown]:
+def _addresses(row: GuestRow) -> list[AddressShown]:
     kinds = {"private": _("Private"), "public": _("Public")}
     return [
         AddressShown(str(address.ip), port.mac, port.network.name, kinds.get(address.kind, address.kind))
-        for port in guest.ports.all()
-        for address in port.addresses.all()
+        for port, address in row.addresses
     ]
 
 
-def _volumes(guest: Guest) -> list[VolumeShown]:
+def _volumes(row: GuestRow) -> list[VolumeShown]:
     return [
         VolumeShown(
             pk=volume.pk,
@@ -247,5 +251,5 @@ def _volumes(guest: Guest) -> list[VolumeShown]:
             state=volume.state,
             state_label=str(VOLUME_STATES[volume.state]),
         )
-        for volume in sorted(guest.volumes.all(), key=lambda volume: volume.position)
+        for volume in row.volumes
     ]
