@@ -24,7 +24,7 @@ from django.utils.translation import gettext as _
 from operations import services
 from operations.models import Operation
 from operations.registry import handler_of
-from operations.services import Failure
+from operations.services import Failure, Hold
 from operations.states import Status
 from portal.core.clock import now
 from portal.core.errors import PortalError
@@ -83,6 +83,11 @@ class Run:
         self.moved = time.monotonic()
         if not services.operation_progress(self.operation, step=str(step), progress=progress):
             raise LeaseLost
+
+    def hold(self, resource_type: str, resource_id: UUID) -> None:
+        """Hold one thing more until the operation's end; raises ``Retry`` while another operation has it."""
+        if not services.operation_hold(self.operation, Hold(resource_type, resource_id)):
+            raise Retry(_("Waiting for other work to finish"), close_lane=False)
 
     @contextmanager
     def effect(self, name: str) -> Iterator[None]:

@@ -127,6 +127,18 @@ def _hold(operation: Operation, hold: Hold) -> None:
     )
 
 
+@transaction.atomic
+def operation_hold(operation: Operation, hold: Hold) -> bool:
+    """Have a live operation hold one thing more, until its end; False while another has it. Held already is fine."""
+    if operation.locks.filter(resource_type=hold.resource_type, resource_id=hold.resource_id).exists():
+        return True
+    try:
+        _hold(operation, hold)
+    except Conflict:
+        return False
+    return True
+
+
 def operation_claim(pk: UUID | str, *, worker: str) -> Operation | None:
     """Take a queued operation for ``worker``; None where it is not ours to take (taken, over, too early, lane full).
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from django.utils.translation import gettext as _
 
 from operations.registry import handles
-from operations.runner import Run
+from operations.runner import Retry, Run
+from operations.selectors import operations_live_on
 from portal.core.errors import Broken, Conflict
 from portal.core.units import GIB
 from vms import design
 from vms.cloudinit import Seed, seed_iso
 from vms.handlers.place import at
-from vms.models import Guest, Image, Network, Port, Volume
+from vms.models import Guest, Image, Network, Volume
 from vms.names import (
     base_name,
     filter_name,
@@ -30,7 +31,7 @@ from vms.reconcile.converge import Place, converge
 from vms.reconcile.plan import Seen
 from vms.services.hosts import host_record_pool
 from vms.services.images import image_path
-from vms.services.networks import network_leave_host, network_use_host
+from vms.services.networks import network_is_used, network_leave_host, network_use_host
 from vms.services.volumes import volume_record
 from vms.states import VolumeState
 
@@ -165,9 +166,12 @@ def ensure_seed(run: Run, place: Place) -> None:
 def ensure_networks(run: Run, place: Place) -> None:
     """Its networks and their packet filters on this host; known to be there, they cost one look each."""
     run.say(_("Connecting the network"), 60)
+    mine = list(Network.objects.filter(ports__guest=place.guest).distinct())
+    if operations_live_on("network", [network.pk for network in mine]):
+        raise Retry(_("Waiting for the network"), close_lane=False)  # it is just being taken off a host
     there = {network.name for network in place.hv.networks() if network.active}
     filters = set(place.hv.filters())
-    for network in Network.objects.filter(ports__guest=place.guest).distinct():
+    for network in mine:
         subnet = network.subnets.get(family=4)
         network_use_host(place.host, network)
         if filter_name(place.owner, network.pk) not in filters:
@@ -201,11 +205,16 @@ def drop_sockets(place: Place) -> None:
 
 
 def drop_networks(run: Run, place: Place) -> None:
-    """Networks that no other guest of this host is on."""
+    """Networks that no other guest of this host is on.
+
+    The network is held from before the last look until the end: a guest that is made meanwhile either is seen here, or
+    sees the hold and waits.
+    """
     run.say(_("Cleaning up its network"), 85)
     for network in Network.objects.filter(ports__guest=place.guest).distinct():
-        if Port.objects.filter(network=network, guest__host=place.host).exclude(guest=place.guest).exists():
+        if network_is_used(place.host, network, but=place.guest):
             continue
+        run.hold("network", network.pk)
         if not network_leave_host(place.host, network, but=place.guest):
             continue
         with run.effect("drop_network"):

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from operations.models import Operation
 from operations.services import Hold, operation_submit
+from operations.states import LIVE
 from portal.core.errors import Conflict, FieldError, Invalid
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
@@ -22,6 +24,7 @@ from tenants.scoping import every_tenant
 from tenants.services.quota import quota_release, quota_reserve
 from vms.models import Address, Guest, Host, Network, NetworkOnHost, Port, Subnet
 from vms.specs import NAME
+from vms.states import Power
 
 DEFAULT_NAME = "private"
 
@@ -157,11 +160,21 @@ def network_use_host(host: Host, network: Network) -> None:
     NetworkOnHost.objects.get_or_create(tenant=network.tenant, network=network, host=host)
 
 
+def network_is_used(host: Host, network: Network, *, but: Guest) -> bool:
+    """Does a guest of that host other than ``but`` need the network there?
+
+    Not those that are off the host already and being purged: of two that go at once, the last one must clean up.
+    """
+    going = Operation.objects.filter(kind="guest.purge", subject_id=OuterRef("guest"), status__in=LIVE)
+    others = Port.objects.filter(network=network, guest__host=host).exclude(guest=but)
+    return others.exclude(Exists(going), guest__seen_power=Power.ABSENT).exists()
+
+
 @transaction.atomic
 def network_leave_host(host: Host, network: Network, *, but: Guest) -> bool:
     """May the network be taken off the host? True, and the row is gone, if no guest there but this one is on it."""
     Network.objects.select_for_update().get(pk=network.pk)
-    if Port.objects.filter(network=network, guest__host=host).exclude(guest=but).exists():
+    if network_is_used(host, network, but=but):
         return False
     NetworkOnHost.objects.filter(network=network, host=host).delete()
     return True

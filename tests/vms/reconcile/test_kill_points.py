@@ -186,6 +186,46 @@ def test_a_creation_called_off_at_any_point_leaves_nothing(bench: Bench, subtest
             assert bench.findings() == []
 
 
+@pytest.mark.parametrize("what", ["create", "purge"])
+def test_two_machines_of_one_network_come_and_go_at_once(what: str, bench: Bench, subtests: pytest.Subtests) -> None:
+    """While the last machine of a network is removed, another one is made on it, or removed too."""
+    for point in points_of(RECIPES["guest.purge"], bench):
+        with subtests.test(point):
+            clear(bench)
+            first = bench.guest()
+            second = bench.guest() if what == "purge" else None
+            purge = bench.ask(first, "purge")
+            begun = False
+
+            def at_once(passed: str, point: str = point) -> None:
+                nonlocal second, begun
+                if passed != point or begun:
+                    return
+                begun = True
+                if second is None:
+                    second, operation = bench.ask_create()
+                else:
+                    operation = bench.ask(second, "purge")
+                run(operation.pk)
+
+            with at_points(at_once):
+                run(purge.pk)
+            at_once(point)
+            bench.settle()
+
+            ends = Operation.objects.exclude(status="succeeded").values_list(
+                "kind", "status", "error_code", "error_detail"
+            )
+            assert list(ends) == []
+            assert second is not None
+            assert_as_wanted(bench, first, None)
+            assert_as_wanted(bench, second, None if what == "purge" else Power.RUNNING)
+            if what == "purge":
+                assert_nothing_left(bench)
+            else:
+                assert len(bench.on_host.networks) == len(bench.on_host.filters) == 1
+
+
 CREATING = ("upload_volume", "create_overlay", "ensure_filter", "ensure_network", "define", "start")
 
 
