@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -76,6 +77,8 @@ DEEDS: Final[dict[str, tuple[str, str | Promise]]] = {
     "token.revoke": ("key", gettext_lazy("revoked the API token")),
 }
 """Icon and words of what the log records; the subject's name follows the words."""
+EDITS: Final = frozenset({"edit", "rename", "role", "set", "suspend", "unsuspend"})
+"""Verbs whose changes are pairs of before and after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ class Deed:
 
 def initials(text: str) -> str:
     """One or two letters that stand for a name or an address: ``HS`` for Harbour Studio."""
-    words = text.split("@")[0].replace(".", " ").replace("-", " ").replace("_", " ").split()
+    words = re.findall(r"[^\W_]+", text.split("@")[0])
     return "".join(word[0] for word in words[:2]).upper() or "?"
 
 
@@ -137,9 +140,9 @@ def amount_label(resource: str, amount: int | None) -> str:
 
 
 def in_unit_of(resource: str, amount: int, limit: int | None) -> str:
-    """An amount in the unit that its limit is shown in, without the unit: ``0.19`` of ``32 GiB``."""
+    """An amount in the unit that its limit is shown in, without the unit: ``0.2`` of ``32 GiB``."""
     if resource == "memory_mib" and (limit is None or limit >= 1024):
-        return f"{amount / 1024:.2f}".rstrip("0").rstrip(".")
+        return f"{amount / 1024:.1f}".removesuffix(".0")
     if resource == "disk_gib" and limit is not None and limit >= 1024:
         return f"{amount / 1024:.2f}".rstrip("0").rstrip(".")
     return str(amount)
@@ -219,10 +222,12 @@ def _subject(entry: AuditEntry, slug: str, dead: set[str]) -> Link | None:
 
 def _detail(entry: AuditEntry) -> str:
     """What was edited, as ``name: web-1 → web-2``; only pairs, and only short ones."""
+    if entry.action.rpartition(".")[2] not in EDITS:
+        return ""
     pairs = [
         f"{name.replace('_', ' ')}: {_word(value[0])} → {_word(value[1])}"
         for name, value in entry.changes.items()
-        if isinstance(value, list) and len(value) == 2 and name != "want_power"
+        if isinstance(value, list) and len(value) == 2
     ]
     return ", ".join(pairs)[:200]
 

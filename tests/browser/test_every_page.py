@@ -147,11 +147,11 @@ def test_hostile_words_are_shown_as_words(
             faults += [said for said in owner.complaints if "409" not in said]
             owner.complaints = []
             if not name.startswith("console"):
-                assert page.locator(".gh-tenant").first.inner_text().startswith(HOSTILE), name
+                assert HOSTILE in page.locator(".gh-tenant").first.inner_text(), name
             owner.picture(name)
         owner.go("/t/demo/tokens/")
         assert HOSTILE[:64] in page.locator("main").inner_text()
-        page.locator("tr", has_text=HOSTILE[:64]).get_by_role("button", name="Revoke").click()
+        page.locator("tr", has_text=HOSTILE[:64]).get_by_role("button", name="Revoke").first.click()
         owner.go("/t/demo/keys/")
         assert HOSTILE[:64] in page.locator("main").inner_text()
         page.get_by_role("button", name="Remove").first.click()

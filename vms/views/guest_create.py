@@ -28,7 +28,7 @@ from vms.services.guests.create import Fit, QuotaLine
 from vms.specs import GuestSpec
 from vms.states import ImageState
 from vms.views.find import tenant_of
-from vms.views.shapes import system_of
+from vms.views.shapes import system_of, version_of
 
 FIELD_OF: Final = {"name_taken": "name", "too_many_tags": "tags"}
 DRAWN: Final = ("guests", "vcpus", "memory_mib", "disk_gib", "addresses")
@@ -113,7 +113,7 @@ def _images(form: GuestForm) -> list[dict[str, Any]]:
         {
             "pk": image.pk,
             "name": image.name,
-            "version": image.os_version,
+            "version": version_of(image),
             "os_family": system_of(image),
             "selected": str(image.pk) in chosen,
             "reason": "",

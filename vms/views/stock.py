@@ -28,7 +28,7 @@ from vms.services.keys import key_delete as forget_key
 from vms.states import ImageState
 from vms.views.find import tenant_of
 from vms.views.guest_create import keys_to_choose
-from vms.views.shapes import VOLUME_STATES, system_of
+from vms.views.shapes import VOLUME_STATES, system_of, version_of
 
 IMAGE_STATES = {
     ImageState.IMPORTING: gettext_lazy("Being fetched"),
@@ -77,7 +77,7 @@ def _image(image: Image) -> dict[str, Any]:
     return {
         "pk": image.pk,
         "name": image.name,
-        "version": image.os_version,
+        "version": version_of(image),
         "os_family": system_of(image),
         "state": image.state,
         "state_label": IMAGE_STATES[ImageState(image.state)],
