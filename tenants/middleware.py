@@ -64,11 +64,10 @@ class TenantMiddleware:
                 with every_tenant(why="operators' REST"):
                     return self.get_response(request)
             return self.get_response(request)
-        anybody = actor_for_token(raw.strip(), None, **facts)
         tenant = tenant_by_slug(slug)
         actor = actor_for_token(raw.strip(), tenant, **facts) if tenant else None
         if actor is None or tenant is None:
-            request.actor = anybody or NOBODY
+            request.actor = actor_for_token(raw.strip(), None, **facts) or NOBODY
             return self.get_response(_without_tenant(request))
         request.actor = actor
         with tenant_scope(tenant):

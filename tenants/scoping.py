@@ -71,7 +71,7 @@ def _only[Row: models.Model](rows: models.QuerySet[Row], tenant: Tenant) -> mode
     """
     column = rows.model._meta.get_field("tenant")
     here = column.get_col(rows.query.get_initial_alias())  # type: ignore[union-attr]
-    rows.query.where.add(column.get_lookup("exact")(here, tenant.pk), models.Q.AND)  # type: ignore[union-attr, misc]
+    rows.query.where.add(column.get_lookup("exact")(here, tenant.pk), models.Q.AND)  # type: ignore[misc]
     return rows
 
 
