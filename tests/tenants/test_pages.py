@@ -1,0 +1,189 @@
+"""Pages of a project and its people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from tenants.models import ApiToken, Member
+from tenants.policy import Permission
+from tenants.scoping import tenant_scope
+from tests import factories
+from tests.architecture.test_pages import browser
+from tests.factories import House
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def house() -> House:
+    return factories.tenant_with_owner("harbour")
+
+
+@pytest.fixture
+def client(house: House) -> Client:
+    return browser(house.owner)
+
+
+def url(house: House, name: str, *args: Any) -> str:
+    return reverse(f"tenants:{name}", args=[house.tenant.slug, *args])
+
+
+def member(house: House, person: Any) -> Member:
+    with tenant_scope(house.tenant):
+        found: Member = Member.objects.get(user=person)
+        return found
+
+
+def test_the_only_project_opens_by_itself(house: House, client: Client) -> None:
+    assert client.get("/")["Location"] == "/t/harbour/"
+
+
+def test_several_projects_are_a_choice(house: House, client: Client) -> None:
+    other = factories.tenant_with_owner("garden")
+    factories.join(other.tenant, house.owner, role="viewer")
+
+    text = client.get("/").content.decode()
+
+    assert "/t/harbour/" in text
+    assert "/t/garden/" in text
+    assert "Viewer" in text
+
+
+def test_an_operator_goes_to_the_operators_site() -> None:
+    person, _token = factories.operator()
+
+    assert browser(person).get("/")["Location"] == "/operator/"
+
+
+def test_who_belongs_nowhere_is_told_so() -> None:
+    assert "You belong to no project yet." in browser(factories.user()).get("/").content.decode()
+
+
+def test_somebody_is_added_given_a_role_and_taken_out(house: House, client: Client) -> None:
+    person = factories.user("mara@example.test")
+
+    added = client.post(url(house, "member_add"), {"email": "Mara@example.test", "role": "viewer"})
+    row = member(house, person)
+    client.post(url(house, "member_role", row.pk), {"role": "admin"})
+    role = member(house, person).role.name
+    client.post(url(house, "member_remove", row.pk))
+
+    assert added.status_code == 302
+    assert role == "admin"
+    with tenant_scope(house.tenant):
+        assert not Member.objects.filter(user=person).exists()
+
+
+@pytest.mark.parametrize(
+    ("email", "role", "field"),
+    [
+        ("nobody@example.test", "viewer", "email"),
+        ("no address", "viewer", "email"),
+        ("mara@example.test", "king", "role"),
+    ],
+)
+def test_who_cannot_be_added_is_said_at_the_field(
+    house: House, client: Client, email: str, role: str, field: str
+) -> None:
+    factories.user("mara@example.test")
+
+    answer = client.post(url(house, "member_add"), {"email": email, "role": role})
+
+    assert answer.status_code == 422
+    assert list(answer.context["add_form"].errors) == [field]
+
+
+def test_a_member_twice_is_said_at_the_address(house: House, client: Client) -> None:
+    answer = client.post(url(house, "member_add"), {"email": house.owner.email, "role": "viewer"})
+
+    assert "member already" in answer.context["add_form"].errors["email"][0]
+
+
+def test_an_admin_is_offered_no_owner(house: House) -> None:
+    admin = factories.user()
+    factories.join(house.tenant, admin, role="admin")
+    client = browser(admin)
+
+    choices = client.get(url(house, "member_list")).context["choices"]
+    forced = client.post(url(house, "member_add"), {"email": factories.user().email, "role": "owner"})
+    demoted = client.post(url(house, "member_role", member(house, house.owner).pk), {"role": "viewer"})
+
+    assert "owner" not in [choice["value"] for choice in choices]
+    assert forced.status_code == 422
+    assert demoted.status_code == 403
+
+
+def test_the_last_owner_cannot_leave_and_others_can(house: House, client: Client) -> None:
+    guest = factories.user()
+    factories.join(house.tenant, guest, role="viewer")
+
+    stays = client.post(url(house, "member_remove", member(house, house.owner).pk))
+    leaves = browser(guest).post(url(house, "member_remove", member(house, guest).pk))
+
+    assert stays.status_code == 409
+    assert "A project needs an owner." in stays.content.decode()
+    assert leaves["Location"] == "/"
+
+
+def test_a_token_is_shown_once_and_opens_what_its_maker_may(house: House, client: Client) -> None:
+    form = {"name": "backup", "scope": "look", "expires": "30"}
+
+    made = client.post(url(house, "token_create"), form)
+    secret = made.context["new_token"]["secret"]
+    again = client.get(url(house, "token_list")).content.decode()
+    guests = Client().get("/api/v1/tenants/harbour/guests", headers={"Authorization": f"Bearer {secret}"})
+
+    assert secret in made.content.decode()
+    assert "no-store" in made["Cache-Control"]
+    assert secret not in again
+    assert "backup" in again
+    assert guests.status_code == 200
+    token = ApiToken.objects.get(name="backup")
+    assert Permission.GUEST_POWER not in token.permissions
+    assert (token.tenant, token.expires_at is not None) == (house.tenant, True)
+
+
+def test_a_token_ends_at_once(house: House, client: Client) -> None:
+    made = client.post(url(house, "token_create"), {"name": "short", "scope": "all", "expires": "0"})
+    secret = made.context["new_token"]["secret"]
+
+    client.post(url(house, "token_revoke", ApiToken.objects.get(name="short").pk))
+
+    answer = Client().get("/api/v1/tenants/harbour/guests", headers={"Authorization": f"Bearer {secret}"})
+    assert answer.status_code == 401
+
+
+def test_the_project_is_renamed_by_who_may(house: House, client: Client) -> None:
+    viewer = factories.user()
+    factories.join(house.tenant, viewer, role="viewer")
+
+    refused = browser(viewer).post(url(house, "settings"), {"name": "Mine"})
+    empty = client.post(url(house, "settings"), {"name": " "})
+    done = client.post(url(house, "settings"), {"name": "Harbour Studio"})
+
+    assert (refused.status_code, empty.status_code, done.status_code) == (403, 422, 302)
+    text = client.get(url(house, "audit_list")).content.decode()
+    assert "name: Harbour → Harbour Studio" in text
+
+
+def test_the_log_is_searched_and_goes_on(house: House, client: Client) -> None:
+    for number in range(60):
+        client.post(url(house, "settings"), {"name": f"Name {number}"})
+
+    first = client.get(url(house, "audit_list"))
+    second = client.get(url(house, "audit_list") + first.context["page"]["next_url"])
+    found = client.get(url(house, "audit_list") + "?q=member.add").context["entries"]
+
+    assert len(first.context["entries"]) == 50
+    assert not {entry.pk for entry in first.context["entries"]} & {entry.pk for entry in second.context["entries"]}
+    assert {entry.action for entry in found} == {"member.add"}
+
+
+def test_every_account_page_is_served(client: Client) -> None:
+    for path in ("/account/password/change/", "/account/logout/"):
+        assert client.get(path).status_code == 200
+    assert Client().get("/account/login/").status_code == 200
