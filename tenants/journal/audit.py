@@ -6,9 +6,13 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from portal.core.clock import now, rfc3339
 from tenants.journal.ledger import journal_lock
 from tenants.journal.models import AuditEntry
+
+log = structlog.get_logger(__name__)
 
 if TYPE_CHECKING:
     from tenants.actors import Actor
@@ -21,10 +25,13 @@ def audit_record(
     """Write down that ``actor`` did ``action`` to ``subject``; in the transaction of the change.
 
     ``changes`` are JSON values; a pair ``[before, after]`` for what was edited. Without any tenant (an operator adding a
-    flavor) there is no chain to write to, and Django's own admin log is the record.
+    flavor) there is no chain to write to: the portal's log has the line, and the operators' site its own record.
     """
     owner = tenant or actor.tenant or getattr(subject, "tenant", None)
     if owner is None:
+        log.info(
+            "operator_change", action=action, actor=actor.label, via=actor.via, subject=str(subject), changes=changes
+        )
         return None
     journal = journal_lock(owner)
     entry = AuditEntry(

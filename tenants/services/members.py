@@ -37,7 +37,7 @@ def member_add(tenant: Tenant, user: User, *, role: Role, actor: Actor) -> Membe
     """Let ``user`` into the tenant."""
     actor.require(Permission.MEMBER_MANAGE)
     _may_touch(actor, role)
-    if Member.objects.count() >= settings.CAPS["members"]:
+    if Member.objects.filter(tenant=tenant).count() >= settings.CAPS["members"]:
         raise Conflict(_("This project has as many members as it can have."), code="too_many_members")
     try:
         with transaction.atomic():

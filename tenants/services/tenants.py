@@ -33,11 +33,10 @@ def tenant_create(
         raise Invalid(errors=[FieldError("/slug", "invalid_slug", error.messages[0])]) from error
     if slug in RESERVED_SLUGS:
         raise Invalid(errors=[FieldError("/slug", "reserved_slug", _("This short name is taken by the portal."))])
-    if not name.strip():
-        raise Invalid(errors=[FieldError("/name", "required", _("A name is needed."))])
+    name = _checked_name(name)
     try:
         with transaction.atomic():
-            tenant = Tenant.objects.create(slug=slug, name=name.strip(), parent=parent)
+            tenant = Tenant.objects.create(slug=slug, name=name, parent=parent)
     except IntegrityError as error:
         raise Conflict(_("A project with this short name exists."), code="slug_taken") from error
     Journal.objects.create(tenant=tenant)
@@ -47,13 +46,19 @@ def tenant_create(
     return tenant
 
 
+def _checked_name(name: str) -> str:
+    """The name without blanks around it; raises ``Invalid`` where it is empty, too long or not plain text."""
+    name = name.strip()
+    if not name or len(name) > 100 or not name.isprintable():
+        raise Invalid(errors=[FieldError("/name", "invalid_name", _("A name of at most 100 characters is needed."))])
+    return name
+
+
 @transaction.atomic
 def tenant_rename(tenant: Tenant, *, name: str, actor: Actor) -> Tenant:
     """Change what the tenant is called; its slug stays."""
     actor.require(Permission.TENANT_EDIT)
-    if not name.strip() or len(name.strip()) > 100:
-        raise Invalid(errors=[FieldError("/name", "invalid_name", _("A name of at most 100 characters is needed."))])
-    before, tenant.name = tenant.name, name.strip()
+    before, tenant.name = tenant.name, _checked_name(name)
     tenant.version += 1
     tenant.save(update_fields=["name", "version"])
     audit_record(actor, "tenant.rename", tenant, tenant=tenant, name=[before, tenant.name])
