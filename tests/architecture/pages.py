@@ -57,6 +57,8 @@ PAGES = [
     PageRow("GET", "vms:volume_list", P.VOLUME_VIEW),
     PageRow("GET", "vms:image_list", P.IMAGE_VIEW),
     PageRow("GET", "vms:network_list", P.NETWORK_VIEW),
+    PageRow("POST", "vms:network_create", P.NETWORK_MANAGE),
+    PageRow("POST", "vms:network_delete", P.NETWORK_MANAGE),
     PageRow("GET", "vms:key_list", P.KEY_VIEW),
     PageRow("POST", "vms:key_create", P.KEY_MANAGE),
     PageRow("POST", "vms:key_delete", P.KEY_MANAGE),

@@ -21,10 +21,13 @@ from tenants.pages import page
 from tenants.policy import Permission
 from tenants.types import HttpRequest
 from vms.forms.keys import KeyForm
-from vms.models import Image, SshKey
+from vms.forms.networks import NetworkForm
+from vms.models import Image, Network, SshKey
 from vms.selectors.stock import addresses_held, images_offered, networks_in_use, volume_page
 from vms.services.keys import key_create as keep_key
 from vms.services.keys import key_delete as forget_key
+from vms.services.networks import network_create as make_network
+from vms.services.networks import network_delete as remove_network
 from vms.states import ImageState
 from vms.views.find import tenant_of
 from vms.views.guest_create import keys_to_choose
@@ -92,12 +95,42 @@ def _image(image: Image) -> dict[str, Any]:
 @page(Permission.NETWORK_VIEW)
 def network_list(request: HttpRequest, tenant: str) -> HttpResponse:
     """The project's networks."""
-    held = addresses_held()
-    networks = [_network(network, held.get(network.pk, 0)) for network in networks_in_use()]
-    return render(request, "vms/network_list.html", {"networks": networks})
+    return _networks(request, None)
 
 
-def _network(network: Any, held: int) -> dict[str, Any]:
+@require_POST
+@page(Permission.NETWORK_MANAGE)
+def network_create(request: HttpRequest, tenant: str) -> HttpResponse:
+    """Make a network; hosts learn of it with the first machine on it."""
+    form = NetworkForm(request.POST, actor=request.actor)
+    if form.is_valid():
+        with refusals_in(form, {"name_taken": "name"}):
+            network = make_network(tenant_of(request), actor=request.actor, **form.spec())
+            messages.success(request, _("%s is ready.") % network.name)
+            return redirect("vms:network_list", tenant)
+    return _networks(request, form)
+
+
+@require_POST
+@page(Permission.NETWORK_MANAGE)
+def network_delete(request: HttpRequest, tenant: str, network_id: UUID) -> HttpResponse:
+    """Take an unused network away."""
+    network = get_object_or_404(Network, pk=network_id)
+    operation = remove_network(network, actor=request.actor)
+    return redirect("operations:operation_detail", tenant, operation.pk)
+
+
+def _networks(request: HttpRequest, form: NetworkForm | None) -> HttpResponse:
+    held, may = addresses_held(), request.actor.may(Permission.NETWORK_MANAGE)
+    context = {
+        "networks": [_network(network, held.get(network.pk, 0), may=may) for network in networks_in_use()],
+        "form": form or NetworkForm(actor=request.actor),
+        "may_create": may,
+    }
+    return render(request, "vms/network_list.html", context, status=422 if form else 200)
+
+
+def _network(network: Any, held: int, *, may: bool) -> dict[str, Any]:
     subnet = next(iter(network.subnets.all()), None)
     room = ipaddress.ip_network(subnet.cidr).num_addresses if subnet is not None else 0
     return {
@@ -109,6 +142,7 @@ def _network(network: Any, held: int) -> dict[str, Any]:
         "free_label": _("%(held)d of %(room)d held") % {"held": held, "room": room},
         "guests_count": network.guests_count,
         "created_at": network.created_at,
+        "may_delete": may and network.guests_count == 0 and not network.is_default,
     }
 
 
