@@ -11,10 +11,11 @@ from django.db import connection, transaction
 from operations import runner, services, tasks
 from operations.models import Operation, OperationLock
 from operations.runner import Retry, Run, run
-from operations.services import Failure, operation_cancel, operation_fail, operation_retry, operations_expire
+from operations.services import Failure, Hold, operation_cancel, operation_fail, operation_retry, operations_expire
 from operations.states import LIVE, MOVES, TERMINAL, Status, may_move
 from portal.core.clock import now
 from portal.core.errors import Conflict, Forbidden
+from portal.core.ids import uuid7
 from tenants.journal.models import Event
 from tenants.policy import Permission
 from tenants.scoping import UnscopedQuery, current_scope, tenant_scope
@@ -317,7 +318,9 @@ def test_an_end_whose_settling_fails_did_not_happen() -> None:
 # --- messages -------------------------------------------------------------------------------------------------------
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    "message", ["01a20342-f9a0-7486-b784-99d139b127a6", "", "x", "../../etc", "1; DROP TABLE", None, 7, {"id": 1}, ["a"]], ids=repr
+    "message",
+    ["01a20342-f9a0-7486-b784-99d139b127a6", "", "x", "../../etc", "1; DROP TABLE", None, 7, {"id": 1}, ["a"]],
+    ids=repr,
 )
 def test_a_forged_message_changes_nothing(message: Any) -> None:
     """P-I2, B9."""
@@ -408,3 +411,34 @@ def await_true(look: Any) -> bool:
     from launcher.processes import await_condition
 
     return bool(await_condition(look, timeout_s=20, interval_s=0.05))
+
+
+@pytest.mark.django_db
+def test_an_operator_can_hurry_what_waits_and_nothing_else() -> None:
+    def silent(work: Run) -> None:
+        raise Retry("Waiting for the host")
+
+    with kind(silent):
+        operation = submit(lane="host.a")
+        run(operation.pk)
+        assert services.operation_claim(operation.pk, worker="early") is None
+
+        operation_retry(operation, actor=factories.desk())
+
+        claimed = services.operation_claim(operation.pk, worker="w")
+        assert claimed is not None
+        with pytest.raises(Conflict):
+            operation_retry(operation, actor=factories.desk())
+
+
+@pytest.mark.django_db
+def test_an_operation_can_hold_more_while_it_runs_but_not_what_another_has() -> None:
+    subject = uuid7()
+    with kind():
+        first, second = submit(), submit()
+
+        assert services.operation_hold(first, Hold("network", subject))
+        assert services.operation_hold(first, Hold("network", subject)), "again, after a worker was killed"
+        assert not services.operation_hold(second, Hold("network", subject))
+        assert operation_fail(first, Failure("x", "X."))
+        assert services.operation_hold(second, Hold("network", subject))
