@@ -23,6 +23,8 @@ from django.db import connection
 from launcher.installation import ROOT
 from operations.models import Operation
 from operations.runner import run
+from portal.core.ids import uuid7
+from tenants.scoping import every_tenant
 from tests import factories
 from tests.lab.hosts import Host as LabHost
 from tests.operations.kinds import lapse
@@ -30,7 +32,8 @@ from tests.vms.reconcile.bench import Bench
 from tests.vms.reconcile.lives import RECIPES, points_of
 from vms.disks.inspect import inspect
 from vms.hypervisor import fake, pool
-from vms.models import Guest, Host
+from vms.models import Drift, Guest, Host, Installation
+from vms.reconcile.sweep import sweep
 from vms.services.images import image_path
 from vms.states import Power
 
@@ -160,4 +163,24 @@ def test_files_of_guests_are_closed_to_everybody_else(bench: LiveBench) -> None:
     files = [path for path in folder.iterdir() if guest.pk.hex in path.name or path.name.startswith("vol-")]
     assert files
     assert [path.name for path in files if path.stat().st_mode & 0o077] == []
+    assert run(bench.ask(guest, "purge").pk) == "succeeded"
+
+
+def test_another_portals_sweep_finds_nothing_of_ours_to_speak_of(bench: LiveBench) -> None:
+    """Two portals on one libvirtd: to the second, the first one's machine is foreign."""
+    guest = bench.guest()
+    (mine,) = Installation.objects.all()
+    Installation.objects.all().delete()
+    stranger = Installation.objects.create(pk=str(uuid7()))
+    Guest._base_manager.filter(pk=guest.pk).update(host=None)
+
+    with every_tenant(why="test"):
+        found = sweep(bench.host)
+
+    assert (found["ours"], found["foreign"]) == (0, 1)
+    assert not Drift.objects.exists()
+    assert bench.lab_host.virsh("domstate", str(guest.pk)) == "running"
+    stranger.delete()
+    mine.save(force_insert=True)
+    Guest._base_manager.filter(pk=guest.pk).update(host=bench.host)
     assert run(bench.ask(guest, "purge").pk) == "succeeded"
