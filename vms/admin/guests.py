@@ -179,7 +179,11 @@ class GuestAdmin(ServiceAdmin):
             yield Note("red", guest.problem_message)
 
     def links(self, guest: Guest) -> Iterable[tuple[str, Any, str]]:
-        yield f"/t/{guest.tenant.slug}/guests/{guest.pk}/", _("As its customer sees it"), "device-desktop"
+        yield (
+            reverse("vms:guest_detail", args=[guest.tenant.slug, guest.pk]),
+            _("As its customer sees it"),
+            "device-desktop",
+        )
 
     def panels(self, guest: Guest) -> Iterable[Panel]:
         yield Panel(

@@ -224,7 +224,7 @@ def test_a_machines_page_leads_to_the_one_its_customer_sees(desk: Client, house:
 
     page = desk.get(address(guest)).content.decode()
 
-    assert f'href="/t/harbour/guests/{guest.pk}/"' in page
+    assert f'href="/t/harbour/machines/{guest.pk}/"' in page
     for secret in (guest.display_password, guest.password_hash, guest.user_data):
         assert not secret or secret not in page
 
