@@ -212,6 +212,37 @@ def _guest_event(live: Any, pk: str) -> dict[str, Any]:
     raise TimeoutError("no event of the machine")
 
 
+def qemu(machine: Machine, host: Host) -> str:
+    """The process id of its QEMU, as the host counts."""
+    return host.exec("cat", f"/run/libvirt/qemu/{host.virsh('domname', machine.pk)}.pid").stdout.strip()
+
+
+def test_a_machine_outlives_its_hosts_libvirtd(machine: Machine, lab_host: Host) -> None:
+    """L1."""
+    machine.switch_on()
+    before = qemu(machine, lab_host)
+
+    lab_host.kill_daemon()
+    lab_host.start_daemon()
+
+    machine.customer.sees(machine.pk, "running", within_s=60)
+    assert qemu(machine, lab_host) == before
+    machine.customer.act(machine.pk, "pause")
+    machine.customer.act(machine.pk, "resume")
+
+
+def test_a_killed_qemu_shows_and_the_machine_can_be_started_again(machine: Machine, lab_host: Host) -> None:
+    """Q1."""
+    machine.switch_on()
+
+    lab_host.exec("kill", "-9", qemu(machine, lab_host))
+
+    machine.customer.sees(machine.pk, "error", within_s=5)
+    assert machine.now["wanted_power"] == "running"
+    machine.switch_on()
+    assert machine.now["status"] == "running"
+
+
 def test_shutdown_presses_the_button_and_the_guest_hears_it(machine: Machine, lab_host: Host) -> None:
     machine.switch_on()
     with machine.customer.serial(machine.pk) as line:
