@@ -10,6 +10,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from portal.core.clock import now
+from portal.core.forms import Choice
 from tenants.actors import Actor
 from tenants.models import Role, User
 from tenants.policy import READ_ONLY
@@ -28,7 +29,7 @@ class MemberForm(forms.Form):
     """Somebody who can sign in already joins the tenant."""
 
     email = forms.EmailField(label=_("E-mail"), help_text=_("Of somebody who can sign in here already."))
-    role = forms.ChoiceField(label=_("Role"))
+    role = forms.ChoiceField(label=_("Role"), widget=Choice)
 
     def __init__(self, *args: Any, actor: Actor, roles: list[Role] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -65,11 +66,13 @@ class TokenForm(forms.Form):
     name = forms.CharField(label=_("Name"), max_length=64, help_text=_("What it is for, such as “backup script”."))
     scope = forms.ChoiceField(
         label=_("It may"),
+        widget=Choice,
         choices=[("all", _("Everything I may")), ("look", _("Look, change nothing"))],
         help_text=_("Your role narrows it, at any later time, too."),
     )
     expires = forms.ChoiceField(
         label=_("It ends"),
+        widget=Choice,
         choices=[("30", _("After 30 days")), ("90", _("After 90 days")), ("365", _("After a year")), ("0", _("Never"))],
         initial="90",
     )

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from django import forms
 
 from portal.core.errors import Conflict, Invalid
+
+
+class Choice(forms.Select):
+    """One of a few, drawn like the rest of the form."""
+
+    def __init__(self, attrs: dict[str, Any] | None = None, choices: Any = ()) -> None:
+        super().__init__({"class": "form-select", **(attrs or {})}, choices)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from portal.core.forms import Choice
 from tenants.actors import Actor
 
 
@@ -16,12 +17,13 @@ class NetworkForm(forms.Form):
     name = forms.CharField(label=_("Name"), max_length=40, help_text=_("Small letters, digits and dashes."))
     outward = forms.ChoiceField(
         label=_("Way out"),
+        widget=Choice,
         choices=[("nat", _("Reaches the internet")), ("isolated", _("Stays among your machines"))],
     )
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
 
-    def spec(self) -> dict[str, str]:
+    def spec(self) -> dict[str, Any]:
         """What ``network_create`` takes."""
         return {"name": self.cleaned_data["name"], "outward": self.cleaned_data["outward"]}

@@ -153,7 +153,10 @@ def guest_row(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpResponse
     guest = guests_visible(request.actor).filter(pk=guest_id).first()
     if guest is None:
         return gone()
-    return render(request, "vms/_guest_row.html", {"guest": guest_now(request, guest), "slug": tenant})
+    shown = guest_now(request, guest)
+    if shown.status == GuestStatus.BINNED and "status=binned" not in request.headers.get("HX-Current-URL", ""):
+        return gone()  # it has left the list that the row stands in
+    return render(request, "vms/_guest_row.html", {"guest": shown, "slug": tenant})
 
 
 @require_POST
