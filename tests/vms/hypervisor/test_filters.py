@@ -16,8 +16,6 @@ from tests.vms.hypervisor import frames
 from vms.hypervisor import libvirt_driver
 from vms.hypervisor.filters import guest_filter
 
-pytestmark = pytest.mark.xdist_group("machine")
-
 MINE, THEIRS, HOST = "52:54:00:00:00:0a", "52:54:00:00:00:0b", "52:54:00:00:00:01"
 ALL = "ff:ff:ff:ff:ff:ff"
 IP, NEIGHBOUR, GATEWAY = "10.93.0.10", "10.93.0.11", "10.93.0.1"

@@ -13,8 +13,6 @@ from vms.hypervisor import libvirt_driver
 from vms.hypervisor.driver import Hypervisor
 from vms.hypervisor.libvirt_driver.translate import translate
 
-pytestmark = pytest.mark.xdist_group("machine")
-
 
 @pytest.fixture
 def hypervisor(lab_host: Host) -> Hypervisor:

@@ -19,8 +19,6 @@ from vms.hypervisor import fake, libvirt_driver, pool
 from vms.hypervisor.errors import Refused, Unreachable
 from vms.hypervisor.libvirt_driver.wire import Endpoint, endpoint, knock
 
-pytestmark = pytest.mark.xdist_group("machine")
-
 
 @pytest.fixture
 def frozen(lab_host: Host) -> Iterator[Host]:

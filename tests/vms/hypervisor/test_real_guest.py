@@ -21,8 +21,6 @@ from vms.hypervisor.xml.domain import CpuTune, Disk, DomainSpec, FilterRef, IoTu
 from vms.hypervisor.xml.network import DhcpHost, NetworkSpec
 from vms.states import Power
 
-pytestmark = pytest.mark.xdist_group("machine")
-
 OWNER = Owner("real", 1)
 UUID = "0198a3c2-bbbb-7cc0-b0e1-000000000001"
 CARD = DhcpHost(mac="52:54:00:9a:00:05", ip="10.95.0.5")
