@@ -106,8 +106,10 @@ def test_a_file_that_is_two_things_is_refused(tmp_path: Path, image: bytes, decl
 def test_other_formats_are_refused(tmp_path: Path, kind: str, declared: Format | None) -> None:
     """P-B4: formats whose descriptors name files are not opened at all."""
     path = tmp_path / "image"
-    secret = ["--object", "secret,id=s,data=x", "-o", "key-secret=s,iter-time=10"] if kind == "luks" else []
-    subprocess.run(["qemu-img", "create", "-q", "-f", kind, *secret, path, "10M"], check=True)
+    if kind == "luks":  # qemu-img cannot measure its key's cost on a busy machine, and gives up
+        path.write_bytes(b"LUKS\xba\xbe\0\1aes".ljust(10 * MIB, b"\0"))
+    else:
+        subprocess.run(["qemu-img", "create", "-q", "-f", kind, path, "10M"], check=True)
 
     with pytest.raises(UnsafeImage) as refused:
         inspect(path, declared=declared)
