@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.browser.visitor import ARGUMENTS, CHROMIUM
+from tests.browser.visitor import ARGUMENTS, CHROMIUM, PATIENCE_MS
 from tests.journeys.conftest import customer, portal
 
 __all__ = ["chromium", "customer", "pictures", "portal"]
@@ -16,7 +16,8 @@ __all__ = ["chromium", "customer", "pictures", "portal"]
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """The distribution's Chromium, without windows."""
+    """The distribution's Chromium, without windows; what a page is expected to show may take as long as anything else."""
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
