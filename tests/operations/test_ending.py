@@ -407,6 +407,36 @@ def test_a_handler_that_is_stuck_past_its_deadline_loses_its_lease(settings: Any
         assert ledger.settled == [(operation.pk, "failed")]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_call_that_gives_no_sign_of_life_ends_with_a_sentence_and_its_process(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L2, Q1: nothing interrupts a call that waits for a hung QEMU but the end of its process."""
+    settings.OPERATION_LEASE_S, settings.OPERATION_STUCK_S = 0.3, 0.2
+    ended, release = threading.Event(), threading.Event()
+    monkeypatch.setattr(runner, "end_process", ended.set)
+
+    def work() -> None:
+        try:
+            runner.run(operation.pk)
+        finally:
+            connection.close()
+
+    with kind(lambda work: release.wait(20) and None) as ledger:
+        operation = submit(lane="host.stuck")
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert ended.wait(20)
+        release.set()
+        thread.join(20)
+        operation.refresh_from_db()
+        assert (operation.status, operation.error_code) == ("failed", "host_stuck")
+        assert operation.error_message
+        assert operation.error_hint
+        assert ledger.settled == [(operation.pk, "failed")]
+        assert services.operation_claim(submit(lane="host.stuck").pk, worker="next") is None, "its lane rests"
+
+
 def await_true(look: Any) -> bool:
     from launcher.processes import await_condition
 

@@ -101,7 +101,7 @@ def test_a_lost_membership_loses_the_answer_too(house: House, rest: Rest) -> Non
     assert Rest(token).post(path, body, Idempotency_Key="k").status == 404
 
 
-@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+@pytest.mark.django_db(transaction=True)
 def test_of_many_at_once_exactly_one_is_done() -> None:
     house = factories.tenant_with_owner()
     start = Barrier(8)
