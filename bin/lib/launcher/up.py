@@ -32,8 +32,8 @@ def main(arguments: Sequence[str]) -> int:
     given = parse(arguments)
     installation = Installation(given.state)
     supervisor = Supervisor(installation)
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGHUP, stop)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)  # SIGINT too: started from a script in the background, it comes ignored
     try:
         with installation.locked():
             if supervisor.is_running():
