@@ -95,7 +95,7 @@ def test_no_file_names_a_registry_or_a_place_of_the_machine_it_was_written_on() 
     "line",
     [
         "https://" + "registry.example.org/x/-/x-1.0.tgz",
-        "https://files." + "pythonhosted.org/packages/a.whl",
+        "https://files." + "pythonhosted" + ".org/packages/a.whl",
         "http://deb." + "debian.org/debian bookworm main",
         "https://mirror.example.org/simple",
     ],
