@@ -8,7 +8,7 @@ from tests.architecture.sources import calls, modules
 
 PLACES: dict[str, list[str]] = {
     "operations/runner.py": ["an operation on shared things"],
-    "operations/services.py": ["an operation on shared things ends"],
+    "operations/services/ending.py": ["an operation on shared things ends"],
     "operations/tasks.py": ["retention"],
     "portal/probes.py": ["metrics count all tenants"],
     "tenants/listings.py": ["a person's own memberships"],
