@@ -27,8 +27,8 @@ def operations_visible(actor: Actor) -> QuerySet[Operation]:
         rows = rows.filter(tenant=actor.tenant)
     elif not actor.is_operator:
         rows = rows.none()
-    if actor.tags:
-        rows = rows.filter(requested_by=actor.user)
+    if actor.narrowed:
+        rows = rows.filter(requested_by=actor.user) if actor.user is not None else rows.none()
     return rows
 
 

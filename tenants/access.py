@@ -9,7 +9,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 
 from portal.core.clock import now
-from tenants.actors import Actor, narrowed
+from tenants.actors import Actor, role_reach
 from tenants.models import SLUG, ApiToken, Member, Tenant, TenantState, User
 from tenants.policy import ALL_TENANT_PERMISSIONS, Permission
 from tenants.scoping import tenant_scope
@@ -44,9 +44,8 @@ def actor_for_user(user: Any, tenant: Tenant | None, *, via: str, **facts: Any) 
     if member is None:
         return None
     role = member.role
-    return Actor(
-        user, tenant, narrowed(role.permissions, tenant), via, role=role.name, tags=frozenset(role.tags), **facts
-    )
+    permissions, tagged = role_reach(role.permissions, role.tagged, role.tags, tenant)
+    return Actor(user, tenant, permissions, via, role=role.name, tagged=tagged, **facts)
 
 
 def actor_for_token(raw: str, tenant: Tenant | None, **facts: str) -> Actor | None:
@@ -59,15 +58,16 @@ def actor_for_token(raw: str, tenant: Tenant | None, **facts: str) -> Actor | No
         return None
     if token.tenant_id is not None and tenant is not None and token.tenant_id != tenant.pk:
         return None
-    actor = actor_for_user(
-        token.user, tenant, via="token", session=token_session(token), token_id=str(token.pk), **facts
-    )
+    owner = token.user
+    if owner is None:
+        return None
+    actor = actor_for_user(owner, tenant, via="token", session=token_session(token), token_id=str(token.pk), **facts)
     if actor is None:
         return None
     permissions = actor.permissions
     if token.tenant_id is not None:
         permissions -= {Permission.OPERATE}
-        if not tenant and token.user.is_staff:
+        if not tenant and owner.is_staff:
             permissions = frozenset()
     if token.permissions is not None:
         permissions &= {Permission(p) for p in token.permissions if p in Permission._value2member_map_}
@@ -79,7 +79,7 @@ def actor_for_token(raw: str, tenant: Tenant | None, **facts: str) -> Actor | No
         frozenset(permissions),
         "token",
         role=actor.role,
-        tags=actor.tags,
+        tagged=actor.tagged,
         session=actor.session,
         address=actor.address,
         request_id=actor.request_id,

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from django.db.models import Model, QuerySet
 from django.utils.translation import gettext as _
 
 from portal.core.errors import Forbidden
-from tenants.policy import ALL_TENANT_PERMISSIONS, SUSPENDED_TENANT, Permission
+from tenants.policy import (
+    ALL_TENANT_PERMISSIONS,
+    CLOSING_TENANT,
+    SUSPENDED_TENANT,
+    TAGGABLE,
+    Permission,
+)
 
 if TYPE_CHECKING:
     from tenants.models import Tenant, User
 
 Row = TypeVar("Row", bound=Model)
+type Tagged = Mapping[Permission, tuple[frozenset[str], ...]]
+"""By permission: sets of tags, of each of which a machine must wear one. What is not in it holds on every machine."""
+
+LEFT: Final = {
+    "active": None,
+    "suspended": SUSPENDED_TENANT,
+    "closing": CLOSING_TENANT,
+    "closed": frozenset[Permission](),
+}
+"""By a tenant's state: what its people may still do; None is all that their role allows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
     """A person, a token or the system, acting in one tenant (or, for operators at their own desk, in none).
 
-    ``permissions`` are already the intersection of role, token scopes and the tenant's state. ``tags`` narrow what acts on
-    one machine. ``session`` is the hash that ties consoles to the sign-in or token they were opened with.
+    ``permissions`` are already the intersection of role, token scopes and the tenant's state. ``session`` is the hash that
+    ties consoles to the sign-in or token they were opened with. ``name`` is what the log calls an actor that is no person.
+    ``lacks`` names what keeps a person from everything here until they have it (``second_factor``).
+    ``visit`` is the id of an operator's visit in somebody's place, ``place`` whose.
     """
 
     user: User | None
@@ -31,16 +49,22 @@ class Actor:
     permissions: frozenset[Permission]
     via: str
     role: str = ""
-    tags: frozenset[str] = field(default_factory=frozenset)
+    tagged: Tagged = field(default_factory=dict)
     session: str = ""
     address: str = ""
     request_id: str = ""
     token_id: str = ""
+    name: str = ""
+    lacks: str = ""
+    visit: str = ""
+    place: str = ""
 
     @property
     def label(self) -> str:
         """How the audit log names them."""
-        return self.user.email if self.user is not None else "system"
+        if self.user is None:
+            return self.name or "system"
+        return f"{self.user.email} as {self.place}" if self.place else self.user.email
 
     @property
     def is_operator(self) -> bool:
@@ -53,15 +77,28 @@ class Actor:
         owner = getattr(subject, "tenant_id", None)
         if owner is not None and (self.tenant is None or owner != self.tenant.pk) and not self.is_operator:
             return False
-        if self.tags and subject is not None and hasattr(subject, "tag_names"):
-            return bool(self.tags & set(subject.tag_names()))
+        if permission in self.tagged and subject is not None and hasattr(subject, "tag_names"):
+            return self.reaches(permission, subject.tag_names())
         return True
 
+    def reaches(self, permission: Permission, tags: Iterable[str]) -> bool:
+        """Does the permission, where they have it, hold on a machine that wears ``tags``?"""
+        worn = frozenset(tags)
+        return all(worn & wanted for wanted in self.tagged.get(permission, ()))
+
     def require(self, permission: Permission, subject: Any = None) -> None:
-        """Raise ``Forbidden`` unless allowed; on a suspended tenant the sentence says so."""
+        """Raise ``Forbidden`` unless allowed; the sentence says what is in the way: a state, a missing second factor."""
         if self.may(permission, subject):
             return
-        if self.tenant is not None and not self.tenant.is_active and permission not in SUSPENDED_TENANT:
+        if self.lacks:
+            raise Forbidden(
+                _("This project asks its people for a second factor."),
+                code="second_factor_required",
+                hint=_("Set one up in your account, then come back."),
+                permission=permission.value,
+            )
+        left = LEFT[self.tenant.state] if self.tenant is not None else None
+        if left is not None and permission not in left:
             raise Forbidden(
                 _("This project is suspended: it can be looked at, not changed."),
                 code="tenant_suspended",
@@ -70,9 +107,17 @@ class Actor:
             )
         raise Forbidden(permission=permission.value)
 
-    def visible(self, rows: QuerySet[Row]) -> QuerySet[Row]:
-        """Narrow a queryset of guests to the tags of the role."""
-        return rows.filter(tags__name__in=sorted(self.tags)).distinct() if self.tags else rows
+    def visible(self, rows: QuerySet[Row], permission: Permission = Permission.GUEST_VIEW) -> QuerySet[Row]:
+        """Narrow a queryset of guests to those on which they have ``permission``."""
+        for wanted in self.tagged.get(permission, ()):
+            worn = rows.model._base_manager.filter(tags__name__in=sorted(wanted)).values("pk")
+            rows = rows.filter(pk__in=worn)
+        return rows
+
+    @property
+    def narrowed(self) -> bool:
+        """Are there machines in the tenant that they may not look at?"""
+        return Permission.GUEST_VIEW in self.tagged
 
 
 def system_actor(tenant: Tenant | None, *, why: str) -> Actor:
@@ -80,7 +125,32 @@ def system_actor(tenant: Tenant | None, *, why: str) -> Actor:
     return Actor(user=None, tenant=tenant, permissions=frozenset(Permission), via=why)
 
 
-def narrowed(permissions: Iterable[str], tenant: Tenant) -> frozenset[Permission]:
-    """A role's stored permissions as values; unknown ones and ``OPERATE`` grant nothing; a suspended tenant's only look."""
-    known = {Permission(p) for p in permissions if p in Permission._value2member_map_} & ALL_TENANT_PERMISSIONS
-    return frozenset(known if tenant.is_active else known & SUSPENDED_TENANT)
+def known(permissions: Iterable[str]) -> frozenset[Permission]:
+    """Stored permissions as values; what is unknown and ``OPERATE`` grant nothing."""
+    return frozenset(
+        {Permission(p) for p in permissions if p in Permission._value2member_map_} & ALL_TENANT_PERMISSIONS
+    )
+
+
+def left_in(tenant: Tenant, permissions: frozenset[Permission]) -> frozenset[Permission]:
+    """What a tenant's state leaves of ``permissions``; an unknown state leaves nothing."""
+    left = LEFT.get(tenant.state, frozenset())
+    return permissions if left is None else permissions & left
+
+
+def role_reach(
+    permissions: Iterable[str], tagged: Iterable[str], tags: Iterable[str], tenant: Tenant
+) -> tuple[frozenset[Permission], Tagged]:
+    """A role's stored grants as what an actor has: all its permissions, and which of them hold on tagged machines only."""
+    everywhere = known(permissions)
+    some = (known(tagged) & TAGGABLE) - everywhere if tags else frozenset()
+    wanted = (frozenset(tags),)
+    return left_in(tenant, everywhere | some), dict.fromkeys(some, wanted)
+
+
+def cut(tagged: Tagged, tags: Iterable[str]) -> Tagged:
+    """``tagged`` where every permission on machines holds only on those that also wear one of ``tags``; none: unchanged."""
+    wanted = frozenset(tags)
+    if not wanted:
+        return tagged
+    return {permission: (*tagged.get(permission, ()), wanted) for permission in TAGGABLE}

@@ -21,7 +21,8 @@ from tenants.shapes import ROLES
 def roles_given_by(actor: Actor) -> list[Role]:
     """The roles of the scope that the actor may hand out, strongest first."""
     order = list(ROLES)
-    rows = [role for role in Role.objects.all() if set(role.permissions) <= {p.value for p in actor.permissions}]
+    held = {p.value for p in actor.permissions - actor.tagged.keys()}
+    rows = [role for role in Role.objects.all() if {*role.permissions, *role.tagged} <= held]
     return sorted(rows, key=lambda role: (order.index(role.name) if role.name in order else len(order), role.name))
 
 

@@ -1,7 +1,7 @@
 """Who may do what: permissions, and the roles every installation has. Pure data for the whole house.
 
-A role is a set of permissions plus, optionally, tags: with tags, permissions that act on one machine bite only on
-machines that wear one of them.
+A role is a set of permissions that hold everywhere in its tenant, and of those that hold only on machines which wear one
+of its tags.
 """
 
 from __future__ import annotations
@@ -29,14 +29,21 @@ class Permission(StrEnum):
     EVENT_VIEW = "event.view"
     MEMBER_VIEW = "member.view"
     MEMBER_MANAGE = "member.manage"
+    ROLE_MANAGE = "role.manage"
     OWNER_MANAGE = "owner.manage"
+    TOKEN_OWN = "token.own"
+    """Make and end personal tokens of one's own."""
     TOKEN_VIEW = "token.view"
     TOKEN_MANAGE = "token.manage"
+    """End anybody's tokens; make the tenant's service tokens."""
     QUOTA_VIEW = "quota.view"
+    QUOTA_REQUEST = "quota.request"
     USAGE_VIEW = "usage.view"
     AUDIT_VIEW = "audit.view"
     TENANT_VIEW = "tenant.view"
     TENANT_EDIT = "tenant.edit"
+    TENANT_EXPORT = "tenant.export"
+    TENANT_CLOSE = "tenant.close"
     OPERATE = "operate"
     """Held by operators alone: hosts, flavors, public images, all tenants."""
 
@@ -64,27 +71,47 @@ _WORK = _VIEW | {
     P.GUEST_CONSOLE,
     P.KEY_MANAGE,
     P.OPERATION_CANCEL,
+    P.TOKEN_OWN,
 }
 _RUN = _WORK | {
     P.NETWORK_MANAGE,
     P.MEMBER_MANAGE,
+    P.ROLE_MANAGE,
     P.TOKEN_VIEW,
     P.TOKEN_MANAGE,
+    P.QUOTA_REQUEST,
     P.AUDIT_VIEW,
     P.USAGE_VIEW,
     P.TENANT_EDIT,
+    P.TENANT_EXPORT,
 }
 
 BUILT_IN_ROLES: dict[str, frozenset[Permission]] = {
-    "owner": _RUN | {P.OWNER_MANAGE},
+    "owner": _RUN | {P.OWNER_MANAGE, P.TENANT_CLOSE},
     "admin": _RUN,
     "member": _WORK,
-    "viewer": _VIEW,
-    "billing": frozenset({P.TENANT_VIEW, P.QUOTA_VIEW, P.USAGE_VIEW, P.AUDIT_VIEW, P.EVENT_VIEW, P.OPERATION_VIEW}),
+    "viewer": _VIEW | {P.TOKEN_OWN},
+    "billing": frozenset(
+        {
+            P.TENANT_VIEW,
+            P.QUOTA_VIEW,
+            P.QUOTA_REQUEST,
+            P.USAGE_VIEW,
+            P.AUDIT_VIEW,
+            P.EVENT_VIEW,
+            P.OPERATION_VIEW,
+            P.TENANT_EXPORT,
+            P.TOKEN_OWN,
+        }
+    ),
 }
 """Every permission a tenant's people can hold; ``OPERATE`` is in none of them."""
 
 ALL_TENANT_PERMISSIONS = BUILT_IN_ROLES["owner"]
 READ_ONLY = frozenset(p for p in Permission if p.value.endswith(".view"))
-SUSPENDED_TENANT = READ_ONLY
-"""What people of a suspended tenant may still do: look."""
+TAGGABLE = frozenset(p for p in Permission if p.value.startswith("guest."))
+"""What acts on one machine, so that a role or a token may have it for machines of certain tags only."""
+SUSPENDED_TENANT = READ_ONLY | {P.TENANT_EXPORT}
+"""What people of a suspended tenant may still do: look, and take their data with them."""
+CLOSING_TENANT = SUSPENDED_TENANT | {P.TENANT_CLOSE}
+"""The same while a tenant waits for its end; whoever may close it may think again."""

@@ -185,7 +185,7 @@ def _token(token: ApiToken, actor: Actor) -> dict[str, Any]:
         "name": token.name,
         "prefix": token.prefix,
         "scopes": scope_labels(token.permissions) + ([] if token.tenant_id else [_("every project of theirs")]),
-        "created_by": token.user.label,
+        "created_by": token.user.label if token.user is not None else "",
         "created_at": token.created_at,
         "expires_at": token.expires_at,
         "last_used_at": token.last_used_at,

@@ -16,7 +16,7 @@ from portal.core.clock import now
 from tenants.access import actor_for_user
 from tenants.actors import Actor, system_actor
 from tenants.models import Role, Tenant, User
-from tenants.policy import Permission
+from tenants.policy import TAGGABLE, Permission
 from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.members import member_add, role_named
 from tenants.services.people import user_create
@@ -98,13 +98,18 @@ def join(tenant: Tenant, person: User, *, role: str) -> None:
 
 
 def member_with(tenant: Tenant, permissions: Iterable[Permission], *, tags: Sequence[str] = ()) -> tuple[User, str]:
-    """A member whose role is exactly ``permissions`` (on machines with one of ``tags``, if any), and a token of theirs."""
+    """A member whose role is exactly ``permissions``, and a token of theirs.
+
+    What acts on machines holds, where there are ``tags``, on those that wear one of them.
+    """
     person = user()
+    narrow = {p for p in permissions if tags and p in TAGGABLE}
     with tenant_scope(tenant):
         role = Role.objects.create(
             tenant=tenant,
             name=f"role-{next(_numbers)}",
-            permissions=sorted(p.value for p in permissions),
+            permissions=sorted(p.value for p in set(permissions) - narrow),
+            tagged=sorted(p.value for p in narrow),
             tags=list(tags),
         )
         member_add(tenant, person, role=role, actor=system_actor(tenant, why="test"))

@@ -18,6 +18,9 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "allauth.usersessions",
     "channels",
     "portal",
@@ -161,7 +164,19 @@ TENANT_NETWORK_SUPERNET = "10.128.0.0/9"
 TENANT_NETWORK_PREFIX = 24
 API_RATE_PER_MINUTE = 600
 API_TENANT_RATE_PER_MINUTE = 3000
-CAPS = {"ssh_keys": 100, "tokens": 100, "members": 200, "tags": 50, "images": 100, "batch": 20}
+NOTICE_RETENTION = timedelta(days=90)
+LETTER_RETENTION = timedelta(days=30)
+CAPS = {
+    "ssh_keys": 100,
+    "tokens": 100,
+    "members": 200,
+    "invitations": 100,
+    "roles": 50,
+    "quota_requests": 10,
+    "tags": 50,
+    "images": 100,
+    "batch": 20,
+}
 DEFAULT_QUOTA = {
     "guests": 10,
     "vcpus": 20,

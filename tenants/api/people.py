@@ -84,7 +84,7 @@ class TokenOut(BaseModel):
     id: str
     name: str
     prefix: str
-    user: PersonOut
+    user: PersonOut | None
     permissions: list[str] | None
     created_at: datetime
     expires_at: datetime | None
@@ -199,7 +199,7 @@ def _token_facts(token: ApiToken) -> dict[str, Any]:
         "id": str(token.pk),
         "name": token.name,
         "prefix": token.prefix,
-        "user": _person(token.user),
+        "user": _person(token.user) if token.user is not None else None,
         "permissions": token.permissions,
         "created_at": token.created_at,
         "expires_at": token.expires_at,

@@ -8,19 +8,43 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from portal.core.ids import uuid7
 from tenants.scoping import TenantOwned
 
 
-class Journal(models.Model):
+class Chain(models.Model):
+    """Where an audit log stands: its newest number and hash, and the last entry that its retention let go.
+
+    An entry up to ``audit_floor`` may be deleted, no other (a trigger in the database); what is left is checked from there.
+    """
+
+    audit_seq = models.PositiveBigIntegerField(default=0)
+    audit_hash = models.CharField(max_length=64, default="0" * 64)
+    audit_floor = models.PositiveBigIntegerField(default=0)
+    audit_floor_hash = models.CharField(max_length=64, default="0" * 64)
+
+    class Meta:
+        abstract = True
+
+
+class Journal(Chain):
     """One row a tenant, locked while its journal is written, so that numbers rise in commit order."""
 
     tenant = models.OneToOneField("tenants.Tenant", on_delete=models.PROTECT, primary_key=True, related_name="+")
     event_seq = models.PositiveBigIntegerField(default=0)
-    audit_seq = models.PositiveBigIntegerField(default=0)
-    audit_hash = models.CharField(max_length=64, default="0" * 64)
 
     class Meta:
         app_label = "tenants"
+
+
+class InstallationJournal(Chain):
+    """The one row of what operators change outside any tenant."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+
+    class Meta:
+        app_label = "tenants"
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="installation_journal_is_one")]
 
 
 class Event(TenantOwned):
@@ -37,9 +61,10 @@ class Event(TenantOwned):
         constraints = [models.UniqueConstraint("tenant", "seq", name="event_seq_once_a_tenant")]
 
 
-class AuditEntry(TenantOwned):
+class Deed(models.Model):
     """One change, by whom, through what; chained to the one before it by hash, never changed afterwards."""
 
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     seq = models.PositiveBigIntegerField()
     at = models.DateTimeField()
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
@@ -56,8 +81,24 @@ class AuditEntry(TenantOwned):
     hash = models.CharField(max_length=64)
 
     class Meta:
+        abstract = True
+
+
+class AuditEntry(Deed, TenantOwned):
+    """A change in one tenant."""
+
+    class Meta:
         app_label = "tenants"
         constraints = [models.UniqueConstraint("tenant", "seq", name="audit_seq_once_a_tenant")]
+        indexes = [models.Index(fields=["tenant", "at"], name="audit_by_time")]
+
+
+class InstallationEntry(Deed):
+    """A change outside any tenant: hosts, flavors, images, people, operators."""
+
+    class Meta:
+        app_label = "tenants"
+        constraints = [models.UniqueConstraint("seq", name="installation_seq_once")]
 
 
 class UsageInterval(TenantOwned):

@@ -27,7 +27,7 @@ def _may_touch(actor: Actor, role: Role) -> None:
     """Owners are made and unmade by owners; nobody hands out what they do not hold."""
     if role.name == "owner" and role.tenant_id is None:
         actor.require(Permission.OWNER_MANAGE)
-    beyond = set(role.permissions) - {p.value for p in actor.permissions}
+    beyond = {*role.permissions, *role.tagged} - {p.value for p in actor.permissions - actor.tagged.keys()}
     if beyond:
         raise Forbidden(_("You cannot give a role more than your own allows."), code="beyond_own_role")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,10 +10,11 @@ import pytest
 from portal.core.clock import now
 from portal.core.errors import Forbidden
 from tenants.access import actor_for_token, actor_for_user
-from tenants.actors import narrowed, system_actor
+from tenants.actors import LEFT, cut, role_reach, system_actor
 from tenants.models import Role, TenantState
 from tenants.policy import ALL_TENANT_PERMISSIONS, BUILT_IN_ROLES, READ_ONLY, Permission
 from tenants.scoping import tenant_scope
+from tenants.services.members import member_add
 from tenants.services.tenants import tenant_suspend, tenant_unsuspend
 from tenants.services.tokens import token_create
 from tests import factories
@@ -23,17 +25,20 @@ P = Permission
 
 ROLES = {
     "owner": ALL_TENANT_PERMISSIONS,
-    "admin": ALL_TENANT_PERMISSIONS - {P.OWNER_MANAGE},
+    "admin": ALL_TENANT_PERMISSIONS - {P.OWNER_MANAGE, P.TENANT_CLOSE},
     "member": {
         P.GUEST_VIEW, P.GUEST_CREATE, P.GUEST_POWER, P.GUEST_EDIT, P.GUEST_DELETE, P.GUEST_CONSOLE, P.IMAGE_VIEW,
         P.VOLUME_VIEW, P.NETWORK_VIEW, P.KEY_VIEW, P.KEY_MANAGE, P.OPERATION_VIEW, P.OPERATION_CANCEL, P.EVENT_VIEW,
-        P.MEMBER_VIEW, P.QUOTA_VIEW, P.TENANT_VIEW,
+        P.MEMBER_VIEW, P.QUOTA_VIEW, P.TENANT_VIEW, P.TOKEN_OWN,
     },
     "viewer": {
         P.GUEST_VIEW, P.IMAGE_VIEW, P.VOLUME_VIEW, P.NETWORK_VIEW, P.KEY_VIEW, P.OPERATION_VIEW, P.EVENT_VIEW,
-        P.MEMBER_VIEW, P.QUOTA_VIEW, P.TENANT_VIEW,
+        P.MEMBER_VIEW, P.QUOTA_VIEW, P.TENANT_VIEW, P.TOKEN_OWN,
     },
-    "billing": {P.TENANT_VIEW, P.QUOTA_VIEW, P.USAGE_VIEW, P.AUDIT_VIEW, P.EVENT_VIEW, P.OPERATION_VIEW},
+    "billing": {
+        P.TENANT_VIEW, P.QUOTA_VIEW, P.QUOTA_REQUEST, P.USAGE_VIEW, P.AUDIT_VIEW, P.EVENT_VIEW, P.OPERATION_VIEW,
+        P.TENANT_EXPORT, P.TOKEN_OWN,
+    },
 }  # fmt: skip
 """Written out once more, so that a permission that slips into a role is seen."""
 
@@ -98,7 +103,7 @@ def test_people_of_a_suspended_tenant_may_look_and_are_told_why_not_more() -> No
 
     actor = factories.actor_in(tenant, house.owner)
 
-    assert actor.permissions == ALL_TENANT_PERMISSIONS & READ_ONLY
+    assert actor.permissions == ALL_TENANT_PERMISSIONS & (READ_ONLY | {P.TENANT_EXPORT})
     with pytest.raises(Forbidden) as refusal:
         actor.require(P.GUEST_CREATE)
     assert refusal.value.code == "tenant_suspended"
@@ -119,7 +124,46 @@ def test_a_closed_tenant_lets_nobody_in_by_its_slug() -> None:
 def test_a_role_row_cannot_make_an_operator_or_invent_permissions() -> None:
     tenant = factories.tenant_with_owner().tenant
 
-    assert narrowed(["operate", "root", "guest.view"], tenant) == {P.GUEST_VIEW}
+    permissions, tagged = role_reach(
+        ["operate", "root", "guest.view"], ["operate", "member.manage", "guest.power", "guest.view"], ["qa"], tenant
+    )
+
+    assert permissions == {P.GUEST_VIEW, P.GUEST_POWER}
+    assert tagged == {P.GUEST_POWER: (frozenset({"qa"}),)}
+
+
+def test_tags_of_a_role_and_of_its_token_must_both_be_worn() -> None:
+    house = factories.tenant_with_owner()
+    both, one = factories.guest(house, tags=["qa", "blue"]), factories.guest(house, tags=["qa"])
+    person, _token = factories.member_with(house.tenant, {P.GUEST_POWER, P.GUEST_VIEW}, tags=["qa"])
+    actor = factories.actor_in(house.tenant, person)
+    actor = replace(actor, tagged=cut(actor.tagged, ["blue", "green"]))
+
+    with tenant_scope(house.tenant):
+        assert actor.may(P.GUEST_POWER, both)
+        assert not actor.may(P.GUEST_POWER, one)
+        assert list(actor.visible(Guest.objects.all())) == [both]
+
+
+def test_a_role_may_see_all_and_touch_what_wears_its_tag() -> None:
+    house = factories.tenant_with_owner()
+    web, db = (factories.guest(house, name, tags=[name]) for name in ("web", "db"))
+    with tenant_scope(house.tenant):
+        role = Role.objects.create(
+            tenant=house.tenant, name="web", permissions=["guest.view"], tagged=["guest.power"], tags=["web"]
+        )
+        person = factories.user()
+        member_add(house.tenant, person, role=role, actor=factories.desk())
+        actor = factories.actor_in(house.tenant, person)
+
+        assert set(actor.visible(Guest.objects.all())) == {web, db}
+        assert actor.may(P.GUEST_POWER, web)
+        assert not actor.may(P.GUEST_POWER, db)
+        assert not actor.narrowed
+
+
+def test_every_state_of_a_tenant_says_what_its_people_may_still_do() -> None:
+    assert set(LEFT) == set(TenantState.values)
 
 
 def test_a_token_of_a_tenant_opens_no_other_and_never_operates() -> None:

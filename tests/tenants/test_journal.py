@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import transaction
+from django.db import DatabaseError, connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -74,9 +75,26 @@ def test_tampering_is_found(tamper: Callable[[list[AuditEntry]], None]) -> None:
         factories.network(house)
 
     with tenant_scope(house.tenant):
-        tamper(list(AuditEntry.objects.order_by("seq")))
+        entries = list(AuditEntry.objects.order_by("seq"))
+        with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+            tamper(entries)
+        assert chain_findings() == []
+        with unguarded():
+            tamper(entries)
 
     assert len(chain_findings()) == 1
+
+
+@contextmanager
+def unguarded() -> Iterator[None]:
+    """Tamper as one who may change the schema could: without the trigger."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE tenants_auditentry DISABLE TRIGGER USER")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE tenants_auditentry ENABLE TRIGGER USER")
 
 
 @pytest.mark.django_db(transaction=True)

@@ -156,7 +156,7 @@ def network_remove(request: HttpRequest, network_id: str, response: HttpResponse
 def _ports(request: HttpRequest) -> QuerySet[Port]:
     """The ports of guests that the caller's role reaches."""
     rows = Port.objects.select_related("network", "guest").prefetch_related("addresses")
-    if request.actor.tags:
+    if request.actor.narrowed:
         rows = rows.filter(guest__in=guests_visible(request.actor).values("pk"))
     return rows.defer(*(f"guest__{name}" for name in ("user_data", "password_hash", "display_password")))
 

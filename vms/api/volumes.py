@@ -51,7 +51,7 @@ class VolumeQuery(Listing):
 def _volumes(request: HttpRequest) -> QuerySet[Volume]:
     """The volumes that the caller's role reaches."""
     rows = Volume.objects.select_related("guest", "storage_class")
-    if request.actor.tags:
+    if request.actor.narrowed:
         rows = rows.filter(guest__in=guests_visible(request.actor).values("pk"))
     return rows.defer(*(f"guest__{name}" for name in ("user_data", "password_hash", "display_password")))
 

@@ -89,8 +89,6 @@ def guest_row(guest: Guest) -> GuestRow:
 def guest_counts(actor: Actor) -> dict[GuestStatus, int]:
     """How many guests there are of each status; two queries. Those in the bin count as ``binned`` only."""
     rows = guests_visible(actor).order_by()
-    if actor.tags:
-        rows = Guest.objects.filter(pk__in=rows.values("pk")).order_by()
     counts: Counter[GuestStatus] = Counter()
     # Tuples of what decides, to be read by the model's own rule: one rule for a row and for a count.
     groups = rows.annotate(built=Q(built_at__isnull=False), binned=Q(binned_at__isnull=False)).values_list(

@@ -15,7 +15,7 @@ NAME_SORTS: Sorts = {"name": ("name", "id"), "created_at": ("created_at", "id")}
 def volume_page(actor: Actor, *, cursor: str = "", limit: int = 50) -> Page[Volume]:
     """Disks of the machines within reach, and those of none, newest first."""
     rows = Volume.objects.select_related("guest", "storage_class")
-    if actor.tags:
+    if actor.narrowed:
         rows = rows.filter(guest__in=guests_visible(actor).values("pk"))
     return keyset_page(rows, sorts=NAME_SORTS, sort="-created_at", cursor=cursor, limit=limit)
 

@@ -43,7 +43,7 @@ def guest_edit(
     if protected is not None and protected != guest.protected:
         changes["protected"], guest.protected = [guest.protected, protected], protected
     if tags is not None and sorted(set(tags)) != guest.tag_names():
-        if actor.tags and not actor.tags & set(tags):
+        if not (actor.reaches(Permission.GUEST_EDIT, tags) and actor.reaches(Permission.GUEST_VIEW, tags)):
             raise Conflict(_("That would take the machine out of your own reach."), code="own_reach", hint="")
         changes["tags"] = [guest.tag_names(), sorted(set(tags))]
         guest_set_tags(guest, tags)

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from operations.models import Operation
 from operations.services import Hold, operation_submit
 from portal.core.clock import now
-from portal.core.errors import Conflict, Invalid, OverQuota, PortalError
+from portal.core.errors import Conflict, FieldError, Invalid, OverQuota, PortalError
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
@@ -51,6 +51,9 @@ def guest_create(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Operation:
     """
     actor.require(Permission.GUEST_CREATE)
     guest_spec_check(spec)
+    if not actor.reaches(Permission.GUEST_CREATE, spec.tags):
+        message = _("Your role makes machines only with one of its tags.")
+        raise Invalid(errors=[FieldError("/tags", "own_reach", message)])
     quota_reserve(tenant, guest_cost(spec.flavor, ports=max(1, len(spec.networks)), count=spec.count))
     networks = list(spec.networks) or [network_default(tenant, actor=actor)]
     hashed = password_hash(spec.password)

@@ -1,0 +1,49 @@
+"""Tenants, people, roles, tokens and quotas."""
+
+from __future__ import annotations
+
+from tenants.journal.models import (
+    AuditEntry,
+    Event,
+    InstallationEntry,
+    InstallationJournal,
+    Journal,
+    UsageInterval,
+)
+from tenants.models.answers import IdempotentAnswer
+from tenants.models.notices import Letter, Notice, NoticeChoice
+from tenants.models.people import User, UserManager
+from tenants.models.quotas import Quota, QuotaHold, QuotaRequest, RateUse, RequestState
+from tenants.models.roles import Invitation, Member, Role
+from tenants.models.tenants import SLUG, SignInDomain, Tenant, TenantState
+from tenants.models.tokens import ApiToken
+from tenants.models.visits import Visit
+
+__all__ = [
+    "SLUG",
+    "ApiToken",
+    "AuditEntry",
+    "Event",
+    "IdempotentAnswer",
+    "InstallationEntry",
+    "InstallationJournal",
+    "Invitation",
+    "Journal",
+    "Letter",
+    "Member",
+    "Notice",
+    "NoticeChoice",
+    "Quota",
+    "QuotaHold",
+    "QuotaRequest",
+    "RateUse",
+    "RequestState",
+    "Role",
+    "SignInDomain",
+    "Tenant",
+    "TenantState",
+    "UsageInterval",
+    "User",
+    "UserManager",
+    "Visit",
+]
