@@ -15,8 +15,11 @@ from ninja.parser import Parser
 import operations.api
 import tenants.api.journal
 import tenants.api.me
-import tenants.api.people
+import tenants.api.members
+import tenants.api.quota
+import tenants.api.roles
 import tenants.api.tenants
+import tenants.api.tokens
 import vms.api.flavors
 import vms.api.guests
 import vms.api.hosts
@@ -133,7 +136,10 @@ for nouns in (
     vms.api.networks,
     vms.api.volumes,
     vms.api.keys,
-    tenants.api.people,
+    tenants.api.members,
+    tenants.api.quota,
+    tenants.api.roles,
+    tenants.api.tokens,
     tenants.api.journal,
 ):
     api.add_router(TENANT, nouns.router)

@@ -10,6 +10,7 @@ from django.http import HttpResponse, HttpResponseBase
 
 from portal.core.htmx import is_partial
 from tenants.journal.models import Journal
+from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.types import HttpRequest
 
@@ -35,6 +36,12 @@ def page[**P](permission: Permission) -> Callable[[View[P]], View[P]]:
         return checked
 
     return decorate
+
+
+def tenant_of(request: HttpRequest) -> Tenant:
+    """The tenant that the middleware found for this page."""
+    assert request.actor.tenant is not None
+    return request.actor.tenant
 
 
 def gone() -> HttpResponse:

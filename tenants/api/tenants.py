@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime
 from typing import Any
 
 from django.http import HttpResponse
 from django.utils.translation import gettext as _
 from ninja import Query, Router, Status
-from pydantic import BaseModel, Field, StrictInt
+from pydantic import BaseModel, Field
 
 from portal.core.bodies import Body, Listed, Listing, listed
 from portal.core.errors import FieldError, Invalid
 from portal.core.etags import CHANGES, etag_of, if_match
 from tenants.actors import system_actor
-from tenants.listings import TENANT_SORTS, quota_rows, tenants_all
-from tenants.models import Quota, Tenant, TenantState, User
+from tenants.api.limits import LimitsIn
+from tenants.listings import TENANT_SORTS, tenants_all
+from tenants.models import Tenant, TenantState, User
 from tenants.policy import Permission
 from tenants.scoping import tenant_scope
 from tenants.services.members import member_add, role_named
-from tenants.services.quota import quota_set
 from tenants.services.tenants import tenant_create, tenant_rename, tenant_suspend, tenant_unsuspend
 from tenants.types import HttpRequest
 
 router = Router(tags=["tenants"])
 operators = Router(tags=["operators: tenants"])
-Limit = StrictInt | None
-LIMIT = Field(default=None, ge=0, le=2**53 - 1, description="null is no limit.")
 
 
 class TenantOut(BaseModel):
@@ -57,19 +54,6 @@ class TenantPatch(Body):
     name: str = Field(max_length=200)
 
 
-class LimitsIn(Body):
-    """Limits by resource; what is left out stays, null is no limit."""
-
-    guests: Limit = LIMIT
-    vcpus: Limit = LIMIT
-    memory_mib: Limit = LIMIT
-    disk_gib: Limit = LIMIT
-    volumes: Limit = LIMIT
-    snapshots: Limit = LIMIT
-    networks: Limit = LIMIT
-    addresses: Limit = LIMIT
-
-
 class TenantIn(Body):
     """A project to be made; `owner` is the address of somebody who can sign in already."""
 
@@ -83,20 +67,6 @@ class ReasonIn(Body):
     """Why; it stands in the audit log."""
 
     reason: str = Field(default="", max_length=500)
-
-
-class QuotaLine(BaseModel):
-    """One resource: what is in use, and how much may be."""
-
-    name: str
-    used: int
-    limit: int | None
-
-
-class QuotaOut(BaseModel):
-    """All limits of a project, its children's use included."""
-
-    quota: list[QuotaLine]
 
 
 def tenant_out(tenant: Tenant) -> TenantOut:
@@ -158,37 +128,6 @@ def tenant_unsuspend_post(request: HttpRequest, response: HttpResponse, body: Re
     """Its people may work again; machines stay as they are."""
     reason = (body or ReasonIn()).reason
     return _shown(response, tenant_unsuspend(own_tenant(request), reason=reason, actor=request.actor))
-
-
-def _quota_etag(tenant: Tenant, rows: list[Quota]) -> str:
-    """Changes with the limits, not with what is in use."""
-    limits = ";".join(f"{row.resource}={row.limit}" for row in rows)
-    return f'"quota-{tenant.pk}-{hashlib.sha256(limits.encode()).hexdigest()[:16]}"'
-
-
-def _quota(request: HttpRequest, response: HttpResponse) -> QuotaOut:
-    tenant = tenant_in_path(request)
-    rows = quota_rows(tenant)
-    response["ETag"] = _quota_etag(tenant, rows)
-    return QuotaOut(quota=[QuotaLine(name=row.resource, used=row.used, limit=row.limit) for row in rows])
-
-
-@router.get("/quota", response=QuotaOut, summary="Get the quota")
-def quota_get(request: HttpRequest, response: HttpResponse) -> QuotaOut:
-    """What is in use and how much may be."""
-    request.actor.require(Permission.QUOTA_VIEW)
-    return _quota(request, response)
-
-
-@router.patch("/quota", response=QuotaOut, summary="Change the quota (operators)")
-def quota_patch(request: HttpRequest, response: HttpResponse, body: LimitsIn) -> QuotaOut:
-    """A limit below what is in use stops new things, never running ones."""
-    request.actor.require(Permission.OPERATE)
-    tenant = tenant_in_path(request)
-    Tenant.objects.select_for_update().get(pk=tenant.pk)
-    if_match(request, _quota_etag(tenant, quota_rows(tenant)))
-    quota_set(tenant, body.model_dump(exclude_unset=True), actor=request.actor)
-    return _quota(request, response)
 
 
 @operators.get("/tenants", response=Listed[TenantOut], summary="List projects")

@@ -1,0 +1,1 @@
+"""Forms about a tenant and its people."""

@@ -1,0 +1,1 @@
+"""Pages about a tenant itself: which one, its people, tokens, limits, log and settings."""
