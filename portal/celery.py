@@ -13,7 +13,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings.embedded")
 
 app = Celery("guesthouse")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["operations", "vms"])
+app.autodiscover_tasks(["tenants", "operations", "vms"])
 
 
 @setup_logging.connect

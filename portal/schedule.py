@@ -10,5 +10,7 @@ SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "check-hosts": {"task": "vms.tasks.check_hosts", "schedule": timedelta(seconds=5)},
     "sweep-hosts": {"task": "vms.tasks.sweep_hosts", "schedule": timedelta(seconds=60)},
     "empty-bins": {"task": "vms.tasks.empty_bins", "schedule": timedelta(minutes=5)},
+    "send-letters": {"task": "tenants.tasks.letters_send", "schedule": timedelta(seconds=15)},
+    "forget-old-letters": {"task": "tenants.tasks.forget_old", "schedule": timedelta(hours=1)},
     "forget-old": {"task": "operations.tasks.forget_old", "schedule": timedelta(hours=1)},
 }

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from portal.core.logs import configure as _configure_logs
 from portal.settings.base import *  # noqa: F403
 from portal.settings.base import content_policy
-from portal.settings.env import BASE_DIR, env, read_secrets
+from portal.settings.env import BASE_DIR, env, mailer, read_secrets
 
 STATE_DIR = Path(env("GUESTHOUSE_STATE", default=str(BASE_DIR / "var"))).resolve()
 _secrets = read_secrets(Path(env("GUESTHOUSE_SECRET_FILE", default=str(STATE_DIR / "secrets.json"))))
@@ -53,7 +53,7 @@ CHANNEL_LAYERS = {
     "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
 }
 STATIC_ROOT = STATE_DIR / "static"
-EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
-EMAIL_FILE_PATH = str(STATE_DIR / "mail")
+MAILERS = {"default": mailer(STATE_DIR / "mail")}
+DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL", default=f"guesthouse@{_public.hostname or 'localhost'}")
 LOGGING_CONFIG = None
 _configure_logs(sys.stderr)

@@ -1,0 +1,20 @@
+"""What Celery calls for people and tenants."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from portal.core.clock import now
+from tenants.services import letters
+
+
+@shared_task(name=letters.SEND_TASK, time_limit=600)
+def letters_send() -> None:
+    """Hand what is due to the mail server; a doubled or late message changes nothing."""
+    letters.letters_send()
+
+
+@shared_task(name="tenants.tasks.forget_old", time_limit=300)
+def forget_old() -> None:
+    """Let go of what is past its retention: letters."""
+    letters.letters_forget(at=now())
