@@ -13,6 +13,7 @@ from ninja.operation import Operation
 from ninja.parser import Parser
 
 import operations.api
+import tenants.api.audit
 import tenants.api.journal
 import tenants.api.me
 import tenants.api.members
@@ -140,6 +141,7 @@ for nouns in (
     tenants.api.quota,
     tenants.api.roles,
     tenants.api.tokens,
+    tenants.api.audit,
     tenants.api.journal,
 ):
     api.add_router(TENANT, nouns.router)
@@ -147,6 +149,7 @@ for shared in (
     tenants.api.me.router,
     vms.api.flavors.router,
     tenants.api.tenants.operators,
+    tenants.api.audit.operators,
     operations.api.operators,
     vms.api.images.operators,
     vms.api.hosts.router,

@@ -60,11 +60,19 @@ def guarded(view: View) -> View:
         _tell_limits(response, allowances)
         response["Cache-Control"] = "no-store"
         if head:
-            response.content = b""
+            _leave_empty(response)
         return response
 
     inner.csrf_exempt = True  # type: ignore[attr-defined]
     return inner
+
+
+def _leave_empty(response: HttpResponse) -> None:
+    """Nothing but the headers, whether the body is there already or still to come."""
+    if response.streaming:
+        response.streaming_content = ()  # type: ignore[attr-defined]
+    else:
+        response.content = b""
 
 
 def failure(request: HttpRequest, error: Exception) -> HttpResponse:

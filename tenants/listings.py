@@ -6,7 +6,7 @@ from django.db.models import QuerySet
 
 from portal.core.paging import Sorts
 from tenants.actors import Actor
-from tenants.journal.models import AuditEntry, Event, Journal, UsageInterval
+from tenants.journal.models import AuditEntry, Event, InstallationEntry, Journal, UsageInterval
 from tenants.models import ApiToken, Member, Quota, Tenant, TenantState, User
 from tenants.scoping import every_tenant
 
@@ -49,6 +49,11 @@ def tokens(tenant: Tenant) -> QuerySet[ApiToken]:
 def quota_rows(tenant: Tenant) -> list[Quota]:
     """What a tenant uses and may use, one row a resource."""
     return list(Quota.objects.filter(tenant=tenant).order_by("resource"))
+
+
+def installation_entries() -> QuerySet[InstallationEntry]:
+    """Who changed what outside any tenant."""
+    return InstallationEntry.objects.all()
 
 
 def audit_entries(tenant: Tenant) -> QuerySet[AuditEntry]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from portal.core.clock import now
+from tenants.journal.retention import audit_forget_old
 from tenants.services import letters
 
 
@@ -18,3 +19,9 @@ def letters_send() -> None:
 def forget_old() -> None:
     """Let go of what is past its retention: letters."""
     letters.letters_forget(at=now())
+
+
+@shared_task(name="tenants.tasks.forget_audit", time_limit=3600)
+def forget_audit() -> None:
+    """Let go of what is past its retention: audit logs."""
+    audit_forget_old()

@@ -1,4 +1,4 @@
-"""REST: who did what, what changed, what was in use."""
+"""REST: what changed, what was in use."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from ninja import Query, Router
 from pydantic import AwareDatetime, BaseModel, Field
 
 from portal.core.bodies import Listed, Listing, listed
-from portal.core.etags import find
 from portal.core.ids import uuid_or_none
 from portal.core.paging import LIMIT, LIMIT_MAX
 from tenants.api.tenants import tenant_in_path
-from tenants.journal.models import AuditEntry, UsageInterval
-from tenants.listings import JOURNAL_SORTS, USAGE_SORTS, audit_entries, events_after, usage_intervals
+from tenants.journal.models import UsageInterval
+from tenants.listings import USAGE_SORTS, events_after, usage_intervals
 from tenants.policy import Permission
 from tenants.types import HttpRequest
 
@@ -27,56 +26,6 @@ class ThingOut(BaseModel):
 
     type: str
     id: str
-
-
-class AuditSubjectOut(ThingOut):
-    """What was changed, as it was called then."""
-
-    name: str
-
-
-class AuditOut(BaseModel):
-    """One change: by whom, through what, to what; a pair in `changes` is before and after."""
-
-    id: str
-    seq: int
-    at: datetime
-    actor: str
-    via: str
-    address: str
-    action: str
-    subject: AuditSubjectOut
-    changes: dict[str, Any]
-    request_id: str
-    hash: str
-
-
-class AuditQuery(Listing):
-    """Filters of the audit log."""
-
-    sort: str = Field(default="-seq", max_length=40, description="`seq`, `-seq`")
-    q: str = Field(default="", max_length=100, description="Part of an action, a name or an actor.")
-    action: str = Field(default="", max_length=48)
-    actor: str = Field(default="", max_length=254, description="The address of a person.")
-    subject_type: str = Field(default="", max_length=32)
-    subject_id: str = Field(default="", max_length=40)
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = Field(default=None, description="Exclusive.")
-
-    def condition(self) -> Q:
-        """The same for the database."""
-        words = {
-            "action": self.action,
-            "actor_label": self.actor,
-            "subject_type": self.subject_type,
-            "subject_id": self.subject_id,
-            "at__gte": self.since,
-            "at__lt": self.until,
-        }
-        found = Q(**{name: value for name, value in words.items() if value})
-        if self.q:
-            found &= Q(action__icontains=self.q) | Q(subject_name__icontains=self.q) | Q(actor_label__icontains=self.q)
-        return found
 
 
 class EventOut(BaseModel):
@@ -145,22 +94,6 @@ class UsageQuery(Listing):
         return found
 
 
-def _audit_out(entry: AuditEntry) -> AuditOut:
-    return AuditOut(
-        id=str(entry.pk),
-        seq=entry.seq,
-        at=entry.at,
-        actor=entry.actor_label,
-        via=entry.via,
-        address=entry.address,
-        action=entry.action,
-        subject=AuditSubjectOut(type=entry.subject_type, id=entry.subject_id, name=entry.subject_name),
-        changes=entry.changes,
-        request_id=entry.request_id,
-        hash=entry.hash,
-    )
-
-
 def _usage_out(interval: UsageInterval) -> UsageOut:
     return UsageOut(
         id=str(interval.pk),
@@ -171,21 +104,6 @@ def _usage_out(interval: UsageInterval) -> UsageOut:
         started_at=interval.started_at,
         ended_at=interval.ended_at,
     )
-
-
-@router.get("/audit-events", response=Listed[AuditOut], summary="Read the audit log")
-def audit_list(request: HttpRequest, query: Query[AuditQuery]) -> dict[str, Any]:
-    """Every change in this project, newest first; entries are chained by hash and never changed."""
-    request.actor.require(Permission.AUDIT_VIEW)
-    rows = audit_entries(tenant_in_path(request)).filter(query.condition())
-    return listed(request, query, rows, sorts=JOURNAL_SORTS, out=_audit_out)
-
-
-@router.get("/audit-events/{entry_id}", response=AuditOut, summary="Get an entry of the audit log")
-def audit_get(request: HttpRequest, entry_id: str) -> AuditOut:
-    """One change."""
-    request.actor.require(Permission.AUDIT_VIEW)
-    return _audit_out(find(request, audit_entries(tenant_in_path(request)), entry_id))
 
 
 @router.get("/events", response=EventsOut, summary="Read events")

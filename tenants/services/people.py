@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from portal.core.errors import Conflict, FieldError, Invalid
 from tenants.actors import Actor
+from tenants.journal.audit import audit_record
 from tenants.models import User
 from tenants.policy import Permission
 
@@ -36,4 +37,5 @@ def user_create(*, email: str, password: str, actor: Actor, name: str = "", oper
     except IntegrityError as error:
         raise Conflict(_("Somebody with this address exists."), code="email_taken", hint="") from error
     EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
+    audit_record(actor, "person.create", user, email=email, operator=operator)
     return user

@@ -85,10 +85,14 @@ TABLE = [
     Row("DELETE", f"{T}/tokens/{{token_id}}", P.TOKEN_MANAGE),
     # the journal
     Row("GET", f"{T}/audit-events", P.AUDIT_VIEW),
+    Row("GET", f"{T}/audit-events/verify", P.AUDIT_VIEW),
+    Row("GET", f"{T}/audit-events/export", P.AUDIT_VIEW),
     Row("GET", f"{T}/audit-events/{{entry_id}}", P.AUDIT_VIEW),
     Row("GET", f"{T}/events", P.EVENT_VIEW),
     Row("GET", f"{T}/usage", P.USAGE_VIEW),
     # operators
+    Row("GET", "/audit-events", P.OPERATE),
+    Row("GET", "/audit-events/verify", P.OPERATE),
     Row("GET", "/tenants", P.OPERATE),
     Row("POST", "/tenants", P.OPERATE),
     Row("GET", "/operations", P.OPERATE),

@@ -9,6 +9,7 @@ from django.db import transaction
 
 from portal.core.errors import FieldError, Invalid
 from tenants.actors import Actor
+from tenants.journal.audit import audit_record
 from tenants.policy import Permission
 from vms.models import Flavor
 
@@ -17,7 +18,9 @@ from vms.models import Flavor
 def flavor_write(flavor: Flavor | None, *, actor: Actor, **fields: Any) -> Flavor:
     """Make a flavor (None) or change one; raises ``Invalid`` with every wrong field."""
     actor.require(Permission.OPERATE)
+    fresh = flavor is None
     flavor = flavor or Flavor()
+    changes = {name: [getattr(flavor, name), value] for name, value in fields.items() if getattr(flavor, name) != value}
     for name, value in fields.items():
         setattr(flavor, name, value)
     try:
@@ -28,4 +31,5 @@ def flavor_write(flavor: Flavor | None, *, actor: Actor, **fields: Any) -> Flavo
         ) from error
     flavor.version += 1
     flavor.save()
+    audit_record(actor, "flavor.create" if fresh else "flavor.edit", flavor, **(fields if fresh else changes))
     return flavor

@@ -108,10 +108,10 @@ def host_settle_probe(operation: Operation) -> None:
 def host_set_maintenance(host: Host, *, on: bool, actor: Actor) -> Host:
     """In maintenance a host takes no new guests; those on it stay."""
     actor.require(Permission.OPERATE)
-    host.maintenance = on
+    before, host.maintenance = host.maintenance, on
     host.version += 1
     host.save(update_fields=["maintenance", "version"])
-    audit_record(actor, "host.maintenance", host, on=on)
+    audit_record(actor, "host.maintenance", host, maintenance=[before, on])
     return host
 
 

@@ -124,8 +124,8 @@ def image_deprecate(image: Image, *, on: bool, actor: Actor) -> Image:
     actor.require(Permission.OPERATE)
     if image.state not in (ImageState.READY, ImageState.DEPRECATED):
         raise Conflict(_("This image is not ready."), code="image_not_ready", hint="")
-    image.state = ImageState.DEPRECATED if on else ImageState.READY
+    before, image.state = image.state, ImageState.DEPRECATED if on else ImageState.READY
     image.version += 1
     image.save(update_fields=["state", "version"])
-    audit_record(actor, "image.deprecate", image, on=on)
+    audit_record(actor, "image.deprecate", image, state=[before, image.state])
     return image

@@ -15,10 +15,16 @@ class Answer:
         self.raw = response
         self.status: int = response.status_code
         self.headers = response.headers
-        self.json: Any = json.loads(response.content) if response.content else None
+        self.body: bytes = response.getvalue()
+        self.json: Any = json.loads(self.body) if self.body and _kind(response) == "json" else None
 
     def __repr__(self) -> str:
         return f"{self.status} {self.json}"
+
+
+def _kind(response: Any) -> str:
+    """The kind of body without its family: ``json`` for problems, too."""
+    return str(response.headers.get("Content-Type", "")).partition(";")[0].rpartition("/")[2].rpartition("+")[2]
 
 
 class Rest:
