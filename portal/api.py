@@ -17,6 +17,7 @@ import tenants.api.audit
 import tenants.api.journal
 import tenants.api.me
 import tenants.api.members
+import tenants.api.notices
 import tenants.api.quota
 import tenants.api.roles
 import tenants.api.tenants
@@ -147,6 +148,7 @@ for nouns in (
     api.add_router(TENANT, nouns.router)
 for shared in (
     tenants.api.me.router,
+    tenants.api.notices.router,
     vms.api.flavors.router,
     tenants.api.tenants.operators,
     tenants.api.audit.operators,

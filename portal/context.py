@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from operations.selectors import operations_running
 from tenants.actors import Actor
+from tenants.listings import notices_unread
 from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.selectors import memberships
@@ -32,7 +33,13 @@ def _shell(request: HttpRequest) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "tenant": None,
         "nav": [],
-        "user": {"name": actor.user.label, "email": actor.user.email, "initials": initials(actor.user.label)},
+        "user": {
+            "pk": actor.user.pk,
+            "name": actor.user.label,
+            "email": actor.user.email,
+            "initials": initials(actor.user.label),
+        },
+        "unread": notices_unread(actor.user),
         "is_operator": actor.is_operator,
     }
     if actor.tenant is not None:

@@ -7,12 +7,13 @@ from django.db.models import QuerySet
 from portal.core.paging import Sorts
 from tenants.actors import Actor
 from tenants.journal.models import AuditEntry, Event, InstallationEntry, Journal, UsageInterval
-from tenants.models import ApiToken, Member, Quota, Tenant, TenantState, User
+from tenants.models import ApiToken, Member, Notice, Quota, Tenant, TenantState, User
 from tenants.scoping import every_tenant
 
 TENANT_SORTS: Sorts = {"slug": ("slug",), "name": ("name", "id"), "created_at": ("created_at", "id")}
 MEMBER_SORTS: Sorts = {"created_at": ("created_at", "id")}
 TOKEN_SORTS: Sorts = {"created_at": ("created_at", "id"), "name": ("name", "id")}
+NOTICE_SORTS: Sorts = {"created_at": ("created_at", "id")}
 JOURNAL_SORTS: Sorts = {"seq": ("seq",)}
 USAGE_SORTS: Sorts = {"started_at": ("started_at", "id")}
 
@@ -73,3 +74,14 @@ def events_after(tenant: Tenant, after: int, *, limit: int) -> tuple[list[Event]
 def usage_intervals(tenant: Tenant) -> QuerySet[UsageInterval]:
     """From when to when what was in use."""
     return UsageInterval.objects.filter(tenant=tenant)
+
+
+def notices(user: User, *, unread: bool = False) -> QuerySet[Notice]:
+    """What a person has been told; ``unread`` only what they have not read."""
+    rows = Notice.objects.filter(user=user).select_related("tenant")
+    return rows.filter(read_at=None) if unread else rows
+
+
+def notices_unread(user: User) -> int:
+    """How many notices wait to be read, up to 100; one query."""
+    return Notice.objects.filter(user=user, read_at=None)[:100].count()

@@ -6,7 +6,7 @@ from celery import shared_task
 
 from portal.core.clock import now
 from tenants.journal.retention import audit_forget_old
-from tenants.services import letters
+from tenants.services import letters, notices
 
 
 @shared_task(name=letters.SEND_TASK, time_limit=600)
@@ -17,8 +17,9 @@ def letters_send() -> None:
 
 @shared_task(name="tenants.tasks.forget_old", time_limit=300)
 def forget_old() -> None:
-    """Let go of what is past its retention: letters."""
+    """Let go of what is past its retention: letters and notices."""
     letters.letters_forget(at=now())
+    notices.notices_forget(at=now())
 
 
 @shared_task(name="tenants.tasks.forget_audit", time_limit=3600)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from django.urls import path
 
-from tenants.views import audit, home, members, quota, settings, tokens
+from tenants.views import audit, home, members, notices, quota, settings, tokens
 
 app_name = "tenants"
 urlpatterns = [
     path("", home.home, name="home"),
+    path("account/notices/", notices.notice_list, name="notice_list"),
+    path("account/notices/bell/", notices.notice_bell, name="notice_bell"),
+    path("account/notices/choices/", notices.notice_choices, name="notice_choices"),
+    path("account/notices/read/", notices.notice_read_all, name="notice_read_all"),
+    path("account/notices/<uuid:notice_id>/open/", notices.notice_open, name="notice_open"),
     path("t/<slug:tenant>/members/", members.member_list, name="member_list"),
     path("t/<slug:tenant>/members/add/", members.member_add_post, name="member_add"),
     path("t/<slug:tenant>/members/<uuid:member_id>/role/", members.member_role, name="member_role"),

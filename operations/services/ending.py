@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from operations.models import Operation
 from operations.registry import kind_of
-from operations.services.announce import announce
+from operations.services.announce import announce, tell_who_asked
 from operations.states import LIVE, Status, may_move
 from portal.core.clock import now
 from portal.core.errors import Conflict
@@ -85,6 +85,8 @@ def end(row: Operation, status: Status, failure: Failure | None) -> None:
             settle(row)
     row.locks.all().delete()
     announce(row)
+    if status == Status.FAILED and row.parent_id is None:
+        tell_who_asked(row)
     if row.parent_id is not None:
         _end_parent(row.parent_id)
 

@@ -11,7 +11,7 @@ from tenants.journal.models import (
     UsageInterval,
 )
 from tenants.models.answers import IdempotentAnswer
-from tenants.models.notices import Letter, Notice, NoticeChoice
+from tenants.models.notices import Letter, Notice, NoticeChoice, NoticeKind
 from tenants.models.people import User, UserManager
 from tenants.models.quotas import Quota, QuotaHold, QuotaRequest, RateUse, RequestState
 from tenants.models.roles import Invitation, Member, Role
@@ -33,6 +33,7 @@ __all__ = [
     "Member",
     "Notice",
     "NoticeChoice",
+    "NoticeKind",
     "Quota",
     "QuotaHold",
     "QuotaRequest",

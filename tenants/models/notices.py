@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from django.db import models
 from django.utils.timezone import now
+from django.utils.translation import gettext_lazy as _
 
 from portal.core.ids import uuid7
 from portal.core.sealed import SealedTextField
 from tenants.models.people import User
 from tenants.models.tenants import Tenant
+
+
+class NoticeKind(models.TextChoices):
+    """What people are told about; each chooses by kind where they want it."""
+
+    QUOTA = "quota", _("Quota")
+    OPERATION_FAILED = "operation_failed", _("Failed operations")
+    INVITATION = "invitation", _("Invitations")
+    SECURITY = "security", _("Security of your account")
+    TENANT = "tenant", _("Projects suspended, closing or taken up again")
+    VISIT = "visit", _("Visits by operators")
 
 
 class Notice(models.Model):
@@ -25,7 +37,10 @@ class Notice(models.Model):
     read_at = models.DateTimeField(null=True)
 
     class Meta:
-        indexes = [models.Index(fields=["user", "-created_at", "-id"], name="notice_newest_first")]
+        indexes = [
+            models.Index(fields=["user", "-created_at", "-id"], name="notice_newest_first"),
+            models.Index(fields=["user"], condition=models.Q(read_at=None), name="notice_unread"),
+        ]
 
 
 class NoticeChoice(models.Model):

@@ -23,6 +23,12 @@ class PageRow(NamedTuple):
 
 PAGES = [
     PageRow("GET", "tenants:home", None),
+    PageRow("GET", "tenants:notice_list", None),
+    PageRow("GET", "tenants:notice_bell", None),
+    PageRow("GET", "tenants:notice_choices", None),
+    PageRow("POST", "tenants:notice_choices", None),
+    PageRow("POST", "tenants:notice_read_all", None),
+    PageRow("POST", "tenants:notice_open", None),
     PageRow("GET", "tenants:member_list", P.MEMBER_VIEW),
     PageRow("POST", "tenants:member_add", P.MEMBER_MANAGE),
     PageRow("POST", "tenants:member_role", P.MEMBER_MANAGE),

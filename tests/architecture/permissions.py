@@ -25,6 +25,10 @@ GUEST = f"{T}/guests/{{guest_id}}"
 
 TABLE = [
     Row("GET", "/me", None),
+    Row("GET", "/me/notices", None),
+    Row("POST", "/me/notices/read", None),
+    Row("GET", "/me/notices/choices", None),
+    Row("PATCH", "/me/notices/choices/{kind}", None),
     Row("GET", "/flavors", None),
     Row("GET", "/flavors/{flavor_id}", None),
     Row("POST", "/flavors", P.OPERATE),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tenants.models import AuditEntry, Member, Role
+from tenants.models import AuditEntry, Member, Notice, NoticeKind, Role
 from tenants.scoping import every_tenant, tenant_scope
+from tenants.services.notices import notice_send
 from tenants.services.tokens import token_create
 from tests import factories
 from tests.architecture.permissions import Row
@@ -29,7 +30,7 @@ class World:
 
     def path(self, route: str, ids: dict[str, str] | None = None) -> str:
         """``route`` with its braces filled."""
-        pools = {"pool_id": self.host_pool if "host-pools" in route else self.storage_pool}
+        pools = {"kind": "quota", "pool_id": self.host_pool if "host-pools" in route else self.storage_pool}
         return route.format(**{"tenant": self.house.tenant.slug, **self.ids, **pools, **(ids or {})})
 
 
@@ -61,6 +62,8 @@ def build(slug: str = "") -> World:
             "entry_id": AuditEntry.objects.all()[0].pk,
         }
     with every_tenant(why="test"):
+        notice_send(house.tenant, [house.owner], NoticeKind.QUOTA, subject="Disk runs short")
+        ids["notice_id"] = Notice.objects.get(user=house.owner).pk
         pools = str(HostPool.objects.all()[0].pk), str(StoragePool.objects.all()[0].pk)
     return World(house, {name: str(pk) for name, pk in ids.items()}, *pools)
 
@@ -80,6 +83,7 @@ def body_for(world: World, row: Row) -> Any:
         "{image_id}": {"deprecated": True},
         "{host_id}": {"maintenance": True},
         "quota": {"guests": 7},
+        "{kind}": {"in_portal": False},
     }[last]
 
 
