@@ -9,5 +9,6 @@ class VmsConfig(AppConfig):
     name = "vms"
 
     def ready(self) -> None:
+        from vms.selectors import quota  # noqa: F401  (counts what tenants hold)
         from vms.services import reactions  # noqa: F401  (suspension, revocation)
         from vms.services.guests import kinds  # noqa: F401  (declares the kinds of operations)

@@ -187,4 +187,18 @@ DEFAULT_QUOTA = {
     "addresses": 50,
     "volumes": 20,
     "snapshots": 50,
+    "running_guests": None,
+    "backups_gib": 500,
+    "images": 20,
+    "ports": 50,
+    "public_addresses": 5,
+    "security_group_rules": 200,
+    "guest_vcpus": None,
+    "guest_memory_mib": None,
+    "guest_disk_gib": None,
+    "guest_ports": None,
+    "guest_volumes": None,
+    "guest_creates_per_day": None,
 }
+QUOTA_GRACE = timedelta(days=7)
+"""How long a tenant may stay above a soft limit before it binds."""

@@ -6,26 +6,26 @@ I1 machines ↔ domains · I2 everything on a host has an owner row · I3 counte
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-from django.db.models import F, Sum
+from django.db.models import F
 
 from operations.models import Operation, OperationLock
 from operations.states import LIVE, Status
 from portal.core.clock import now
 from tenants.journal.chain import chain_verify
 from tenants.journal.models import UsageInterval
-from tenants.models import Quota, Tenant
+from tenants.models import Tenant
 from tenants.scoping import every_tenant
+from tenants.services.quota import quota_verify
 from vms.disks.errors import DiskError
 from vms.disks.soundness import is_sound
 from vms.hypervisor import errors
 from vms.hypervisor import pool as connections
 from vms.hypervisor.driver import Hypervisor
-from vms.models import Address, Guest, Host, HostClaim, Network, NetworkOnHost, Port, Volume
+from vms.models import Guest, Host, HostClaim, NetworkOnHost, Port, Volume
 from vms.models.guests import Charge
 from vms.names import Owner, base_name, network_name, pool_name, seed_name, serial_log, volume_name
 from vms.reconcile.converge import guest_id
@@ -57,38 +57,11 @@ def _busy() -> set[str]:
 
 def _counters() -> Iterator[str]:
     """I3: each tenant's counters are the sums of its own and its children's rows."""
-    own = {tenant.pk: _usage(tenant) for tenant in Tenant.objects.all()}
-    totals: dict[object, Counter[str]] = {pk: Counter() for pk in own}
-    for tenant in Tenant.objects.select_related("parent"):
-        ancestor: Tenant | None = tenant
-        while ancestor is not None:
-            totals[ancestor.pk].update(own[tenant.pk])
-            ancestor = ancestor.parent
-    for row in Quota.objects.select_related("tenant").order_by("tenant", "resource"):
-        real = totals[row.tenant_id][row.resource]
-        if row.used != real:
-            yield f"I3 tenant {row.tenant.slug}: {row.resource} counts {row.used}, rows make {real}"
+    for found in quota_verify():
+        yield f"I3 tenant {found.tenant.slug}: {found.resource} counts {found.counted}, rows make {found.real}"
     for host in Host.objects.all():
         for claim in HostClaim.objects.filter(host=host).exclude(guest__host=F("host")).select_related("guest"):
             yield f"I3 host {host.name}: claimed by {claim.guest_id}, which is elsewhere"
-
-
-def _usage(tenant: Tenant) -> Counter[str]:
-    used: Counter[str] = Counter()
-    for guest in Guest.objects.filter(tenant=tenant):
-        if guest.charge == Charge.FULL:
-            used.update({"guests": 1, "vcpus": guest.vcpus, "memory_mib": guest.memory_mib})
-        if guest.charge != Charge.NONE:
-            volumes = Volume.objects.filter(guest=guest)
-            used.update(
-                {
-                    "volumes": volumes.count(),
-                    "disk_gib": volumes.aggregate(n=Sum("size_gib"))["n"] or 0,
-                    "addresses": Address.objects.filter(port__guest=guest).count(),
-                }
-            )
-    used["networks"] = Network.objects.filter(tenant=tenant).count()
-    return used
 
 
 def _operations() -> Iterator[str]:

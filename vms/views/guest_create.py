@@ -17,6 +17,7 @@ from portal.core.units import gib_label, mib_label
 from tenants.actors import Actor
 from tenants.pages import page
 from tenants.policy import Permission
+from tenants.services.quota import Line
 from tenants.shapes import TITLES, amount_label, in_unit_of, level, share
 from tenants.types import HttpRequest
 from vms.forms.guests import GuestForm
@@ -24,7 +25,7 @@ from vms.forms.keys import KeyForm
 from vms.models import Flavor, Guest, Image, Network, SshKey
 from vms.services.guests import guest_create as create
 from vms.services.guests import guest_fit
-from vms.services.guests.create import Fit, QuotaLine
+from vms.services.guests.create import Fit
 from vms.specs import GuestSpec
 from vms.states import ImageState
 from vms.views.find import tenant_of
@@ -214,7 +215,7 @@ def _lines(spec: GuestSpec) -> list[dict[str, str]]:
     ]
 
 
-def _before_after(line: QuotaLine) -> dict[str, Any]:
+def _before_after(line: Line) -> dict[str, Any]:
     after = share(line.after, line.limit)
     return {
         "label": TITLES[line.name][1],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -12,15 +12,15 @@ from django.utils.translation import gettext as _
 from operations.models import Operation
 from operations.services import Hold, operation_submit
 from portal.core.clock import now
-from portal.core.errors import Conflict, FieldError, Invalid, OverQuota, PortalError
+from portal.core.errors import Conflict, FieldError, Invalid
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
 from tenants.journal.usage import usage_switch
-from tenants.models import Quota, Tenant
+from tenants.models import Tenant
 from tenants.policy import Permission
-from tenants.services.quota import RESOURCES, quota_reserve, tenant_lineage
-from vms.models import Flavor, Guest, HostClaim, Network, StorageClass, Volume
+from tenants.services.quota import Kind, Line, class_disk, kind_of, quota_foresee, quota_reserve
+from vms.models import Guest, HostClaim, Network, StorageClass, Volume
 from vms.services.guests.check import guest_spec_check, password_hash
 from vms.services.guests.tagging import guest_set_tags
 from vms.services.hosts import NoRoom, host_choose, host_rooms
@@ -29,17 +29,34 @@ from vms.specs import GuestSpec
 from vms.states import Power
 
 
-def guest_cost(flavor: Flavor, *, ports: int, count: int = 1) -> dict[str, int]:
-    """What ``count`` machines of a flavor take from the quota."""
+def guest_cost(spec: GuestSpec) -> dict[str, int]:
+    """What the machines of a spec ask of the quota: what all of them hold, how big each is, how many are made."""
+    flavor, ports = spec.flavor, max(1, len(spec.networks))
     one = {
         "guests": 1,
+        "running_guests": int(spec.start),
         "vcpus": flavor.vcpus,
         "memory_mib": flavor.memory_mib,
         "disk_gib": flavor.disk_gib,
+        class_disk(root_class().name): flavor.disk_gib,
         "volumes": 1,
+        "ports": ports,
         "addresses": ports,
+        "guest_creates_per_day": 1,
     }
-    return {name: amount * count for name, amount in one.items()}
+    each = {
+        "guest_vcpus": flavor.vcpus,
+        "guest_memory_mib": flavor.memory_mib,
+        "guest_disk_gib": flavor.disk_gib,
+        "guest_ports": ports,
+        "guest_volumes": 1,
+    }
+    return {name: amount * spec.count for name, amount in one.items()} | each
+
+
+def root_class() -> StorageClass:
+    """The storage class that first disks are made of."""
+    return StorageClass.objects.get(is_default=True)
 
 
 @transaction.atomic
@@ -54,7 +71,7 @@ def guest_create(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Operation:
     if not actor.reaches(Permission.GUEST_CREATE, spec.tags):
         message = _("Your role makes machines only with one of its tags.")
         raise Invalid(errors=[FieldError("/tags", "own_reach", message)])
-    quota_reserve(tenant, guest_cost(spec.flavor, ports=max(1, len(spec.networks)), count=spec.count))
+    quota_reserve(tenant, guest_cost(spec))
     networks = list(spec.networks) or [network_default(tenant, actor=actor)]
     hashed = password_hash(spec.password)
     guests = [_guest_write(tenant, spec, name, networks, hashed) for name in spec.names()]
@@ -110,7 +127,7 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
         memory_mib=flavor.memory_mib,
         disk_gib=flavor.disk_gib,
     )
-    storage_class = StorageClass.objects.get(is_default=True)
+    storage_class = root_class()
     volume = Volume.objects.create(
         tenant=tenant,
         name="root",
@@ -164,22 +181,12 @@ def _guest_ask(guest: Guest, *, actor: Actor, parent: Operation | None, tags: It
 
 
 @dataclass(frozen=True, slots=True)
-class QuotaLine:
-    """One resource before and after; ``limit`` None is no limit."""
-
-    name: str
-    before: int
-    after: int
-    limit: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class Fit:
     """Would it fit, why not, what the quota would be, and how many more after that."""
 
     fits: bool
     reasons: list[tuple[str, str]]
-    quota: list[QuotaLine]
+    quota: list[Line]
     more_fit: int
 
 
@@ -191,40 +198,18 @@ def guest_fit(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Fit:
         guest_spec_check(spec)
     except Invalid as error:
         reasons += [(fault.code, fault.message) for fault in error.errors] or [(error.code, error.sentence)]
-    one = guest_cost(spec.flavor, ports=max(1, len(spec.networks)))
     needs_first = not spec.networks and not Network.objects.filter(is_default=True).exists()
-    first_network = {"networks": 1} if needs_first else {}
-    lines = _quota_lines(tenant, {**{n: a * spec.count for n, a in one.items()}, **first_network})
-    reasons += [("over_quota", _short(line)) for line in lines if line.limit is not None and line.after > line.limit]
+    lines = quota_foresee(tenant, guest_cost(spec) | ({"networks": 1} if needs_first else {}))
+    reasons += [("over_quota", line.refusal().sentence) for line in lines if line.is_short]
     rooms = host_rooms()
     slots = sum(room.slots(spec.flavor.vcpus, spec.flavor.memory_mib, spec.flavor.disk_gib) for room in rooms)
     if slots < spec.count:
         reasons.append((NoRoom.code, NoRoom().sentence))
+    one = guest_cost(replace(spec, count=1))
     left = [
-        (line.limit - line.after) // one[line.name] for line in lines if line.limit is not None and line.name in one
+        (line.limit - line.after) // one[line.name]
+        for line in lines
+        if line.limit is not None and one.get(line.name) and kind_of(line.name) != Kind.EACH
     ]
     more = max(0, min([*left, slots - spec.count])) if not reasons else 0
     return Fit(not reasons, reasons, lines, more)
-
-
-def _quota_lines(tenant: Tenant, cost: dict[str, int]) -> list[QuotaLine]:
-    """Per resource the tightest of the tenant's own limit and its ancestors'."""
-    lines: dict[str, QuotaLine] = {}
-    for ancestor in reversed(tenant_lineage(tenant)):
-        for row in Quota.objects.filter(tenant=ancestor, resource__in=cost):
-            line = QuotaLine(row.resource, row.used, row.used + cost[row.resource], row.limit)
-            known = lines.get(row.resource)
-            if known is None or (known.limit is None and line.limit is not None) or _left(line) < _left(known):
-                lines[row.resource] = line
-    return [lines[name] for name in RESOURCES if name in lines]
-
-
-def _left(line: QuotaLine) -> float:
-    return float("inf") if line.limit is None else line.limit - line.after
-
-
-def _short(line: QuotaLine) -> str:
-    error: PortalError = OverQuota(
-        name=RESOURCES[line.name], limit=line.limit, used=line.before, asked=line.after - line.before
-    )
-    return error.sentence

@@ -16,6 +16,7 @@ from tenants.journal.usage import usage_switch
 from tenants.reactions import announce
 from tenants.scoping import every_tenant, tenant_scope
 from vms.models import Guest, Host
+from vms.services.guests.wanting import guest_want
 from vms.states import SETTLED, Power
 
 
@@ -70,7 +71,7 @@ def _write(guest: Guest, seen: Observation) -> bool:
         guest.seen_power, guest.seen_since, guest.seen_reason = seen.power, seen.at, seen.reason[:40]
         fields += ["seen_power", "seen_since", "seen_reason"]
         if _believed(guest, before, seen.power):
-            guest.want_power = seen.power
+            guest_want(guest, seen.power, forced=True)
             guest.version += 1
             fields += ["want_power", "version"]
         if seen.power not in (Power.RUNNING, Power.PAUSED):

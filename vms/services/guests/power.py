@@ -18,6 +18,7 @@ from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
 from tenants.policy import Permission
 from vms.models import Guest
+from vms.services.guests.wanting import guest_want
 from vms.states import HostState, Power
 
 
@@ -56,8 +57,8 @@ GRACE_MAX_S: Final = 600
 def guest_power(guest: Guest, action: str, *, actor: Actor, grace_s: int | None = None) -> Operation:
     """Ask for a change of power. ``grace_s`` bounds how long a shutdown may take (default 90 s).
 
-    Raises ``Missing`` for an unknown action, ``Forbidden``, ``Conflict`` where the machine's state forbids it: a silent
-    host's guest is neither started nor stopped, since nobody knows what it is doing.
+    Raises ``Missing`` for an unknown action, ``Forbidden``, ``OverQuota`` where too many run already, ``Conflict`` where the
+    machine's state forbids it: a silent host's guest is neither started nor stopped, since nobody knows what it is doing.
     """
     known = ACTIONS.get(action)
     if known is None:
@@ -68,7 +69,7 @@ def guest_power(guest: Guest, action: str, *, actor: Actor, grace_s: int | None 
     guest = Guest.objects.select_for_update(of=("self",)).select_related("host", "tenant").get(pk=guest.pk)
     _refuse_wrong_state(guest, known)
     before = guest.want_power
-    guest.want_power = known.wants
+    guest_want(guest, known.wants)
     guest.want_generation += 1
     guest.version += 1
     guest.save(update_fields=["want_power", "want_generation", "version"])

@@ -17,6 +17,7 @@ from tenants.policy import Permission
 from tenants.services.quota import quota_reserve
 from vms.models import Guest, HostClaim
 from vms.models.guests import Charge
+from vms.services.guests.wanting import guest_want
 from vms.services.hosts import host_claimable
 from vms.states import Power
 
@@ -37,7 +38,7 @@ def guest_delete(guest: Guest, *, actor: Actor, purge: bool = False) -> Operatio
         raise Conflict(_("This machine is in the bin already."), code="in_bin", hint="")
     purge = purge or guest.tenant.bin_days == 0 or guest.built_at is None
     before = guest.want_power
-    guest.want_power = Power.ABSENT
+    guest_want(guest, Power.ABSENT)
     guest.want_generation += 1
     guest.version += 1
     guest.save(update_fields=["want_power", "want_generation", "version"])
@@ -65,7 +66,7 @@ def guest_restore(guest: Guest, *, actor: Actor) -> Operation:
         quota_reserve(guest.tenant, {"guests": 1, "vcpus": guest.vcpus, "memory_mib": guest.memory_mib})
         guest.charge = Charge.FULL
     host = host_claimable(guest)
-    guest.want_power = Power.STOPPED
+    guest_want(guest, Power.STOPPED)
     guest.want_generation += 1
     guest.version += 1
     guest.save(update_fields=["want_power", "want_generation", "version", "charge"])
@@ -100,7 +101,7 @@ def _ask(guest: Guest, kind: str, *, actor: Actor, params: dict[str, Any] | None
 
 def guest_purge_failed_build(guest: Guest, *, actor: Actor) -> Operation:
     """What a failed creation left is taken off the host and forgotten; asked for by the settling of that creation."""
-    guest.want_power = Power.ABSENT
+    guest_want(guest, Power.ABSENT)
     guest.want_generation += 1
     guest.version += 1
     guest.save(update_fields=["want_power", "want_generation", "version"])

@@ -5,6 +5,7 @@ Each function is called for every terminal status, whoever ended the operation.
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 
 from operations.models import Operation
@@ -15,10 +16,11 @@ from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
 from tenants.journal.usage import usage_switch
 from tenants.reactions import announce
-from tenants.services.quota import quota_release
-from vms.models import Guest, HostClaim, Port, Volume
+from tenants.services.quota import class_disk, quota_release
+from vms.models import Address, Guest, HostClaim, Port, Volume
 from vms.models.guests import Charge
 from vms.services.guests.remove import guest_purge_failed_build
+from vms.services.guests.wanting import guest_want
 from vms.states import SETTLED, Power
 
 
@@ -60,7 +62,7 @@ def powered(operation: Operation) -> None:
         guest.problem_code = guest.problem_message = ""
     else:
         if Power(guest.seen_power) in SETTLED:
-            guest.want_power = Power.STOPPED if guest.seen_power == Power.CRASHED else guest.seen_power
+            guest_want(guest, Power.STOPPED if guest.seen_power == Power.CRASHED else guest.seen_power, forced=True)
         guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
     guest.save(update_fields=["want_power", "problem_code", "problem_message"])
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
@@ -72,9 +74,9 @@ def deleted(operation: Operation) -> None:
     if guest is None:
         return
     if not _ended(operation):
-        guest.want_power = operation.params.get("want_before", Power.STOPPED)
-        if Power(guest.seen_power) in SETTLED - {Power.CRASHED}:
-            guest.want_power = guest.seen_power
+        known = Power(guest.seen_power) in SETTLED - {Power.CRASHED}
+        before = operation.params.get("want_before", Power.STOPPED)
+        guest_want(guest, guest.seen_power if known else before, forced=True)
         guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
         guest.save(update_fields=["want_power", "problem_code", "problem_message"])
     else:
@@ -99,7 +101,7 @@ def restored(operation: Operation) -> None:
     else:
         discharge(guest, Charge.KEPT)
         HostClaim.objects.filter(guest=guest).delete()
-        guest.want_power = Power.ABSENT
+        guest_want(guest, Power.ABSENT)
         guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
     guest.save(update_fields=["charge", "binned_at", "purge_after", "want_power", "problem_code", "problem_message"])
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
@@ -129,18 +131,24 @@ def purged(operation: Operation) -> None:
     event_append(tenant, "guest.deleted", "guest", pk)
 
 
+def guest_keeps(guest: Guest) -> Counter[str]:
+    """What of a machine its tenant's quota counts as long as its rows are there, in the bin, too: disks, cards, addresses."""
+    kept: Counter[str] = Counter()
+    for volume in Volume.objects.filter(guest=guest).select_related("storage_class"):
+        size = volume.size_gib
+        kept.update({"volumes": 1, "disk_gib": size, class_disk(volume.storage_class.name): size})
+    kept["ports"] = Port.objects.filter(guest=guest).count()
+    kept["addresses"] = Address.objects.filter(port__guest=guest).count()
+    return kept
+
+
 def discharge(guest: Guest, charge: Charge) -> None:
     """Return to the quota the difference between what the guest is charged and ``charge``; sets the column, saves nothing."""
     back: dict[str, int] = {}
     if guest.charge == Charge.FULL:
         back |= {"guests": 1, "vcpus": guest.vcpus, "memory_mib": guest.memory_mib}
     if guest.charge != Charge.NONE and charge == Charge.NONE:
-        volumes = list(Volume.objects.filter(guest=guest))
-        back |= {
-            "disk_gib": sum(volume.size_gib for volume in volumes),
-            "volumes": len(volumes),
-            "addresses": sum(port.addresses.count() for port in Port.objects.filter(guest=guest)),
-        }
+        back |= guest_keeps(guest)
     if guest.charge == Charge.KEPT and charge == Charge.KEPT:
         return
     guest.charge = charge

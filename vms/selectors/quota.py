@@ -1,0 +1,41 @@
+"""What tenants hold, counted from the rows: the other side of every quota counter."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from django.db.models import Count, Sum
+
+from tenants.models import Tenant
+from tenants.services.quota import class_disk, usage_source
+from vms.models import Address, Guest, Image, Network, Port, Volume
+from vms.models.guests import Charge
+from vms.states import ON
+
+
+@usage_source
+def held_amounts(tenants: Sequence[Tenant]) -> Mapping[UUID, Counter[str]]:
+    """By tenant: what its machines, disks, networks and images make; a fixed number of queries. Needs every tenant's scope."""
+    held: defaultdict[UUID, Counter[str]] = defaultdict(Counter)
+    guests = Guest.objects.filter(tenant__in=tenants).order_by()
+    charged = guests.filter(charge=Charge.FULL).values("tenant")
+    for row in charged.annotate(n=Count("pk"), v=Sum("vcpus"), m=Sum("memory_mib")):
+        held[row["tenant"]].update(guests=row["n"], vcpus=row["v"], memory_mib=row["m"])
+    wanted = guests.filter(want_power__in=[power.value for power in ON], binned_at=None).values("tenant")
+    for row in wanted.annotate(n=Count("pk")):
+        held[row["tenant"]].update(running_guests=row["n"])
+    volumes = Volume.objects.filter(tenant__in=tenants).exclude(guest__charge=Charge.NONE).order_by()
+    for row in volumes.values("tenant", "storage_class__name").annotate(n=Count("pk"), size=Sum("size_gib")):
+        kinds = {"volumes": row["n"], "disk_gib": row["size"], class_disk(row["storage_class__name"]): row["size"]}
+        held[row["tenant"]].update(kinds)
+    for name, rows in (
+        ("ports", Port.objects.exclude(guest__charge=Charge.NONE)),
+        ("addresses", Address.objects.exclude(port__guest__charge=Charge.NONE)),
+        ("networks", Network.objects.all()),
+        ("images", Image.objects.all()),
+    ):
+        for pk, n in rows.filter(tenant__in=tenants).order_by().values_list("tenant").annotate(n=Count("pk")):
+            held[pk][name] += n
+    return held
