@@ -14,6 +14,7 @@ urlpatterns = [
     path("metrics", probes.metrics, name="metrics"),
     path("api/v1/", api.urls),
     path("operator/", admin.site.urls),
+    path("account/", include("tenants.account_urls")),
     path("account/", include("allauth.urls")),
     path("", include("tenants.urls")),
     path("t/<slug:tenant>/", include("vms.urls")),

@@ -9,4 +9,4 @@ class TenantsConfig(AppConfig):
     name = "tenants"
 
     def ready(self) -> None:
-        from tenants import accounts  # noqa: F401  (connects its signals)
+        from tenants.accounts import signals  # noqa: F401  (connects them)

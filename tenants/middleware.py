@@ -9,8 +9,11 @@ from typing import Any
 from django.contrib.auth import middleware as auth_middleware
 from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
 
 from portal.core.errors import Missing
+from portal.core.htmx import is_partial
 from portal.core.middleware import client_address
 from tenants.access import actor_for_token, actor_for_user, session_mark, tenant_by_slug
 from tenants.actors import Actor
@@ -38,6 +41,8 @@ class TenantMiddleware:
         if page := PAGES.match(request.path_info):
             return self._page(request, page["tenant"], facts)
         request.actor = actor_for_user(request.user, None, via="browser", **facts) or NOBODY
+        if request.path_info.startswith("/operator/") and (answer := lead_to_set_up(request)):
+            return answer
         if request.path_info.startswith("/operator/") and request.actor.is_operator:
             with every_tenant(why="the operators' site"):
                 return self.get_response(request)
@@ -51,6 +56,8 @@ class TenantMiddleware:
         if tenant is None or actor is None:
             return self.get_response(_without_tenant(request))
         request.actor = actor
+        if answer := lead_to_set_up(request):
+            return answer
         with tenant_scope(tenant):
             return self.get_response(request)
 
@@ -94,6 +101,13 @@ def _without_tenant(request: HttpRequest) -> HttpRequest:
     """Mark that the tenant in the path is not there, or not theirs; the view layer answers 404 for both."""
     request.no_such_tenant = True  # type: ignore[attr-defined]
     return request
+
+
+def lead_to_set_up(request: HttpRequest) -> HttpResponseBase | None:
+    """The way to a second factor, for whoever opens a page that asks for one they do not have; what a page sends is refused."""
+    if not request.actor.lacks or request.method not in ("GET", "HEAD") or is_partial(request):
+        return None
+    return redirect(f"{reverse('mfa_index')}?asked=1")
 
 
 def refuse_unknown_tenant(request: HttpRequest) -> None:

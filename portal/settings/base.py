@@ -83,13 +83,35 @@ LOGIN_REDIRECT_URL = "tenants:home"
 LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
-ACCOUNT_ADAPTER = "tenants.accounts.AccountAdapter"
+ACCOUNT_ADAPTER = "tenants.accounts.adapters.AccountAdapter"
+ACCOUNT_FORMS = {"login": "tenants.accounts.forms.LoginForm"}
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_USER_MODEL_EMAIL_FIELD = "email"
-ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = True
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_SESSION_REMEMBER = True
-ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/5m/key", "login": "60/m/ip"}
+ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/5m/key", "login": "60/m/ip", "single_sign_on": "20/m/ip"}
+MFA_ADAPTER = "tenants.accounts.adapters.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_FORMS = {
+    "add_webauthn": "tenants.accounts.forms_passkeys.AddPasskeyForm",
+    "authenticate_webauthn": "tenants.accounts.forms_passkeys.SecondStepForm",
+    "login_webauthn": "tenants.accounts.forms_passkeys.SignInForm",
+    "reauthenticate_webauthn": "tenants.accounts.forms_passkeys.AgainForm",
+}
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_TOLERANCE = 1
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+SOCIALACCOUNT_ADAPTER = "tenants.accounts.single_sign_on.SingleSignOnAdapter"
+SOCIALACCOUNT_EMAIL_VERIFICATION = "none"
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"OAUTH_PKCE_ENABLED": True}}
+USERSESSIONS_ADAPTER = "tenants.accounts.adapters.UserSessionsAdapter"
 USERSESSIONS_TRACK_ACTIVITY = False
 
 LANGUAGE_CODE = "en"
@@ -159,6 +181,7 @@ HOST_SUSPECT_AFTER_S = 10
 HOST_DOWN_AFTER_S = 20
 EVENT_RETENTION = timedelta(days=7)
 AUDIT_RETENTION = timedelta(days=730)
+CLOSING_GRACE = timedelta(days=30)
 IDEMPOTENCY_RETENTION = timedelta(hours=24)
 OPERATION_RETENTION = timedelta(days=365)
 TENANT_NETWORK_SUPERNET = "10.128.0.0/9"

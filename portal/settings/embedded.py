@@ -52,6 +52,7 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", 
 CHANNEL_LAYERS = {
     "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
 }
+OPERATORS_NEED_SECOND_FACTOR = env.bool("GUESTHOUSE_OPERATORS_NEED_SECOND_FACTOR", default=False)
 STATIC_ROOT = STATE_DIR / "static"
 MAILERS = {"default": mailer(STATE_DIR / "mail")}
 DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL", default=f"guesthouse@{_public.hostname or 'localhost'}")

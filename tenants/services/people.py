@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from zoneinfo import available_timezones
 
 from allauth.account.models import EmailAddress
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
@@ -15,6 +14,8 @@ from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.models import User
 from tenants.policy import Permission
+from tenants.reactions import announce
+from tenants.services.letters import address_check
 
 
 def password_make() -> str:
@@ -26,16 +27,46 @@ def password_make() -> str:
 def user_create(*, email: str, password: str, actor: Actor, name: str = "", operator: bool = False) -> User:
     """A person with a verified address; ``operator`` runs the installation."""
     actor.require(Permission.OPERATE)
+    user = person_make(email=email, password=password, name=name, operator=operator)
+    audit_record(actor, "person.create", user, email=user.email, operator=operator)
+    return user
+
+
+@transaction.atomic
+def person_make(*, email: str, password: str, name: str = "", operator: bool = False) -> User:
+    """The rows of a person whose address has been proven, or is vouched for; whoever calls has made sure of that.
+
+    Raises ``Invalid`` for what is no address, ``Conflict`` where somebody has it.
+    """
     email = email.strip().lower()
-    try:
-        validate_email(email)
-    except ValidationError as error:
-        raise Invalid(errors=[FieldError("/email", "invalid_email", error.messages[0])]) from error
+    address_check(email)
     try:
         with transaction.atomic():
             user = User.objects.create_user(email, password, name=name, is_staff=operator, is_superuser=operator)
+            EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
     except IntegrityError as error:
         raise Conflict(_("Somebody with this address exists."), code="email_taken", hint="") from error
-    EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
-    audit_record(actor, "person.create", user, email=email, operator=operator)
     return user
+
+
+@transaction.atomic
+def profile_edit(user: User, *, name: str, timezone: str) -> User:
+    """Somebody changes what they are called and their time zone; both are their own to choose."""
+    name = name.strip()
+    if len(name) > 100 or not (name.isprintable() or not name):
+        raise Invalid(errors=[FieldError("/name", "invalid_name", _("A name of at most 100 characters is needed."))])
+    if timezone not in available_timezones():
+        raise Invalid(errors=[FieldError("/timezone", "unknown_timezone", _("There is no such time zone."))])
+    user.name, user.timezone = name, timezone
+    user.save(update_fields=["name", "timezone"])
+    return user
+
+
+@transaction.atomic
+def password_set(user: User, *, password: str, actor: Actor) -> None:
+    """An operator gives somebody a new password: every sign-in and console under the old one ends (P-F5)."""
+    actor.require(Permission.OPERATE)
+    user.set_password(password)
+    user.save(update_fields=["password"])
+    audit_record(actor, "user.password", user, person=user.email)
+    announce("access.revoked", user=user, tenant=None, session="", reason="password changed")

@@ -1,0 +1,1 @@
+"""How the accounts library (django-allauth) fits this house: people are invited or made by operators, never sign up."""

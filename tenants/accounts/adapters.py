@@ -1,0 +1,96 @@
+"""What the accounts library asks of us: who may sign up, where letters go, where addresses of pages begin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core.internal.ratelimit import truncate_ip
+from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.usersessions.adapter import DefaultUserSessionsAdapter
+from allauth.usersessions.models import UserSession
+from django.conf import settings
+from django.db import transaction
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from portal.core.middleware import client_address
+from portal.core.sealed import seal, unseal
+from tenants.access import session_mark
+from tenants.models import User
+from tenants.reactions import announce
+from tenants.services.letters import letter_write
+
+
+class AccountAdapter(DefaultAccountAdapter):
+    """Sign-up is closed; letters are written, not sent; links begin with our own address, whatever a Host header says."""
+
+    error_messages = {
+        **DefaultAccountAdapter.error_messages,
+        "email_password_mismatch": _("This address and password do not belong together."),
+        "too_many_login_attempts": _("Too many tries from here. Wait a few minutes, then try again."),
+    }
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        return False
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """The address as the audit log has it: a header counts only where a proxy of ours wrote it."""
+        return client_address(request) or "0.0.0.0"
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """Write the letter; a worker sends it. So an answer takes no longer where there is somebody to write to."""
+        message = self.render_mail(template_prefix, email, {"email": email, "portal": settings.PUBLIC_URL, **context})
+        letter_write(to=email, subject=str(message.subject), body=str(message.body))
+
+    def get_reset_password_from_key_url(self, key: str) -> str:
+        path = reverse("account_reset_password_from_key", kwargs={"uidb36": "UID", "key": "KEY"})
+        return settings.PUBLIC_URL + path.replace("UID-KEY", quote(key))
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        """Failed tries count by address *and* account, so that nobody locks anybody else out (Keystone CVE-2021-38155)."""
+        login = str(credentials.get("email", "")).lower()
+        return f"{truncate_ip(self.get_client_ip(request))}:{login}"
+
+
+class SecondFactorAdapter(DefaultMFAAdapter):
+    """Secrets of authenticator apps and recovery codes are sealed; passkeys are for the address people know us by."""
+
+    def encrypt(self, text: str) -> str:
+        return seal(text)
+
+    def decrypt(self, encrypted_text: str) -> str:
+        return unseal(encrypted_text)
+
+    def get_totp_issuer(self) -> str:
+        return f"Guesthouse {urlsplit(settings.PUBLIC_URL).hostname}"
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        return {"id": urlsplit(settings.PUBLIC_URL).hostname or "", "name": "Guesthouse"}
+
+    def generate_authenticator_name(self, user: Any, type: Any) -> str:  # noqa: A002  (the library's name for it)
+        return ""
+
+
+class UserSessionsAdapter(DefaultUserSessionsAdapter):
+    """A session that is ended takes its consoles and live pages with it."""
+
+    @transaction.atomic
+    def end_sessions(self, sessions: Iterable[UserSession]) -> None:
+        for session in sessions:
+            announce(
+                "access.revoked",
+                user=None,
+                tenant=None,
+                session=session_mark(session.session_key),
+                reason="signed out elsewhere",
+            )
+            session.end()
+
+
+def sessions_of(user: User) -> Iterable[UserSession]:
+    """Where somebody is signed in."""
+    return UserSession.objects.filter(user=user)

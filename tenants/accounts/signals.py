@@ -1,0 +1,64 @@
+"""What follows when somebody signs out, changes a password or a factor: open consoles and live pages hear of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.account.signals import email_changed, password_changed, password_reset
+from allauth.mfa.models import Authenticator
+from allauth.mfa.signals import authenticator_added, authenticator_removed
+from allauth.usersessions.internal.flows.sessions import end_other_sessions
+from allauth.usersessions.models import UserSession
+from django.conf import settings
+from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.dispatch import receiver
+from django.http import HttpRequest
+
+from tenants.access import session_mark
+from tenants.models import User
+from tenants.reactions import announce
+from tenants.services.second_factor import factor_gone, has_second_factor
+
+
+@receiver(user_logged_in)
+def _signed_in(request: HttpRequest | None = None, **kwargs: object) -> None:
+    """What was begun in a short-lived session goes on in one that is remembered."""
+    if request is not None and hasattr(request, "session"):
+        request.session.set_expiry(settings.SESSION_COOKIE_AGE)
+
+
+@receiver(user_logged_out)
+def _signed_out(request: HttpRequest | None = None, user: object = None, **kwargs: object) -> None:
+    """Leaving closes the consoles and live pages of that browser."""
+    if request is not None and user is not None:
+        mark = getattr(request, "session_mark", "") or session_mark(request.session.session_key)
+        announce("access.revoked", user=None, tenant=None, session=mark, reason="signed out")
+
+
+@receiver([password_changed, password_reset])
+def _password_changed(user: object = None, **kwargs: object) -> None:
+    """A new password closes everything that was open under the old one."""
+    announce("access.revoked", user=user, tenant=None, session="", reason="password changed")
+
+
+@receiver(email_changed)
+def _email_changed(request: HttpRequest, user: User, **kwargs: Any) -> None:
+    """Whoever knew the old address's letters is out."""
+    end_other_sessions(request, user)
+
+
+@receiver(authenticator_added)
+def _factor_added(request: HttpRequest, user: User, authenticator: Authenticator, **kwargs: Any) -> None:
+    """Sessions that passed without the new factor end, and this one gets another key."""
+    if authenticator.type == Authenticator.Type.RECOVERY_CODES:
+        return
+    end_other_sessions(request, user)
+    request.session.cycle_key()
+    UserSession.objects.create_from_request(request)
+
+
+@receiver(authenticator_removed)
+def _factor_removed(user: User, **kwargs: Any) -> None:
+    """Without a second factor nothing stays open where one is required."""
+    if not has_second_factor(user):
+        factor_gone(user)
