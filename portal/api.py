@@ -47,7 +47,7 @@ class Bearer:
     openapi_security_schema = {"type": "http", "scheme": "bearer"}
 
     def __call__(self, request: HttpRequest) -> bool:
-        if request.actor.user is None:
+        if not request.actor.token_id:
             return False
         refuse_unknown_tenant(request)
         return True

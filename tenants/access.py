@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
+from dataclasses import replace
 from typing import Any
 
 from django.core.exceptions import ValidationError
 
-from portal.core.clock import now
-from tenants.actors import Actor, role_reach
+from tenants.actors import Actor, cut, role_reach
 from tenants.models import SLUG, ApiToken, Member, Tenant, TenantState, User
 from tenants.policy import ALL_TENANT_PERMISSIONS, Permission
 from tenants.scoping import tenant_scope
-from tenants.services.tokens import token_digest, token_session
+from tenants.services.tokens import token_find, token_session, token_used
 
 
 def session_mark(session_key: str | None) -> str:
@@ -48,40 +47,37 @@ def actor_for_user(user: Any, tenant: Tenant | None, *, via: str, **facts: Any) 
     return Actor(user, tenant, permissions, via, role=role.name, tagged=tagged, **facts)
 
 
-def actor_for_token(raw: str, tenant: Tenant | None, **facts: str) -> Actor | None:
-    """What a bearer token may do: its owner's permissions now, cut to its scopes; None if dead, or of another tenant.
+def actor_for_token(raw: str, tenant: Tenant | None, *, address: str = "", **facts: str) -> Actor | None:
+    """What a bearer token may do now; None if dead, of another tenant, or from where it may not be used.
 
-    A token of a tenant opens only that tenant; one without opens whatever its owner may.
+    Its owner's permissions (a person's by membership, a service token's by its role), cut to its scopes. A token of a tenant
+    opens only that tenant; one without opens whatever its owner may.
     """
-    token = ApiToken.objects.select_related("user", "tenant").filter(digest=token_digest(raw), revoked_at=None).first()
-    if token is None or (token.expires_at is not None and token.expires_at <= now()):
+    token = token_find(raw, address=address)
+    if token is None or (token.tenant_id is not None and tenant is not None and token.tenant_id != tenant.pk):
         return None
-    if token.tenant_id is not None and tenant is not None and token.tenant_id != tenant.pk:
-        return None
-    owner = token.user
-    if owner is None:
-        return None
-    actor = actor_for_user(owner, tenant, via="token", session=token_session(token), token_id=str(token.pk), **facts)
+    known: dict[str, Any] = {"session": token_session(token), "token_id": str(token.pk), "address": address, **facts}
+    actor = _owner_of(token, tenant, known)
     if actor is None:
         return None
     permissions = actor.permissions
     if token.tenant_id is not None:
-        permissions -= {Permission.OPERATE}
-        if not tenant and owner.is_staff:
-            permissions = frozenset()
+        permissions = permissions - {Permission.OPERATE} if tenant is not None else frozenset()
     if token.permissions is not None:
         permissions &= {Permission(p) for p in token.permissions if p in Permission._value2member_map_}
-    if token.last_used_at is None or now() - token.last_used_at > timedelta(minutes=1):
-        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now())
-    return Actor(
-        actor.user,
-        tenant,
-        frozenset(permissions),
-        "token",
-        role=actor.role,
-        tagged=actor.tagged,
-        session=actor.session,
-        address=actor.address,
-        request_id=actor.request_id,
-        token_id=actor.token_id,
-    )
+    token_used(token, address)
+    return replace(actor, permissions=permissions, tagged=cut(actor.tagged, token.tags))
+
+
+def _owner_of(token: ApiToken, tenant: Tenant | None, known: dict[str, Any]) -> Actor | None:
+    """The person behind a token, or the tenant itself where it is a service token."""
+    if token.user is not None:
+        return actor_for_user(token.user, tenant, via="token", **known)
+    role = token.role
+    if role is None:
+        return None
+    name = f"token {token.name} ({token.prefix})"
+    if tenant is None:
+        return Actor(None, None, frozenset(), "token", role=role.name, name=name, **known)
+    permissions, tagged = role_reach(role.permissions, role.tagged, role.tags, tenant)
+    return Actor(None, tenant, permissions, "token", role=role.name, tagged=tagged, name=name, **known)

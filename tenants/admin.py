@@ -22,9 +22,10 @@ from tenants.actors import Actor
 from tenants.models import SLUG, ApiToken, AuditEntry, Member, Quota, Tenant, TenantState, User
 from tenants.policy import BUILT_IN_ROLES
 from tenants.scoping import tenant_scope
-from tenants.services.members import member_add, role_named
+from tenants.services.members import member_add
 from tenants.services.people import password_make, user_create
 from tenants.services.quota import RESOURCES, quota_set
+from tenants.services.roles import role_named
 from tenants.services.tenants import tenant_create, tenant_suspend, tenant_unsuspend
 from tenants.services.tokens import token_revoke
 

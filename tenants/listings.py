@@ -7,7 +7,8 @@ from django.db.models import QuerySet
 from portal.core.paging import Sorts
 from tenants.actors import Actor
 from tenants.journal.models import AuditEntry, Event, InstallationEntry, Journal, UsageInterval
-from tenants.models import ApiToken, Member, Notice, Quota, Tenant, TenantState, User
+from tenants.models import ApiToken, Member, Notice, Quota, Role, Tenant, TenantState, User
+from tenants.policy import Permission
 from tenants.scoping import every_tenant
 
 TENANT_SORTS: Sorts = {"slug": ("slug",), "name": ("name", "id"), "created_at": ("created_at", "id")}
@@ -42,9 +43,14 @@ def members(tenant: Tenant) -> QuerySet[Member]:
     return Member.objects.filter(tenant=tenant).select_related("user", "role")
 
 
-def tokens(tenant: Tenant) -> QuerySet[ApiToken]:
-    """The tokens that open this tenant only, dead ones too."""
-    return ApiToken.objects.filter(tenant=tenant).select_related("user", "tenant")
+def tokens(actor: Actor) -> QuerySet[ApiToken]:
+    """The tokens that open the actor's tenant only, dead ones too: everybody's for who manages them, else their own."""
+    rows = ApiToken.objects.filter(tenant=actor.tenant, tenant__isnull=False).select_related("user", "tenant", "role")
+    if actor.may(Permission.TOKEN_MANAGE):
+        return rows
+    if actor.user is not None:
+        return rows.filter(user=actor.user)
+    return rows.filter(pk=actor.token_id) if actor.token_id else rows.none()
 
 
 def quota_rows(tenant: Tenant) -> list[Quota]:
@@ -85,3 +91,8 @@ def notices(user: User, *, unread: bool = False) -> QuerySet[Notice]:
 def notices_unread(user: User) -> int:
     """How many notices wait to be read, up to 100; one query."""
     return Notice.objects.filter(user=user, read_at=None)[:100].count()
+
+
+def roles() -> QuerySet[Role]:
+    """The built-in roles and those of the scope's tenant."""
+    return Role.objects.order_by("tenant_id", "name")

@@ -31,9 +31,10 @@ class Permission(StrEnum):
     MEMBER_MANAGE = "member.manage"
     ROLE_MANAGE = "role.manage"
     OWNER_MANAGE = "owner.manage"
-    TOKEN_OWN = "token.own"
-    """Make and end personal tokens of one's own."""
     TOKEN_VIEW = "token.view"
+    """Look at one's own tokens; with the next but one, at everybody's."""
+    TOKEN_OWN = "token.own"
+    """Make, renew and end personal tokens of one's own."""
     TOKEN_MANAGE = "token.manage"
     """End anybody's tokens; make the tenant's service tokens."""
     QUOTA_VIEW = "quota.view"
@@ -59,6 +60,7 @@ _VIEW = frozenset(
         P.OPERATION_VIEW,
         P.EVENT_VIEW,
         P.MEMBER_VIEW,
+        P.TOKEN_VIEW,
         P.QUOTA_VIEW,
         P.TENANT_VIEW,
     }
@@ -77,7 +79,6 @@ _RUN = _WORK | {
     P.NETWORK_MANAGE,
     P.MEMBER_MANAGE,
     P.ROLE_MANAGE,
-    P.TOKEN_VIEW,
     P.TOKEN_MANAGE,
     P.QUOTA_REQUEST,
     P.AUDIT_VIEW,
@@ -101,6 +102,7 @@ BUILT_IN_ROLES: dict[str, frozenset[Permission]] = {
             P.EVENT_VIEW,
             P.OPERATION_VIEW,
             P.TENANT_EXPORT,
+            P.TOKEN_VIEW,
             P.TOKEN_OWN,
         }
     ),

@@ -10,7 +10,7 @@ from portal.core.clock import now
 from portal.core.paging import LIMIT, Page, keyset_page
 from tenants.actors import Actor
 from tenants.journal.models import AuditEntry
-from tenants.listings import JOURNAL_SORTS, memberships_of, quota_rows
+from tenants.listings import JOURNAL_SORTS, memberships_of, quota_rows, tokens
 from tenants.models import ApiToken, Member, Quota, Tenant, User
 
 
@@ -26,10 +26,11 @@ def members_of() -> QuerySet[Member]:
 
 def tokens_visible(actor: Actor) -> QuerySet[ApiToken]:
     """The living tokens that open this tenant only, and the actor's own that open it among others; newest first."""
-    rows = ApiToken.objects.select_related("user", "tenant").filter(revoked_at=None)
-    rows = rows.filter(Q(expires_at=None) | Q(expires_at__gt=now()))
-    mine = Q(tenant=None, user=actor.user) if actor.user is not None else Q(pk__in=[])
-    return rows.filter(Q(tenant=actor.tenant) & Q(tenant__isnull=False) | mine).order_by("-created_at", "-pk")
+    rows = tokens(actor)
+    if actor.user is not None:
+        rows = rows | ApiToken.objects.filter(tenant=None, user=actor.user).select_related("user", "tenant", "role")
+    alive = rows.filter(Q(expires_at=None) | Q(expires_at__gt=now()), revoked_at=None)
+    return alive.order_by("-created_at", "-pk")
 
 
 def quotas_of(tenant: Tenant) -> list[Quota]:

@@ -18,6 +18,7 @@ from tenants.journal.models import AuditEntry
 from tenants.models import Quota
 from tenants.policy import READ_ONLY
 from tenants.selectors import subjects_gone
+from tenants.words import permission_label
 
 TITLES: Final[dict[str, tuple[str, str | Promise]]] = {
     "guests": ("server-2", gettext_lazy("Machines")),
@@ -73,7 +74,11 @@ DEEDS: Final[dict[str, tuple[str, str | Promise]]] = {
     "tenant.rename": ("pencil", gettext_lazy("renamed the project")),
     "tenant.suspend": ("lock", gettext_lazy("suspended the project")),
     "tenant.unsuspend": ("lock-open", gettext_lazy("took up again the project")),
+    "role.create": ("users", gettext_lazy("made the role")),
+    "role.delete": ("users", gettext_lazy("removed the role")),
+    "role.edit": ("users", gettext_lazy("changed the role")),
     "token.create": ("key", gettext_lazy("made the API token")),
+    "token.rotate": ("rotate", gettext_lazy("renewed the API token")),
     "token.revoke": ("key", gettext_lazy("revoked the API token")),
 }
 """Icon and words of what the log records; the subject's name follows the words."""
@@ -244,4 +249,5 @@ def scope_labels(permissions: list[str] | None) -> list[str]:
     """What a token may, for its tags: everything, looking, or its permissions one by one."""
     if permissions is None:
         return [_("everything its owner may")]
-    return [_("look only")] if permissions and set(permissions) <= READ_ONLY else permissions
+    looks = permissions and set(permissions) <= READ_ONLY
+    return [_("look only")] if looks else [permission_label(value) for value in permissions]

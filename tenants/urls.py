@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from tenants.views import audit, home, members, notices, quota, settings, tokens
+from tenants.views import audit, home, members, notices, quota, roles, settings, tokens
 
 app_name = "tenants"
 urlpatterns = [
@@ -18,8 +18,13 @@ urlpatterns = [
     path("t/<slug:tenant>/members/add/", members.member_add_post, name="member_add"),
     path("t/<slug:tenant>/members/<uuid:member_id>/role/", members.member_role, name="member_role"),
     path("t/<slug:tenant>/members/<uuid:member_id>/remove/", members.member_remove_post, name="member_remove"),
+    path("t/<slug:tenant>/roles/", roles.role_list, name="role_list"),
+    path("t/<slug:tenant>/roles/create/", roles.role_create, name="role_create"),
+    path("t/<slug:tenant>/roles/<uuid:role_id>/", roles.role_edit, name="role_edit"),
+    path("t/<slug:tenant>/roles/<uuid:role_id>/delete/", roles.role_delete, name="role_delete"),
     path("t/<slug:tenant>/tokens/", tokens.token_list, name="token_list"),
     path("t/<slug:tenant>/tokens/create/", tokens.token_create, name="token_create"),
+    path("t/<slug:tenant>/tokens/<uuid:token_id>/rotate/", tokens.token_rotate, name="token_rotate"),
     path("t/<slug:tenant>/tokens/<uuid:token_id>/revoke/", tokens.token_revoke, name="token_revoke"),
     path("t/<slug:tenant>/quota/", quota.quota, name="quota"),
     path("t/<slug:tenant>/audit/", audit.audit_list, name="audit_list"),

@@ -18,8 +18,9 @@ from tenants.actors import Actor, system_actor
 from tenants.models import Role, Tenant, User
 from tenants.policy import TAGGABLE, Permission
 from tenants.scoping import every_tenant, tenant_scope
-from tenants.services.members import member_add, role_named
+from tenants.services.members import member_add
 from tenants.services.people import user_create
+from tenants.services.roles import role_named
 from tenants.services.tenants import tenant_create
 from tenants.services.tokens import token_create
 from vms.models import Flavor, Guest, Host, Image, Installation, Network

@@ -48,9 +48,9 @@ class MyTokenOut(BaseModel):
 
 
 class MeOut(BaseModel):
-    """Who asks."""
+    """Who asks; no person stands behind a service token."""
 
-    user: UserOut
+    user: UserOut | None
     tenants: list[MembershipOut] = Field(description="Those this token opens.")
     token: MyTokenOut
 
@@ -59,9 +59,8 @@ class MeOut(BaseModel):
 def me_get(request: HttpRequest) -> MeOut:
     """The person behind the token, their projects and roles, and the token's own limits."""
     user, token = request.actor.user, token_of(request.actor)
-    assert user is not None
     assert token is not None
-    mine = [m for m in memberships_of(user) if token.tenant_id in (None, m.tenant_id)]
+    mine = [m for m in memberships_of(user) if token.tenant_id in (None, m.tenant_id)] if user is not None else []
     return MeOut(
         user=UserOut(
             id=str(user.pk),
@@ -70,7 +69,9 @@ def me_get(request: HttpRequest) -> MeOut:
             timezone=user.timezone,
             language=user.language,
             operator=user.is_staff,
-        ),
+        )
+        if user is not None
+        else None,
         tenants=[
             MembershipOut(
                 id=str(m.tenant_id),

@@ -18,7 +18,8 @@ from tenants.api.tenants import tenant_in_path
 from tenants.listings import MEMBER_SORTS, members
 from tenants.models import Member, User
 from tenants.policy import Permission
-from tenants.services.members import member_add, member_remove, member_set_role, role_named
+from tenants.services.members import member_add, member_remove, member_set_role
+from tenants.services.roles import role_named
 from tenants.types import HttpRequest
 
 router = Router(tags=["people and tokens"])

@@ -19,7 +19,8 @@ from tenants.listings import TENANT_SORTS, tenants_all
 from tenants.models import Tenant, TenantState, User
 from tenants.policy import Permission
 from tenants.scoping import tenant_scope
-from tenants.services.members import member_add, role_named
+from tenants.services.members import member_add
+from tenants.services.roles import role_named
 from tenants.services.tenants import tenant_create, tenant_rename, tenant_suspend, tenant_unsuspend
 from tenants.types import HttpRequest
 

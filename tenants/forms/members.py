@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from portal.core.forms import Choice
 from tenants.actors import Actor
 from tenants.models import Role, User
-from tenants.services.members import role_named
+from tenants.services.roles import role_named
 from tenants.shapes import ROLES
 
 

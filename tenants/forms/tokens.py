@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -12,27 +11,34 @@ from django.utils.translation import gettext_lazy as _
 from portal.core.clock import now
 from portal.core.forms import Choice
 from tenants.actors import Actor
-from tenants.policy import READ_ONLY
+from tenants.forms.members import roles_given_by
+from tenants.policy import READ_ONLY, Permission
+from tenants.services.tokens import Scope
+from tenants.shapes import role_label
+from tenants.words import permission_choices
 
-
-@dataclass(frozen=True, slots=True)
-class TokenSpec:
-    """A token to be made; ``permissions`` None is everything that its owner may."""
-
-    name: str
-    permissions: list[str] | None
-    expires_at: datetime | None
+MINE = ""
 
 
 class TokenForm(forms.Form):
     """A token for scripts."""
 
     name = forms.CharField(label=_("Name"), max_length=64, help_text=_("What it is for, such as “backup script”."))
+    role = forms.ChoiceField(
+        label=_("It acts as"),
+        widget=Choice,
+        required=False,
+        help_text=_("You: it ends with your membership. The project: it stays, whoever comes or goes."),
+    )
     scope = forms.ChoiceField(
         label=_("It may"),
         widget=Choice,
-        choices=[("all", _("Everything I may")), ("look", _("Look, change nothing"))],
-        help_text=_("Your role narrows it, at any later time, too."),
+        choices=[
+            ("all", _("Everything it acts as")),
+            ("look", _("Look, change nothing")),
+            ("some", _("What I tick below")),
+        ],
+        help_text=_("The role narrows it, at any later time, too."),
     )
     expires = forms.ChoiceField(
         label=_("It ends"),
@@ -40,16 +46,62 @@ class TokenForm(forms.Form):
         choices=[("30", _("After 30 days")), ("90", _("After 90 days")), ("365", _("After a year")), ("0", _("Never"))],
         initial="90",
     )
+    permissions = forms.MultipleChoiceField(
+        label=_("Only these"), required=False, widget=forms.CheckboxSelectMultiple({"class": "form-check-input"})
+    )
+    tags = forms.CharField(
+        label=_("Only machines tagged"),
+        required=False,
+        max_length=400,
+        help_text=_("Tags with spaces between; any one is enough."),
+    )
+    networks = forms.CharField(
+        label=_("Only from these networks"),
+        required=False,
+        max_length=1000,
+        help_text=_("Such as 192.0.2.0/24; with spaces between."),
+    )
+
+    MORE = ("permissions", "tags", "networks")
+    """Fields that the page keeps folded."""
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.actor = actor
+        role, permissions = self.fields["role"], self.fields["permissions"]
+        assert isinstance(role, forms.ChoiceField)
+        assert isinstance(permissions, forms.MultipleChoiceField)
+        permissions.choices = permission_choices(actor.permissions)
+        if actor.may(Permission.TOKEN_MANAGE):
+            named = [(r.name, _("The project, as %s") % role_label(r.name)) for r in roles_given_by(actor)]
+            role.choices = [(MINE, _("Me")), *named]
+        else:
+            del self.fields["role"]
 
-    def spec(self) -> TokenSpec:
+    def clean(self) -> dict[str, Any]:
+        """Ticks and the choice that asks for them go together."""
+        data = super().clean() or self.cleaned_data
+        if data.get("scope") == "some" and not data.get("permissions"):
+            self.add_error("permissions", _("Tick at least one."))
+        return data
+
+    @property
+    def role_name(self) -> str:
+        """The role that a service token gets; empty for one's own."""
+        return str(self.cleaned_data.get("role") or MINE)
+
+    def spec(self) -> Scope:
         """What was asked for; looking is what of it the person may themselves."""
-        days = int(self.cleaned_data["expires"])
-        return TokenSpec(
-            name=self.cleaned_data["name"],
-            permissions=sorted(READ_ONLY & self.actor.permissions) if self.cleaned_data["scope"] == "look" else None,
+        data = self.cleaned_data
+        days = int(data["expires"])
+        permissions = {
+            "all": None,
+            "look": sorted(READ_ONLY & self.actor.permissions),
+            "some": data["permissions"],
+        }[data["scope"]]
+        return Scope(
+            permissions=permissions,
+            tags=data["tags"].split(),
+            networks=data["networks"].replace(",", " ").split(),
             expires_at=now() + timedelta(days=days) if days else None,
         )

@@ -6,37 +6,21 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
-from portal.core.errors import Conflict, FieldError, Forbidden, Invalid
+from portal.core.errors import Conflict
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
 from tenants.models import Member, Role, Tenant, User
 from tenants.policy import Permission
 from tenants.reactions import announce
-
-
-def role_named(name: str) -> Role:
-    """The built-in or own role of the scope's tenant; raises ``Invalid``."""
-    role = Role.objects.filter(name=name).order_by("tenant_id").first()
-    if role is None:
-        raise Invalid(errors=[FieldError("/role", "unknown_role", _("There is no such role."))])
-    return role
-
-
-def _may_touch(actor: Actor, role: Role) -> None:
-    """Owners are made and unmade by owners; nobody hands out what they do not hold."""
-    if role.name == "owner" and role.tenant_id is None:
-        actor.require(Permission.OWNER_MANAGE)
-    beyond = {*role.permissions, *role.tagged} - {p.value for p in actor.permissions - actor.tagged.keys()}
-    if beyond:
-        raise Forbidden(_("You cannot give a role more than your own allows."), code="beyond_own_role")
+from tenants.services.roles import role_within_reach
 
 
 @transaction.atomic
 def member_add(tenant: Tenant, user: User, *, role: Role, actor: Actor) -> Member:
     """Let ``user`` into the tenant."""
     actor.require(Permission.MEMBER_MANAGE)
-    _may_touch(actor, role)
+    role_within_reach(actor, role)
     if Member.objects.filter(tenant=tenant).count() >= settings.CAPS["members"]:
         raise Conflict(_("This project has as many members as it can have."), code="too_many_members")
     try:
@@ -53,8 +37,8 @@ def member_add(tenant: Tenant, user: User, *, role: Role, actor: Actor) -> Membe
 def member_set_role(member: Member, *, role: Role, actor: Actor) -> Member:
     """Give a member another role; what they hold open is checked again at once."""
     actor.require(Permission.MEMBER_MANAGE, member)
-    _may_touch(actor, member.role)
-    _may_touch(actor, role)
+    role_within_reach(actor, member.role)
+    role_within_reach(actor, role)
     if member.role_id == role.pk:
         return member
     before = member.role.name
@@ -74,7 +58,7 @@ def member_remove(member: Member, *, actor: Actor) -> None:
     leaving = actor.user is not None and actor.user.pk == member.user_id and actor.via != "token"
     if not leaving:
         actor.require(Permission.MEMBER_MANAGE, member)
-        _may_touch(actor, member.role)
+        role_within_reach(actor, member.role)
     _keep_an_owner(member)
     audit_record(actor, "member.remove", member, member=member.user.email, role=member.role.name)
     event_append(member.tenant, "member.changed", "member", member.pk)

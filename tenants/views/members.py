@@ -18,7 +18,8 @@ from tenants.models import Member
 from tenants.pages import page, tenant_of
 from tenants.policy import Permission
 from tenants.selectors import members_of
-from tenants.services.members import member_add, member_remove, member_set_role, role_named
+from tenants.services.members import member_add, member_remove, member_set_role
+from tenants.services.roles import role_named
 from tenants.shapes import ROLES, initials, role_label
 from tenants.types import HttpRequest
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,10 +20,15 @@ from tenants.models import ApiToken, User
 from tenants.pages import page, tenant_of
 from tenants.policy import Permission
 from tenants.selectors import tokens_visible
+from tenants.services.roles import role_named
 from tenants.services.tokens import token_create as make_token
 from tenants.services.tokens import token_revoke as end_token
-from tenants.shapes import scope_labels
+from tenants.services.tokens import token_rotate as renew_token
+from tenants.shapes import role_label, scope_labels
 from tenants.types import HttpRequest
+
+OVERLAP = timedelta(hours=24)
+"""How long the old text of a token that is renewed on the page still works; REST says it by itself."""
 
 
 @require_safe
@@ -34,21 +40,35 @@ def token_list(request: HttpRequest, tenant: str) -> HttpResponse:
 
 @never_cache
 @require_POST
-@page(Permission.TOKEN_MANAGE)
+@page(Permission.TOKEN_OWN)
 def token_create(request: HttpRequest, tenant: str) -> HttpResponse:
     """Make a token; this answer alone shows it."""
     user = request.user
     assert isinstance(user, User)
     form = TokenForm(request.POST, actor=request.actor)
     if form.is_valid():
+        role = role_named(form.role_name) if form.role_name else None
         with refusals_in(form):
-            spec = form.spec()
             token, secret = make_token(
-                user, name=spec.name, actor=request.actor, tenant=tenant_of(request), permissions=spec.permissions,
-                expires_at=spec.expires_at,
-            )  # fmt: skip
+                None if role else user,
+                name=form.cleaned_data["name"],
+                actor=request.actor,
+                tenant=tenant_of(request),
+                scope=form.spec(),
+                role=role,
+            )
             return _tokens(request, None, new_token={"name": token.name, "secret": secret})
     return _tokens(request, form)
+
+
+@never_cache
+@require_POST
+@page(Permission.TOKEN_OWN)
+def token_rotate(request: HttpRequest, tenant: str, token_id: UUID) -> HttpResponse:
+    """Give a token a new text, shown by this answer alone."""
+    token = get_object_or_404(tokens_visible(request.actor), pk=token_id)
+    token, secret = renew_token(token, overlap=OVERLAP, actor=request.actor)
+    return _tokens(request, None, new_token={"name": token.name, "secret": secret, "old_until": token.old_until})
 
 
 @require_POST
@@ -63,7 +83,7 @@ def token_revoke(request: HttpRequest, tenant: str, token_id: UUID) -> HttpRespo
 
 def _tokens(request: HttpRequest, form: TokenForm | None, **context: Any) -> HttpResponse:
     actor = request.actor
-    may_create = actor.may(Permission.TOKEN_MANAGE)
+    may_create = actor.may(Permission.TOKEN_OWN)
     context |= {
         "tokens": [_token(token, actor) for token in tokens_visible(actor)],
         "may_create": may_create,
@@ -74,14 +94,34 @@ def _tokens(request: HttpRequest, form: TokenForm | None, **context: Any) -> Htt
 
 def _token(token: ApiToken, actor: Actor) -> dict[str, Any]:
     own = actor.user is not None and token.user_id == actor.user.pk
+    manages = actor.may(Permission.TOKEN_MANAGE)
     return {
         "pk": token.pk,
         "name": token.name,
         "prefix": token.prefix,
+        "old_until": token.old_until,
         "scopes": scope_labels(token.permissions) + ([] if token.tenant_id else [_("every project of theirs")]),
-        "created_by": token.user.label if token.user is not None else "",
+        "tags": token.tags,
+        "networks": token.networks,
+        "owner": _owner(token),
         "created_at": token.created_at,
         "expires_at": token.expires_at,
         "last_used_at": token.last_used_at,
-        "may_revoke": own or actor.may(Permission.TOKEN_MANAGE),
+        "last_used_address": token.last_used_address,
+        "may_rotate": _may_rotate(token, actor, own=own),
+        "may_revoke": own or manages,
     }
+
+
+def _may_rotate(token: ApiToken, actor: Actor, *, own: bool) -> bool:
+    """One's own here, and the project's: whoever renews a token gets to read it."""
+    if token.user_id is None:
+        return actor.may(Permission.TOKEN_MANAGE)
+    return own and token.tenant_id is not None and actor.may(Permission.TOKEN_OWN)
+
+
+def _owner(token: ApiToken) -> str:
+    if token.user is not None:
+        return token.user.label
+    assert token.role is not None
+    return _("the project, as %s") % role_label(token.role.name)

@@ -79,6 +79,7 @@ def test_nobody_sees_a_page_without_signing_in() -> None:
 def test_one_permission_is_enough_and_all_others_are_not() -> None:
     world = build()
     person, _token = factories.member_with(world.house.tenant, [])
+    world.token_of(person)
     client = browser(person)
 
     for row in PAGES:

@@ -16,7 +16,6 @@ WRITES = {
 
 ALLOWED = {
     ("tenants/models/people.py", "save"): "Django's own protocol: a manager makes users; people.user_create calls it",
-    ("tenants/access.py", "update"): "when a token was last used, on the way in, once a minute",
     ("operations/tasks.py", "delete"): "retention: what is past it belongs to nobody who could be asked",
     ("portal/admin_base.py", "create"): "Django's own log of the operators' site",
     ("vms/management/commands/seed.py", "get_or_create"): "the installation's own row, before there is anybody",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tenants.models import AuditEntry, Member, Notice, NoticeKind, Role
+from tenants.actors import system_actor
+from tenants.models import AuditEntry, Member, Notice, NoticeKind, Role, User
 from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.notices import notice_send
 from tenants.services.tokens import token_create
@@ -27,6 +28,14 @@ class World:
     ids: dict[str, str]
     host_pool: str
     storage_pool: str
+
+    def token_of(self, person: User) -> str:
+        """Make the token of the world one of ``person``; its text. Others' tokens are not there for who does not manage them."""
+        actor = system_actor(self.house.tenant, why="test")
+        with tenant_scope(self.house.tenant):
+            token, raw = token_create(person, name="own", actor=actor, tenant=self.house.tenant)
+        self.ids["token_id"] = str(token.pk)
+        return raw
 
     def path(self, route: str, ids: dict[str, str] | None = None) -> str:
         """``route`` with its braces filled."""
@@ -58,6 +67,7 @@ def build(slug: str = "") -> World:
             "key_id": key.pk,
             "member_id": member.pk,
             "token_id": token.pk,
+            "role_id": role.pk,
             "host_id": guest.host_id,
             "entry_id": AuditEntry.objects.all()[0].pk,
         }
@@ -79,6 +89,7 @@ def body_for(world: World, row: Row) -> Any:
         "{guest_id}": {"name": "renamed"},
         "{tenant}": {"name": "Renamed"},
         "{member_id}": {"role": NOBODY},
+        "{role_id}": {"name": "renamed"},
         "{flavor_id}": {"sort": 5},
         "{image_id}": {"deprecated": True},
         "{host_id}": {"maintenance": True},
@@ -94,6 +105,7 @@ def _post_body(world: World, last: str) -> Any:
         "networks": {"name": "fresh"},
         "ssh-keys": {"name": "fresh", "public_key": factories.public_key()},
         "members": {"email": factories.user().email, "role": NOBODY},
+        "roles": {"name": "fresh"},
         "tokens": {"name": "fresh"},
         "console": {"kind": "vnc"},
         "flavors": {"name": "fresh", "vcpus": 1, "memory_mib": 64, "disk_gib": 1},

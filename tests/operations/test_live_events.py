@@ -22,7 +22,8 @@ from tenants.journal.models import Event
 from tenants.models import Member, Role, User
 from tenants.reactions import announce
 from tenants.scoping import tenant_scope
-from tenants.services.members import member_remove, member_set_role, role_named
+from tenants.services.members import member_remove, member_set_role
+from tenants.services.roles import role_named
 from tenants.services.tenants import tenant_suspend
 from tests import factories
 from tests.operations.sockets import Socket

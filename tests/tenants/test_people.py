@@ -17,9 +17,10 @@ from tenants.access import actor_for_token
 from tenants.models import ApiToken, Member, Role
 from tenants.policy import BUILT_IN_ROLES, Permission
 from tenants.scoping import every_tenant, tenant_scope
-from tenants.services.members import member_add, member_remove, member_set_role, role_named
+from tenants.services.members import member_add, member_remove, member_set_role
+from tenants.services.roles import role_named
 from tenants.services.tenants import tenant_create, tenant_suspend
-from tenants.services.tokens import token_create, token_revoke
+from tenants.services.tokens import Scope, token_create, token_revoke
 from tests import factories
 from vms.states import Power
 
@@ -75,8 +76,10 @@ def test_only_the_hash_of_a_token_is_kept(house: factories.House) -> None:
 def test_a_token_that_makes_no_sense_is_refused_at_its_field(
     house: factories.House, wish: dict[str, Any], code: str
 ) -> None:
+    name, scope = wish.get("name", "ci"), Scope(**{key: value for key, value in wish.items() if key != "name"})
+
     with pytest.raises(Invalid) as refusal:
-        token_create(house.owner, tenant=house.tenant, actor=house.actor, **{"name": "ci", **wish})
+        token_create(house.owner, tenant=house.tenant, actor=house.actor, name=name, scope=scope)
     assert [error.code for error in refusal.value.errors] == [code]
     assert not ApiToken.objects.filter(tenant=house.tenant).exists()
 
@@ -86,9 +89,9 @@ def test_a_token_gets_no_more_than_its_maker_may(house: factories.House) -> None
     actor = factories.actor_in(house.tenant, admin)
 
     with pytest.raises(Forbidden):
-        token_create(admin, name="up", tenant=house.tenant, permissions=["owner.manage"], actor=actor)
+        token_create(admin, name="up", tenant=house.tenant, scope=Scope(["owner.manage"]), actor=actor)
     with pytest.raises(Forbidden):
-        token_create(admin, name="up", tenant=house.tenant, permissions=["operate"], actor=actor)
+        token_create(admin, name="up", tenant=house.tenant, scope=Scope(["operate"]), actor=actor)
     with pytest.raises(Forbidden):
         token_create(house.owner, name="theirs", tenant=house.tenant, actor=actor)
     with pytest.raises(Forbidden):

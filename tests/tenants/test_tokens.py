@@ -10,7 +10,7 @@ from portal.core.clock import now
 from tenants.models import ApiToken
 from tenants.policy import Permission
 from tenants.scoping import tenant_scope
-from tenants.services.tokens import token_create
+from tenants.services.tokens import Scope, token_create
 from tests import factories
 from tests.portal.api.rest import Rest
 
@@ -19,10 +19,10 @@ pytestmark = pytest.mark.django_db
 
 def test_a_narrow_token_makes_no_wider_or_longer_one() -> None:
     house = factories.tenant_with_owner()
-    scopes, end = [Permission.TOKEN_MANAGE.value], now() + timedelta(hours=1)
+    scopes, end = [Permission.TOKEN_OWN.value], now() + timedelta(hours=1)
     with tenant_scope(house.tenant):
         _row, narrow = token_create(
-            house.owner, name="narrow", actor=house.actor, tenant=house.tenant, permissions=scopes, expires_at=end
+            house.owner, name="narrow", actor=house.actor, tenant=house.tenant, scope=Scope(scopes, expires_at=end)
         )
 
     made = Rest(narrow).post(f"{house.url}/tokens", {"name": "child"})

@@ -14,7 +14,7 @@ from tenants.access import tenant_by_slug
 from tenants.actors import system_actor
 from tenants.models import User
 from tenants.scoping import every_tenant
-from tenants.services.tokens import token_create
+from tenants.services.tokens import Scope, token_create
 
 
 class Command(BaseCommand):
@@ -37,6 +37,10 @@ class Command(BaseCommand):
         ends = now() + timedelta(days=options["days"]) if options["days"] else None
         with every_tenant(why="an operator at the command line"):
             _token, raw = token_create(
-                user, name=options["name"], tenant=tenant, expires_at=ends, actor=system_actor(tenant, why="command")
+                user,
+                name=options["name"],
+                tenant=tenant,
+                scope=Scope(expires_at=ends),
+                actor=system_actor(tenant, why="command"),
             )
         return raw

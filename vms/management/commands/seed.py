@@ -16,8 +16,9 @@ from portal.core.management import said
 from tenants.actors import system_actor
 from tenants.models import Tenant, User
 from tenants.scoping import every_tenant, tenant_scope
-from tenants.services.members import member_add, role_named
+from tenants.services.members import member_add
 from tenants.services.people import password_make, user_create
+from tenants.services.roles import role_named
 from tenants.services.tenants import tenant_create
 from tenants.services.tokens import token_create
 from vms.models import Flavor, Installation
