@@ -12,6 +12,7 @@ from tenants.actors import Actor, cut, role_reach
 from tenants.models import SLUG, ApiToken, Member, Tenant, TenantState, User
 from tenants.policy import ALL_TENANT_PERMISSIONS, Permission
 from tenants.scoping import tenant_scope
+from tenants.services.second_factor import lacks_second_factor
 from tenants.services.tokens import token_find, token_session, token_used
 
 
@@ -30,9 +31,19 @@ def tenant_by_slug(slug: str) -> Tenant | None:
 
 
 def actor_for_user(user: Any, tenant: Tenant | None, *, via: str, **facts: Any) -> Actor | None:
-    """What ``user`` may do in ``tenant``: by membership, or as an operator; None for anybody else."""
+    """What ``user`` may do in ``tenant``: by membership, or as an operator; None for anybody else.
+
+    Who lacks the second factor that is asked of them here is known, and may nothing.
+    """
     if not isinstance(user, User) or not user.is_active:
         return None
+    actor = _actor_by_role(user, tenant, via=via, **facts)
+    if actor is not None and lacks_second_factor(user, tenant):
+        return replace(actor, permissions=frozenset(), tagged={}, lacks="second_factor")
+    return actor
+
+
+def _actor_by_role(user: User, tenant: Tenant | None, *, via: str, **facts: Any) -> Actor | None:
     if tenant is None:
         permissions = frozenset(Permission) if user.is_staff else frozenset()
         return Actor(user, None, permissions, via, role="operator" if user.is_staff else "", **facts)

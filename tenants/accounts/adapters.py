@@ -20,7 +20,6 @@ from django.utils.translation import gettext_lazy as _
 from portal.core.middleware import client_address
 from portal.core.sealed import seal, unseal
 from tenants.access import session_mark
-from tenants.models import User
 from tenants.reactions import announce
 from tenants.services.letters import letter_write
 
@@ -48,7 +47,7 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def get_reset_password_from_key_url(self, key: str) -> str:
         path = reverse("account_reset_password_from_key", kwargs={"uidb36": "UID", "key": "KEY"})
-        return settings.PUBLIC_URL + path.replace("UID-KEY", quote(key))
+        return f"{settings.PUBLIC_URL}{path.replace('UID-KEY', quote(key))}"
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
         """Failed tries count by address *and* account, so that nobody locks anybody else out (Keystone CVE-2021-38155)."""
@@ -89,8 +88,3 @@ class UserSessionsAdapter(DefaultUserSessionsAdapter):
                 reason="signed out elsewhere",
             )
             session.end()
-
-
-def sessions_of(user: User) -> Iterable[UserSession]:
-    """Where somebody is signed in."""
-    return UserSession.objects.filter(user=user)

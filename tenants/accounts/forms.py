@@ -10,7 +10,7 @@ from django.core.validators import MaxLengthValidator
 from portal.core.passwords import LONGEST
 
 
-class LoginForm(LibraryLoginForm):  # type: ignore[misc]
+class LoginForm(LibraryLoginForm):
     """Refuses what no password can be before anything is hashed, and shows no placeholders: the labels say it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

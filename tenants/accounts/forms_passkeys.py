@@ -17,28 +17,28 @@ from django.utils.translation import gettext_lazy as _
 GARBLED: Final = (KeyError, TypeError, ValueError, AttributeError, IndexError, AssertionError, struct.error)
 
 
-class SecondStepForm(library.AuthenticateWebAuthnForm):  # type: ignore[misc]
+class SecondStepForm(library.AuthenticateWebAuthnForm):
     """The second step of a sign-in."""
 
     def clean_credential(self) -> Any:
         return _careful(super().clean_credential)
 
 
-class SignInForm(library.LoginWebAuthnForm):  # type: ignore[misc]
+class SignInForm(library.LoginWebAuthnForm):
     """A passkey alone."""
 
     def clean_credential(self) -> Any:
         return _careful(super().clean_credential)
 
 
-class AgainForm(library.ReauthenticateWebAuthnForm):  # type: ignore[misc]
+class AgainForm(library.ReauthenticateWebAuthnForm):
     """Is it still you?"""
 
     def clean_credential(self) -> Any:
         return _careful(super().clean_credential)
 
 
-class AddPasskeyForm(library.AddWebAuthnForm):  # type: ignore[misc]
+class AddPasskeyForm(library.AddWebAuthnForm):
     """A key that signs in alone, unless somebody wants it after the password only."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
