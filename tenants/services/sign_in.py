@@ -136,9 +136,7 @@ def sign_in_domain_create(domain: str, *, tenant: Tenant, app: SocialApp, role: 
             row = SignInDomain.objects.create(domain=domain, tenant=tenant, app=app, role=role)
     except IntegrityError as error:
         raise Conflict(_("This domain signs in already."), code="domain_taken", hint="") from error
-    audit_record(
-        actor, "sign_in_domain.create", row, tenant=tenant, domain=domain, provider=app.provider_id, role=role.name
-    )
+    _note(actor, "sign_in_domain.create", row, provider=app.provider_id, role=role.name)
     return row
 
 
@@ -152,7 +150,7 @@ def sign_in_domain_edit(row: SignInDomain, *, role: Role, actor: Actor) -> SignI
     before, row.role = row.role.name, role
     row.version += 1
     row.save(update_fields=["role", "version"])
-    audit_record(actor, "sign_in_domain.edit", row, tenant=row.tenant, domain=row.domain, role=[before, role.name])
+    _note(actor, "sign_in_domain.edit", row, role=[before, role.name])
     return row
 
 
@@ -160,8 +158,14 @@ def sign_in_domain_edit(row: SignInDomain, *, role: Role, actor: Actor) -> SignI
 def sign_in_domain_delete(row: SignInDomain, *, actor: Actor) -> None:
     """Nobody comes by this domain any more; members stay members."""
     actor.require(Permission.OPERATE)
-    audit_record(actor, "sign_in_domain.delete", row, tenant=row.tenant, domain=row.domain, role=row.role.name)
+    _note(actor, "sign_in_domain.delete", row, role=row.role.name)
     row.delete()
+
+
+def _note(actor: Actor, action: str, row: SignInDomain, **changes: Any) -> None:
+    """Into the tenant's own audit log: it says who may come in."""
+    with tenant_scope(row.tenant):
+        audit_record(actor, action, row, tenant=row.tenant, domain=row.domain, **changes)
 
 
 def _role_check(role: Role, tenant: Tenant) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from allauth.account.adapter import get_adapter
 from allauth.core.internal import ratelimit
 from allauth.mfa.webauthn.views import login_webauthn
@@ -75,7 +77,7 @@ def _leave(request: HttpRequest, app: SocialApp, *, hint: str = "") -> HttpRespo
     except RequestException as error:
         raise Unreachable(_("%s does not answer right now.") % app.name) from error
     if not isinstance(answer, HttpResponseRedirect):
-        return answer
+        return cast(HttpResponseBase, answer)
     if not request.user.is_authenticated:
         request.session.set_expiry(HANDSHAKE_S)
     return render(request, "account/sign_on_leave.html", {"name": app.name, "address": answer.url})

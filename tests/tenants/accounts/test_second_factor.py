@@ -1,0 +1,352 @@
+"""A second factor: setting one up, passing it, being asked for one. Incidents P-C8 and P-F1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from allauth.mfa.models import Authenticator
+from django.db import connection
+from django.test import Client
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from portal.core.errors import Conflict
+from tenants import reactions
+from tenants.access import actor_for_token
+from tenants.journal.models import AuditEntry
+from tenants.models import Tenant, User
+from tenants.policy import BUILT_IN_ROLES
+from tenants.scoping import tenant_scope
+from tenants.services.second_factor import has_second_factor, tenant_require_second_factor
+from tests import factories
+from tests.tenants.accounts.people import (
+    FACTOR,
+    LOGIN,
+    SECOND,
+    code,
+    confirms,
+    factors,
+    is_in,
+    recovery_codes,
+    signs_in,
+    with_app,
+    wrong_code,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def revoked() -> Iterator[list[dict[str, Any]]]:
+    """What was said about ended access."""
+    heard: list[dict[str, Any]] = []
+
+    def hear(**details: Any) -> None:
+        heard.append(details)
+
+    reactions.reacts("access.revoked")(hear)
+    yield heard
+    reactions._reactions["access.revoked"].remove(hear)
+
+
+def asking(house: factories.House) -> Tenant:
+    """The tenant, asking for a second factor from now on."""
+    with tenant_scope(house.tenant):
+        return tenant_require_second_factor(house.tenant, required=True, actor=factories.desk())
+
+
+# --- setting one up -------------------------------------------------------------------------------------------------
+def test_an_app_is_set_up_with_the_password_and_a_code(client: Client) -> None:
+    person = factories.user()
+    signs_in(client, person)
+
+    assert client.get("/account/2fa/totp/activate/")["Location"].startswith("/account/reauthenticate/")
+    confirms(client)
+    secret = client.get("/account/2fa/totp/activate/").context["form"].secret
+    client.post("/account/2fa/totp/activate/", {"code": wrong_code(secret)})
+    assert factors(person) == set()
+    done = client.post("/account/2fa/totp/activate/", {"code": code(secret)})
+
+    assert done["Location"] == "/account/2fa/recovery-codes/"
+    assert factors(person) == {"totp", "recovery_codes"}
+    shown = client.get(done["Location"]).context["unused_codes"]
+    assert len(set(shown)) == 10
+    assert b"have been shown" in client.get(done["Location"]).content
+
+
+def test_no_dump_of_the_database_shows_a_secret() -> None:
+    person = factories.user()
+    secret, codes = with_app(person), recovery_codes(person)
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT CAST(data AS text) FROM mfa_authenticator")
+        dump = "".join(row[0] for row in cursor.fetchall())
+    assert secret not in dump
+    assert not any(each in dump for each in codes)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_factor_ends_sign_ins_that_passed_without_it(client: Client, revoked: list[dict[str, Any]]) -> None:
+    person, elsewhere = factories.user(), Client()
+    signs_in(elsewhere, person)
+    signs_in(client, person)
+    confirms(client)
+    before = client.session.session_key
+    secret = client.get("/account/2fa/totp/activate/").context["form"].secret
+
+    client.post("/account/2fa/totp/activate/", {"code": code(secret)})
+
+    assert elsewhere.get("/account/profile/").status_code == 302
+    assert client.get("/account/profile/").status_code == 200
+    assert client.session.session_key != before
+    assert [said["reason"] for said in revoked] == ["signed out elsewhere"]
+
+
+# --- passing it -----------------------------------------------------------------------------------------------------
+def test_a_password_alone_is_half_of_a_sign_in(client: Client) -> None:
+    house = factories.tenant_with_owner()
+    secret = with_app(house.owner)
+
+    assert signs_in(client, house.owner)["Location"] == SECOND
+    assert not is_in(client)
+    for path in (f"/t/{house.tenant.slug}/", FACTOR, "/account/profile/", "/account/sessions/", "/operator/"):
+        assert client.get(path, follow=True).redirect_chain[-1][0].startswith((LOGIN, SECOND)), path
+    assert not is_in(client)
+    client.post(SECOND, {"code": code(secret)})
+
+    assert is_in(client)
+    assert client.get(f"/t/{house.tenant.slug}/").status_code == 200
+
+
+def test_a_code_works_once(client: Client) -> None:
+    person = factories.user()
+    secret = with_app(person)
+    now = code(secret)
+    signs_in(client, person)
+    client.post(SECOND, {"code": now})
+    assert is_in(client)
+
+    again = Client()
+    signs_in(again, person)
+    again.post(SECOND, {"code": now})
+    assert not is_in(again)
+
+
+def test_a_recovery_code_works_once(client: Client) -> None:
+    person = factories.user()
+    with_app(person)
+    first = recovery_codes(person)[0]
+
+    for visitor, passes in ((client, True), (Client(), False)):
+        signs_in(visitor, person)
+        visitor.post(SECOND, {"code": first})
+        assert is_in(visitor) is passes
+
+
+def test_codes_cannot_be_guessed_from_many_places() -> None:
+    """The second step counts by account: whoever stands there has the password already."""
+    person = factories.user()
+    secret = with_app(person)
+    right, wrong = code(secret), wrong_code(secret)
+    for number in range(6):
+        guesser = Client(REMOTE_ADDR=f"198.51.100.{number}")
+        signs_in(guesser, person)
+        guesser.post(SECOND, {"code": wrong})
+
+    last = Client(REMOTE_ADDR="198.51.100.200")
+    signs_in(last, person)
+    last.post(SECOND, {"code": right})
+    assert not is_in(last)
+
+
+STEPS = st.lists(
+    st.sampled_from(
+        [
+            "password", "wrong password", "other's password", "wrong code", "other's code", "other's recovery code",
+            "empty code", "credential", "skip", "trust", "reauthenticate", "pages", "cancel", "deactivate", "reset",
+        ]
+    ),
+    max_size=8,
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_no_order_of_steps_leads_in_without_both_factors(steps: list[str]) -> None:
+    """P-C8: whatever is sent, and in whatever order, without the victim's second factor nobody becomes the victim."""
+    victim, attacker = _pair()
+    client = Client()
+    theirs = code(attacker[1])
+
+    for step in steps:
+        _take(client, step, victim[0], victim[1], attacker[0], theirs)
+        assert client.session.get("_auth_user_id") != str(victim[0].pk), steps
+    assert factors(victim[0]) == {"totp", "recovery_codes"}
+
+
+def _pair() -> tuple[tuple[User, str], tuple[User, str]]:
+    made = []
+    for _ in range(2):
+        person = factories.user()
+        made.append((person, with_app(person)))
+        recovery_codes(person)
+    return made[0], made[1]
+
+
+def _take(client: Client, step: str, victim: User, secret: str, attacker: User, theirs: str) -> None:
+    """One thing that an attacker who knows the victim's password may send."""
+    pages = {
+        "password": lambda: signs_in(client, victim),
+        "wrong password": lambda: signs_in(client, victim, "wrong", code=theirs),
+        "other's password": lambda: signs_in(client, attacker),
+        "wrong code": lambda: client.post(SECOND, {"code": wrong_code(secret)}),
+        "other's code": lambda: client.post(SECOND, {"code": theirs, "user": str(victim.pk)}),
+        "other's recovery code": lambda: client.post(SECOND, {"code": recovery_codes(attacker)[0]}),
+        "empty code": lambda: client.post(SECOND, {"code": ""}),
+        "credential": lambda: client.post(SECOND, {"credential": '{"id":"x","response":{"userHandle":"x"}}'}),
+        "skip": lambda: client.post(f"{SECOND}?code=000000&next=/", {"action": "skip", "passwordless": "true"}),
+        "trust": lambda: client.post("/account/2fa/trust/", {"action": "trust"}),
+        "reauthenticate": lambda: client.post("/account/2fa/reauthenticate/", {"code": theirs}),
+        "pages": lambda: client.get(FACTOR),
+        "cancel": lambda: client.post("/account/logout/"),
+        "deactivate": lambda: client.post("/account/2fa/totp/deactivate/"),
+        "reset": lambda: client.post("/account/password/reset/", {"email": victim.email}),
+    }
+    pages[step]()
+
+
+def test_switching_it_off_takes_more_than_a_session(client: Client) -> None:
+    person = factories.user()
+    secret = with_app(person)
+    signs_in(client, person)
+    client.post(SECOND, {"code": code(secret)})
+
+    client.post("/account/2fa/totp/deactivate/")
+    client.post("/account/2fa/recovery-codes/generate/")
+    assert factors(person) == {"totp"}
+    client.post("/account/2fa/reauthenticate/", {"code": code(secret, ahead=1)})
+    client.post("/account/2fa/totp/deactivate/")
+    assert factors(person) == set()
+
+
+def test_one_s_factor_is_not_another_s_to_remove(client: Client) -> None:
+    person, other = factories.user(), factories.user()
+    key = Authenticator.objects.create(user=other, type=Authenticator.Type.WEBAUTHN, data={"name": "theirs"})
+    signs_in(client, person)
+    confirms(client)
+
+    for act in ("remove", "edit"):
+        assert client.post(f"/account/2fa/webauthn/keys/{key.pk}/{act}/", {"name": "mine"}).status_code == 404
+    assert Authenticator.objects.filter(pk=key.pk).exists()
+
+
+# --- being asked for one --------------------------------------------------------------------------------------------
+def test_a_project_that_asks_opens_to_those_who_have_one(client: Client) -> None:
+    house = factories.tenant_with_owner()
+    asking(house)
+    page = f"/t/{house.tenant.slug}/"
+    signs_in(client, house.owner)
+
+    led = client.get(page)
+    sent = client.post(f"{page}settings/", {"name": "Mine"})
+    part = client.get(page, headers={"HX-Request": "true"})
+
+    assert led["Location"] == "/account/2fa/?asked=1"
+    assert client.get(led["Location"]).status_code == 200
+    assert (sent.status_code, part.status_code) == (403, 403)
+    assert b"second_factor_required" in sent.content
+    with_app(house.owner)
+    assert client.get(page).status_code == 200
+
+
+def test_tokens_of_people_without_one_are_refused_and_say_why(client: Client) -> None:
+    house = factories.tenant_with_owner()
+    asking(house)
+
+    def ask(path: str) -> Any:
+        return client.get(f"{house.url}{path}", headers={"Authorization": f"Bearer {house.token}"})
+
+    for path in ("", "/guests", "/members", "/quota", "/events"):
+        answer = ask(path)
+        assert (answer.status_code, answer.json()["code"]) == (403, "second_factor_required"), path
+    with_app(house.owner)
+    assert ask("/guests").status_code == 200
+
+
+def test_other_projects_of_the_same_person_stay_open(client: Client) -> None:
+    strict, easy = factories.tenant_with_owner(), factories.tenant_with_owner()
+    factories.join(easy.tenant, strict.owner, role="viewer")
+    asking(strict)
+    signs_in(client, strict.owner)
+
+    assert client.get(f"/t/{easy.tenant.slug}/").status_code == 200
+    assert client.get(f"/t/{strict.tenant.slug}/").status_code == 302
+
+
+def test_asking_closes_what_those_without_have_open(revoked: list[dict[str, Any]]) -> None:
+    house = factories.tenant_with_owner()
+    bare, _token = factories.member_with(house.tenant, BUILT_IN_ROLES["member"])
+    operator = factories.user(operator=True)
+    with_app(house.owner)
+    with tenant_scope(house.tenant):
+        tenant = tenant_require_second_factor(house.tenant, required=True, actor=house.actor)
+        again = tenant_require_second_factor(tenant, required=True, actor=house.actor)
+        entries = AuditEntry.objects.filter(action="tenant.require_second_factor")
+
+        assert again.version == tenant.version == 2
+        assert [entry.changes for entry in entries] == [{"require_second_factor": [False, True]}]
+    told = {(said["user"].pk, said["tenant"].pk) for said in revoked}
+    assert (bare.pk, tenant.pk) in told
+    assert (operator.pk, tenant.pk) in told
+    assert (house.owner.pk, tenant.pk) not in told
+
+
+def test_nobody_locks_themselves_out_by_asking() -> None:
+    house = factories.tenant_with_owner()
+
+    with tenant_scope(house.tenant), pytest.raises(Conflict) as refusal:
+        tenant_require_second_factor(house.tenant, required=True, actor=house.actor)
+    assert refusal.value.code == "own_second_factor_first"
+
+
+def test_giving_the_last_factor_up_closes_what_is_open_where_it_is_asked_for(
+    client: Client, revoked: list[dict[str, Any]]
+) -> None:
+    strict, easy = factories.tenant_with_owner(), factories.tenant_with_owner()
+    factories.join(easy.tenant, strict.owner, role="viewer")
+    asking(strict)
+    secret = with_app(strict.owner)
+    signs_in(client, strict.owner)
+    client.post(SECOND, {"code": code(secret)})
+    client.post("/account/2fa/reauthenticate/", {"code": code(secret, ahead=1)})
+    revoked.clear()
+
+    client.post("/account/2fa/totp/deactivate/")
+
+    assert not has_second_factor(strict.owner)
+    assert [(said["user"], said["tenant"].pk) for said in revoked] == [(strict.owner, strict.tenant.pk)]
+
+
+def test_recovery_codes_alone_are_no_second_factor() -> None:
+    person = factories.user()
+    recovery_codes(person)
+
+    assert not has_second_factor(person)
+
+
+def test_operators_can_be_asked_too(client: Client, settings: Any) -> None:
+    person, token = factories.operator()
+    settings.OPERATORS_NEED_SECOND_FACTOR = True
+    signs_in(client, person)
+
+    assert client.get("/operator/")["Location"] == "/account/2fa/?asked=1"
+    actor = actor_for_token(token, None)
+    assert actor is not None
+    assert not actor.permissions
+    refused = client.get("/api/v1/tenants", headers={"Authorization": f"Bearer {token}"})
+    assert (refused.status_code, refused.json()["code"]) == (403, "second_factor_required")
+    with_app(person)
+    assert client.get("/operator/").status_code == 200
+    assert client.get("/api/v1/tenants", headers={"Authorization": f"Bearer {token}"}).status_code == 200
