@@ -10,3 +10,4 @@ class OperationsConfig(AppConfig):
 
     def ready(self) -> None:
         from operations import events  # noqa: F401  (registers the publisher)
+        from operations.services import barring  # noqa: F401  (hears of suspension)

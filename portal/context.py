@@ -15,7 +15,7 @@ from tenants.listings import notices_unread
 from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.selectors import memberships
-from tenants.shapes import initials, role_label
+from tenants.shapes import initials, role_label, standing_shown
 
 MOST_TENANTS = 20
 P = Permission
@@ -64,6 +64,7 @@ def _inside(request: HttpRequest, actor: Actor, tenant: Tenant) -> dict[str, Any
         "nav": _navigation(request, actor, tenant.slug),
         "running": operations_running(actor) if actor.may(P.OPERATION_VIEW) else 0,
         "seq": getattr(request, "event_seq", None),
+        "standing": standing_shown(tenant),
     }
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tenants.models import Tenant, User
 
 Row = TypeVar("Row", bound=Model)
+SYSTEM: Final = "system"
+"""How the log calls the portal itself."""
 type Tagged = Mapping[Permission, tuple[frozenset[str], ...]]
 """By permission: sets of tags, of each of which a machine must wear one. What is not in it holds on every machine."""
 
@@ -63,7 +65,7 @@ class Actor:
     def label(self) -> str:
         """How the audit log names them."""
         if self.user is None:
-            return self.name or "system"
+            return self.name or SYSTEM
         return f"{self.user.email} as {self.place}" if self.place else self.user.email
 
     @property
@@ -97,14 +99,9 @@ class Actor:
                 hint=_("Set one up in your account, then come back."),
                 permission=permission.value,
             )
-        left = LEFT[self.tenant.state] if self.tenant is not None else None
-        if left is not None and permission not in left:
-            raise Forbidden(
-                _("This project is suspended: it can be looked at, not changed."),
-                code="tenant_suspended",
-                hint=_("Ask the operator why."),
-                permission=permission.value,
-            )
+        left = LEFT[self.tenant.standing] if self.tenant is not None else None
+        if self.tenant is not None and left is not None and permission not in left:
+            raise _standing_refusal(self.tenant, permission)
         raise Forbidden(permission=permission.value)
 
     def visible(self, rows: QuerySet[Row], permission: Permission = Permission.GUEST_VIEW) -> QuerySet[Row]:
@@ -118,6 +115,17 @@ class Actor:
     def narrowed(self) -> bool:
         """Are there machines in the tenant that they may not look at?"""
         return Permission.GUEST_VIEW in self.tagged
+
+
+def _standing_refusal(tenant: Tenant, permission: Permission) -> Forbidden:
+    """Why a tenant's state forbids something, with the reason that its people were given."""
+    state = tenant.standing
+    if state == "suspended":
+        message, code = _("This project is suspended: it can be looked at, not changed."), "tenant_suspended"
+    else:
+        message, code = _("This project is being closed: it can be looked at, not changed."), "tenant_closing"
+    hint = tenant.state_reason if tenant.state == state else ""
+    return Forbidden(message, code=code, hint=hint or _("Ask the operator why."), permission=permission.value)
 
 
 def system_actor(tenant: Tenant | None, *, why: str) -> Actor:
@@ -134,7 +142,7 @@ def known(permissions: Iterable[str]) -> frozenset[Permission]:
 
 def left_in(tenant: Tenant, permissions: frozenset[Permission]) -> frozenset[Permission]:
     """What a tenant's state leaves of ``permissions``; an unknown state leaves nothing."""
-    left = LEFT.get(tenant.state, frozenset())
+    left = LEFT.get(tenant.standing, frozenset())
     return permissions if left is None else permissions & left
 
 

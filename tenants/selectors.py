@@ -10,6 +10,7 @@ from portal.core.clock import now
 from portal.core.paging import LIMIT, Page, keyset_page
 from tenants.actors import Actor
 from tenants.journal.models import AuditEntry
+from tenants.journal.search import AuditSearch
 from tenants.listings import JOURNAL_SORTS, memberships_of, quota_rows, tokens
 from tenants.models import ApiToken, Member, Quota, Tenant, User
 
@@ -38,13 +39,9 @@ def quotas_of(tenant: Tenant) -> list[Quota]:
     return quota_rows(tenant)
 
 
-def audit_page(*, query: str = "", cursor: str = "", limit: int = LIMIT) -> Page[AuditEntry]:
-    """A page of the scope's audit log, newest first; ``query`` is part of an action, a name or an actor."""
-    rows = AuditEntry.objects.all()
-    if query:
-        rows = rows.filter(
-            Q(action__icontains=query) | Q(subject_name__icontains=query) | Q(actor_label__icontains=query)
-        )
+def audit_page(search: AuditSearch | None = None, *, cursor: str = "", limit: int = LIMIT) -> Page[AuditEntry]:
+    """A page of what is looked for in the scope's audit log, or of all of it, newest first."""
+    rows = AuditEntry.objects.filter((search or AuditSearch()).condition())
     return keyset_page(rows, sorts=JOURNAL_SORTS, sort="-seq", cursor=cursor, limit=limit)
 
 

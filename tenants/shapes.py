@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 
 from portal.core.units import gib_label, mib_label
 from tenants.journal.models import AuditEntry
-from tenants.models import Quota
+from tenants.models import Quota, Tenant, TenantState
 from tenants.policy import READ_ONLY
 from tenants.selectors import subjects_gone
 from tenants.words import permission_label
@@ -70,6 +70,10 @@ DEEDS: Final[dict[str, tuple[str, str | Promise]]] = {
     "network.delete": ("network", gettext_lazy("deleted the network")),
     "operation.cancel": ("x", gettext_lazy("called off")),
     "quota.set": ("gauge", gettext_lazy("changed the quota of")),
+    "tenant.close": ("lock", gettext_lazy("began to close the project")),
+    "tenant.closed": ("lock", gettext_lazy("closed the project")),
+    "tenant.export": ("arrow-right", gettext_lazy("exported the project")),
+    "tenant.reopen": ("lock-open", gettext_lazy("reopened the project")),
     "tenant.create": ("users", gettext_lazy("created the project")),
     "tenant.rename": ("pencil", gettext_lazy("renamed the project")),
     "tenant.suspend": ("lock", gettext_lazy("suspended the project")),
@@ -251,3 +255,18 @@ def scope_labels(permissions: list[str] | None) -> list[str]:
         return [_("everything its owner may")]
     looks = permissions and set(permissions) <= READ_ONLY
     return [_("look only")] if looks else [permission_label(value) for value in permissions]
+
+
+def standing_shown(tenant: Tenant) -> dict[str, Any] | None:
+    """Why little can be done in a project now, for the head of its pages; None where it is active."""
+    state = tenant.standing
+    if state == TenantState.ACTIVE:
+        return None
+    if state == TenantState.SUSPENDED:
+        title, text = _("This project is suspended."), _("It can be looked at, paid for and exported, nothing else.")
+    else:
+        title = _("This project is being closed.")
+        text = _("It can be looked at and exported. Then everything in it is removed:")
+    inherited = tenant.state == TenantState.ACTIVE
+    reason = _("The project that it belongs to is not active.") if inherited else tenant.state_reason
+    return {"title": title, "text": text, "reason": reason, "until": tenant.purge_after}

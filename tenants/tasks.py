@@ -7,6 +7,7 @@ from celery import shared_task
 from portal.core.clock import now
 from tenants.journal.retention import audit_forget_old
 from tenants.services import letters, notices
+from tenants.services.ending import tenants_purge
 
 
 @shared_task(name=letters.SEND_TASK, time_limit=600)
@@ -20,6 +21,12 @@ def forget_old() -> None:
     """Let go of what is past its retention: letters and notices."""
     letters.letters_forget(at=now())
     notices.notices_forget(at=now())
+
+
+@shared_task(name="tenants.tasks.purge_tenants", time_limit=1800)
+def purge_tenants() -> None:
+    """Take away what tenants have whose grace is over."""
+    tenants_purge()
 
 
 @shared_task(name="tenants.tasks.forget_audit", time_limit=3600)

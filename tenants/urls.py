@@ -28,5 +28,10 @@ urlpatterns = [
     path("t/<slug:tenant>/tokens/<uuid:token_id>/revoke/", tokens.token_revoke, name="token_revoke"),
     path("t/<slug:tenant>/quota/", quota.quota, name="quota"),
     path("t/<slug:tenant>/audit/", audit.audit_list, name="audit_list"),
+    path("t/<slug:tenant>/audit/verify/", audit.audit_verify, name="audit_verify"),
+    path("t/<slug:tenant>/audit/export/", audit.audit_export, name="audit_export"),
     path("t/<slug:tenant>/settings/", settings.settings, name="settings"),
+    path("t/<slug:tenant>/settings/export/", settings.export, name="export"),
+    path("t/<slug:tenant>/settings/close/", settings.close, name="close"),
+    path("t/<slug:tenant>/settings/reopen/", settings.reopen, name="reopen"),
 ]

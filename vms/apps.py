@@ -10,5 +10,5 @@ class VmsConfig(AppConfig):
 
     def ready(self) -> None:
         from vms.selectors import quota  # noqa: F401  (counts what tenants hold)
-        from vms.services import reactions  # noqa: F401  (suspension, revocation)
+        from vms.services import ending, exports, reactions  # noqa: F401  (a tenant's end, its data, its suspension)
         from vms.services.guests import kinds  # noqa: F401  (declares the kinds of operations)

@@ -16,10 +16,12 @@ from portal.core.clock import now
 from portal.core.errors import PortalError
 from tenants.actors import system_actor
 from tenants.scoping import every_tenant, tenant_scope
+from tenants.services.tenants import tenants_down
 from vms.hypervisor import errors, libvirt_driver  # noqa: F401  (loaded before the fork, shared by the children)
 from vms.models import Guest, Host
 from vms.reconcile.sweep import sweep
 from vms.services.guests import guest_delete, guests_mark_unknown
+from vms.services.halting import guests_halt
 from vms.services.hosts import hosts_check
 from vms.services.liveness import WORKER_KEY
 from vms.states import HostState
@@ -80,13 +82,23 @@ def sweep_host(host_id: str) -> None:
     log.info("host_swept", host=host.name, **found)
 
 
+@shared_task(name="vms.tasks.halt_guests", time_limit=300)
+def halt_guests() -> None:
+    """Stop what still runs in tenants that are suspended or being closed."""
+    guests_halt()
+
+
 @shared_task(name="vms.tasks.empty_bins", time_limit=300)
 def empty_bins() -> None:
-    """Ask for the purge of what has been in the bin for its whole grace period; a few at a time."""
+    """Ask for the purge of what has been in the bin for its whole grace period; a few at a time.
+
+    Not in a tenant that is suspended, where nobody could restore anything meanwhile: its bin waits as long.
+    """
     with every_tenant(why="every tenant's bin is emptied"):
         due = list(
             Guest.objects.select_related("tenant")
             .filter(purge_after__lte=now())
+            .exclude(tenant__in=tenants_down())
             .order_by("purge_after")[: settings.CAPS["batch"]]
         )
     for guest in due:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from operations.models import Operation
 from operations.services.announce import announce
+from operations.services.barring import is_barred, operation_bar
 from operations.services.ending import Failure, end, mine
 from operations.services.lanes import lane_has_room
 from operations.states import Status
@@ -21,12 +22,17 @@ from portal.core.clock import now, rfc3339
 def operation_claim(pk: UUID | str, *, worker: str) -> Operation | None:
     """Take a queued operation for ``worker``; None where it is not ours to take (taken, over, too early, lane full).
 
+    What a tenant's people asked for and its standing no longer allows is called off here, whenever it was asked.
+
     A compare-and-swap on the row, under the lane's lock: exactly one of many rings wins.
     """
     with transaction.atomic():
-        operation = Operation.objects.filter(pk=pk).first()
+        operation = Operation.objects.select_related("tenant", "requested_by").filter(pk=pk).first()
         at = now()
         if operation is None or operation.status != Status.QUEUED or operation.not_before > at:
+            return None
+        if is_barred(operation):
+            operation_bar(operation.pk)
             return None
         if operation.lane and not lane_has_room(operation.lane, at):
             return None

@@ -14,9 +14,10 @@ from portal.core.bodies import Listed, Listing, listed, refuse_unknown
 from portal.core.errors import FieldError, Invalid
 from portal.core.etags import find
 from tenants.api.tenants import tenant_in_path
+from tenants.files import KINDS, audit_response
 from tenants.journal.chain import Fault, Mark, Verdict, chain_verify
 from tenants.journal.models import Deed
-from tenants.journal.search import AuditSearch, audit_csv, audit_lines
+from tenants.journal.search import AuditSearch
 from tenants.listings import JOURNAL_SORTS, audit_entries, installation_entries
 from tenants.policy import Permission
 from tenants.types import HttpRequest
@@ -24,7 +25,6 @@ from tenants.types import HttpRequest
 router = Router(tags=["journal"])
 operators = Router(tags=["operators: journal"])
 AT_ONCE: Final = 100_000
-FILES: Final = {"jsonl": ("application/x-ndjson", audit_lines), "csv": ("text/csv; charset=utf-8", audit_csv)}
 
 
 class AuditSubjectOut(BaseModel):
@@ -179,7 +179,7 @@ def audit_verify(request: HttpRequest, query: Query[VerifyQuery]) -> VerdictOut:
         "responses": {
             200: {
                 "description": "The entries, oldest first.",
-                "content": {kind.partition(";")[0]: {"schema": {"type": "string"}} for kind, _rows in FILES.values()},
+                "content": {kind.partition(";")[0]: {"schema": {"type": "string"}} for kind in KINDS.values()},
             }
         }
     },
@@ -188,12 +188,7 @@ def audit_export(request: HttpRequest, query: Query[AuditFileQuery]) -> Streamin
     """All entries that the filters leave, as JSON lines or CSV, with everything that the hashes cover."""
     request.actor.require(Permission.AUDIT_VIEW)
     refuse_unknown(request, query)
-    tenant = tenant_in_path(request)
-    kind, lines = FILES[query.format]
-    rows = audit_entries(tenant).filter(query.search().condition())
-    response = StreamingHttpResponse(lines(rows), content_type=kind)
-    response["Content-Disposition"] = f'attachment; filename="audit-{tenant.slug}.{query.format}"'
-    return response
+    return audit_response(tenant_in_path(request), query.search(), query.format)
 
 
 @router.get("/audit-events/{entry_id}", response=AuditOut, summary="Get an entry of the audit log")

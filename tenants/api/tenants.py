@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.utils.translation import gettext as _
 from ninja import Query, Router, Status
 from pydantic import BaseModel, Field
@@ -15,13 +15,23 @@ from portal.core.errors import FieldError, Invalid
 from portal.core.etags import CHANGES, etag_of, if_match
 from tenants.actors import system_actor
 from tenants.api.limits import LimitsIn
+from tenants.files import export_response
 from tenants.listings import TENANT_SORTS, tenants_all
 from tenants.models import Tenant, TenantState, User
 from tenants.policy import Permission
 from tenants.scoping import tenant_scope
+from tenants.services.ending import tenant_left
 from tenants.services.members import member_add
 from tenants.services.roles import role_named
-from tenants.services.tenants import tenant_create, tenant_rename, tenant_suspend, tenant_unsuspend
+from tenants.services.second_factor import tenant_require_second_factor
+from tenants.services.tenants import (
+    tenant_close,
+    tenant_create,
+    tenant_rename,
+    tenant_reopen,
+    tenant_suspend,
+    tenant_unsuspend,
+)
 from tenants.types import HttpRequest
 
 router = Router(tags=["tenants"])
@@ -35,8 +45,12 @@ class TenantOut(BaseModel):
     slug: str
     name: str
     state: TenantState
+    standing: TenantState = Field(description="The worse of its own state and that of the projects above it.")
+    reason: str = Field(description="Why it is suspended or being closed.")
+    purge_after: datetime | None = Field(description="When everything in a project that is being closed is removed.")
     parent: str | None
     timezone: str
+    require_second_factor: bool
     bin_days: int
     created_at: datetime
 
@@ -52,7 +66,8 @@ class TenantQuery(Listing):
 class TenantPatch(Body):
     """What can be changed of a project."""
 
-    name: str = Field(max_length=200)
+    name: str | None = Field(default=None, max_length=200)
+    require_second_factor: bool | None = Field(default=None, description="Nobody works here without one.")
 
 
 class TenantIn(Body):
@@ -61,13 +76,41 @@ class TenantIn(Body):
     slug: str = Field(max_length=40)
     name: str = Field(max_length=100)
     owner: str = Field(default="", max_length=254)
+    parent: str = Field(default="", max_length=40, description="The project that it belongs to.")
     quota: LimitsIn = Field(default_factory=LimitsIn)
 
 
 class ReasonIn(Body):
-    """Why; it stands in the audit log."""
+    """Why; the project's people read it, and it stands in the audit log."""
 
     reason: str = Field(default="", max_length=500)
+
+
+class SuspendIn(ReasonIn):
+    """Why, and what becomes of the machines: `stop` them or `keep` them running."""
+
+    guests: Literal["stop", "keep"] = "stop"
+
+
+class CloseIn(ReasonIn):
+    """`confirm` is the project's short name, typed."""
+
+    confirm: str = Field(max_length=40)
+
+
+class LeftOut(BaseModel):
+    """Something that a project still has; `why` is what its removal waits for."""
+
+    kind: str
+    name: str
+    why: str
+
+
+class LeavingsOut(BaseModel):
+    """What a project that ends still has; it is closed when nothing is left."""
+
+    purge_after: datetime | None
+    items: list[LeftOut]
 
 
 def tenant_out(tenant: Tenant) -> TenantOut:
@@ -77,8 +120,12 @@ def tenant_out(tenant: Tenant) -> TenantOut:
         slug=tenant.slug,
         name=tenant.name,
         state=TenantState(tenant.state),
+        standing=tenant.standing,
+        reason=tenant.state_reason,
+        purge_after=tenant.purge_after,
         parent=tenant.parent.slug if tenant.parent is not None else None,
         timezone=tenant.timezone,
+        require_second_factor=tenant.require_second_factor,
         bin_days=tenant.bin_days,
         created_at=tenant.created_at,
     )
@@ -111,17 +158,27 @@ def tenant_get(request: HttpRequest, response: HttpResponse) -> TenantOut:
     return _shown(response, own_tenant(request))
 
 
-@router.patch("", response=TenantOut, summary="Rename a project")
+@router.patch("", response=TenantOut, summary="Change a project")
 def tenant_patch(request: HttpRequest, response: HttpResponse, body: TenantPatch) -> TenantOut:
-    """Its slug, and with it every address, stays."""
-    return _shown(response, tenant_rename(own_tenant(request), name=body.name, actor=request.actor))
+    """Its name, and whether its people need a second factor. Its slug, and with it every address, stays."""
+    request.actor.require(Permission.TENANT_EDIT)
+    tenant = own_tenant(request)
+    if body.name is not None:
+        tenant = tenant_rename(tenant, name=body.name, actor=request.actor)
+    if body.require_second_factor is not None:
+        tenant = tenant_require_second_factor(tenant, required=body.require_second_factor, actor=request.actor)
+    return _shown(response, tenant)
 
 
 @router.post("/suspend", response=TenantOut, summary="Suspend a project (operators)")
-def tenant_suspend_post(request: HttpRequest, response: HttpResponse, body: ReasonIn | None = None) -> TenantOut:
-    """Its people may only look, its machines are stopped, consoles close."""
-    reason = (body or ReasonIn()).reason
-    return _shown(response, tenant_suspend(own_tenant(request), reason=reason, actor=request.actor))
+def tenant_suspend_post(request: HttpRequest, response: HttpResponse, body: SuspendIn | None = None) -> TenantOut:
+    """Its people, and those of the projects below it, may read, pay and export, nothing else; consoles close.
+
+    What they asked for and has not begun is called off. Repeated, it changes the reason and what becomes of the machines.
+    """
+    asked = body or SuspendIn()
+    tenant = tenant_suspend(own_tenant(request), reason=asked.reason, guests=asked.guests, actor=request.actor)
+    return _shown(response, tenant)
 
 
 @router.post("/unsuspend", response=TenantOut, summary="Take a project up again (operators)")
@@ -129,6 +186,49 @@ def tenant_unsuspend_post(request: HttpRequest, response: HttpResponse, body: Re
     """Its people may work again; machines stay as they are."""
     reason = (body or ReasonIn()).reason
     return _shown(response, tenant_unsuspend(own_tenant(request), reason=reason, actor=request.actor))
+
+
+@router.post("/close", response=TenantOut, summary="Close a project")
+def tenant_close_post(request: HttpRequest, response: HttpResponse, body: CloseIn) -> TenantOut:
+    """Its machines stop; it can be read, exported and reopened until `purge_after`, then everything in it is removed."""
+    tenant = tenant_close(own_tenant(request), confirm=body.confirm, reason=body.reason, actor=request.actor)
+    return _shown(response, tenant)
+
+
+@router.post("/reopen", response=TenantOut, summary="Reopen a project")
+def tenant_reopen_post(request: HttpRequest, response: HttpResponse, body: ReasonIn | None = None) -> TenantOut:
+    """While `purge_after` has not passed; what an operator closed only an operator reopens."""
+    reason = (body or ReasonIn()).reason
+    return _shown(response, tenant_reopen(own_tenant(request), reason=reason, actor=request.actor))
+
+
+@router.get("/leavings", response=LeavingsOut, summary="See what a project's end waits for")
+def tenant_leavings(request: HttpRequest) -> LeavingsOut:
+    """What is still there to be removed, and what keeps it: a host that does not answer, work that is not over."""
+    request.actor.require(Permission.TENANT_CLOSE)
+    tenant = tenant_in_path(request)
+    items = [LeftOut(kind=left.kind, name=left.name, why=left.why) for left in tenant_left(tenant)]
+    return LeavingsOut(purge_after=tenant.purge_after, items=items)
+
+
+@router.get(
+    "/export",
+    summary="Get everything that a project has",
+    openapi_extra={
+        "responses": {
+            200: {
+                "description": "A line of JSON for each thing.",
+                "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
+            }
+        }
+    },
+)
+def tenant_export_get(request: HttpRequest) -> StreamingHttpResponse:
+    """JSON lines: facts, members, machines, networks, volumes, images, keys, usage, the audit log; no secrets.
+
+    The first line says which sections follow: those that the token may read. The last line is `{"end": true, "lines": N}`.
+    """
+    return export_response(tenant_in_path(request), request.actor)
 
 
 @operators.get("/tenants", response=Listed[TenantOut], summary="List projects")
@@ -151,12 +251,20 @@ def tenant_post(request: HttpRequest, response: HttpResponse, body: TenantIn) ->
     request.actor.require(Permission.OPERATE)
     owner = _owner(body.owner) if body.owner else None
     limits = body.quota.model_dump(exclude_unset=True)
-    tenant = tenant_create(slug=body.slug, name=body.name, limits=limits, actor=request.actor)
+    parent = _parent(body.parent) if body.parent else None
+    tenant = tenant_create(slug=body.slug, name=body.name, parent=parent, limits=limits, actor=request.actor)
     if owner is not None:
         with tenant_scope(tenant):
             member_add(tenant, owner, role=role_named("owner"), actor=system_actor(tenant, why="rest"))
     response["Location"] = f"/api/v1/tenants/{tenant.slug}"
     return Status(201, _shown(response, tenant))
+
+
+def _parent(slug: str) -> Tenant:
+    parent = Tenant.objects.filter(slug=slug).exclude(state=TenantState.CLOSED).first()
+    if parent is None:
+        raise Invalid(errors=[FieldError("/parent", "unknown", _("There is no such project."))])
+    return parent
 
 
 def _owner(email: str) -> User:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Final
+
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
@@ -23,6 +26,10 @@ class TenantState(models.TextChoices):
     CLOSED = "closed", _("Closed")
 
 
+RANK: Final = tuple(TenantState)
+"""States, the one that allows most first."""
+
+
 class Tenant(models.Model):
     """A customer: owns guests, has members and a quota; may be the child of a reseller."""
 
@@ -36,6 +43,10 @@ class Tenant(models.Model):
     """What its people are told of why it is suspended or closing."""
     purge_after = models.DateTimeField(null=True, blank=True, db_index=True)
     """When a closing tenant's things fall for good."""
+    keeps_guests = models.BooleanField(default=False)
+    """While it is suspended its machines go on running."""
+    held = models.BooleanField(default=False)
+    """An operator suspended or closes it, so that only an operator takes it up again."""
     require_second_factor = models.BooleanField(default=False)
     timezone = models.CharField(max_length=64, default="UTC")
     language = models.CharField(max_length=16, default="en")
@@ -56,10 +67,37 @@ class Tenant(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def line(self) -> Iterator[Tenant]:
+        """Itself, then whoever it is a child of, up to the root; a query for each that was not read with it."""
+        seen: set[object] = set()
+        node: Tenant | None = self
+        while node is not None and node.pk not in seen:
+            seen.add(node.pk)
+            yield node
+            node = node.parent
+
+    @property
+    def decider(self) -> Tenant:
+        """Of itself and those above, the one whose state lets its people do least; itself where there is none."""
+        return max(self.line(), key=lambda tenant: RANK.index(tenant.state))
+
+    @property
+    def standing(self) -> TenantState:
+        """The worst state of itself and those above: a suspended reseller's customers are suspended with it."""
+        return TenantState(self.decider.state)
+
     @property
     def is_active(self) -> bool:
         """May anything be changed in it?"""
-        return self.state == TenantState.ACTIVE
+        return self.standing == TenantState.ACTIVE
+
+    @property
+    def may_run(self) -> bool:
+        """May its machines go on running?"""
+        return all(
+            tenant.state == TenantState.ACTIVE or (tenant.state == TenantState.SUSPENDED and tenant.keeps_guests)
+            for tenant in self.line()
+        )
 
 
 class SignInDomain(models.Model):

@@ -38,6 +38,10 @@ TABLE = [
     Row("PATCH", T, P.TENANT_EDIT),
     Row("POST", f"{T}/suspend", P.OPERATE),
     Row("POST", f"{T}/unsuspend", P.OPERATE),
+    Row("POST", f"{T}/close", P.TENANT_CLOSE),
+    Row("POST", f"{T}/reopen", P.TENANT_CLOSE),
+    Row("GET", f"{T}/leavings", P.TENANT_CLOSE),
+    Row("GET", f"{T}/export", P.TENANT_EXPORT),
     Row("GET", f"{T}/quota", P.QUOTA_VIEW),
     Row("PATCH", f"{T}/quota", P.OPERATE),
     # guests

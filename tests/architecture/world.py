@@ -108,6 +108,7 @@ def _post_body(world: World, last: str) -> Any:
         "roles": {"name": "fresh"},
         "tokens": {"name": "fresh"},
         "console": {"kind": "vnc"},
+        "close": {"confirm": world.house.tenant.slug},
         "flavors": {"name": "fresh", "vcpus": 1, "memory_mib": 64, "disk_gib": 1},
         "tenants": {"slug": "fresh", "name": "Fresh"},
         "images": {"name": "fresh", "url": "https://example.test/x", "sha256": "0" * 64},

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import redis
 import structlog
 from django.db import transaction
+from django.db.models import F
 
-from portal.core.errors import Conflict
-from tenants.actors import Actor, system_actor
+from portal.core.clock import now
+from tenants.actors import Actor
 from tenants.models import Tenant, User
 from tenants.reactions import reacts
 from tenants.scoping import tenant_scope
 from vms.consoles import registry
 from vms.models import Guest
 from vms.services.consoles import console_redis
-from vms.services.guests.power import guest_power
-from vms.states import HostState, Power
+from vms.services.halting import ON, guest_halt
+from vms.states import HostState
 
 log = structlog.get_logger(__name__)
 
@@ -49,17 +52,16 @@ def _revoke(*, reason: str, **subjects: str | None) -> None:
 
 @reacts("tenant.suspended")
 def stop_guests(*, tenant: Tenant, actor: Actor) -> None:
-    """A suspended tenant's machines are stopped; those that cannot be now (busy, silent host) are left to the operator."""
+    """A halted tenant's machines are stopped; those that cannot be now (busy, silent host) are asked again by ``halting``."""
     with tenant_scope(tenant):
-        on = Guest.objects.filter(seen_power__in=[Power.RUNNING, Power.PAUSED], host__state=HostState.UP)
+        on = Guest.objects.filter(seen_power__in=ON, host__state=HostState.UP)
         # All of them before the first one's journal entry: an observation locks its guest, then the journal.
         for guest in list(on.select_for_update(of=("self",)).order_by("pk")):
-            try:
-                with transaction.atomic():
-                    guest_power(
-                        guest,
-                        "shutdown" if guest.seen_power == Power.RUNNING else "stop",
-                        actor=system_actor(tenant, why="suspend"),
-                    )
-            except Conflict as error:
-                log.warning("guest_not_stopped", guest=str(guest.pk), code=error.code)
+            guest_halt(guest)
+
+
+@reacts("tenant.revived")
+def lengthen_bins(*, tenant: Tenant, since: datetime) -> None:
+    """What lay in the bin could not be restored meanwhile: it stays there for as much longer."""
+    with tenant_scope(tenant):
+        Guest.objects.filter(purge_after__isnull=False).update(purge_after=F("purge_after") + (now() - since))

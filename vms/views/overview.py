@@ -97,9 +97,6 @@ def _states(counts: dict[GuestStatus, int], slug: str) -> dict[str, Any]:
 def _attention(actor: Actor, tenant: Tenant, tiles: list[Gauge]) -> list[dict[str, Any]]:
     """What somebody should look at: a suspended project, machines with a problem, limits that are reached."""
     items: list[dict[str, Any]] = []
-    if not tenant.is_active:
-        text = _("It can be looked at, not changed. Ask the operator why.")
-        items.append({"icon": "lock", "level": "amber", "title": _("This project is suspended"), "text": text})
     items += [_ailing(row, actor, tenant) for row in guests_ailing(actor, limit=SHOWN)]
     items += [_limit_reached(tile, tenant) for tile in tiles if tile.level == "full"]
     return items

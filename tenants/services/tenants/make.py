@@ -1,8 +1,9 @@
-"""A tenant's life: made, renamed, suspended, taken up again."""
+"""A tenant is made, and called something else."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -12,20 +13,25 @@ from portal.core.errors import Conflict, FieldError, Invalid
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
-from tenants.models import SLUG, Journal, Tenant, TenantState
+from tenants.models import SLUG, Journal, Tenant
 from tenants.policy import Permission
-from tenants.reactions import announce
-from tenants.scoping import every_tenant, tenant_scope
+from tenants.scoping import tenant_scope
 from tenants.services.quota import quota_provide
 
-RESERVED_SLUGS = frozenset({"new", "all", "api", "operator", "static", "account"})
+RESERVED_SLUGS: Final = frozenset({"new", "all", "api", "operator", "static", "account"})
+DEPTH_MAX: Final = 5
+"""How many tenants may stand one above another."""
 
 
 @transaction.atomic
 def tenant_create(
     *, slug: str, name: str, actor: Actor, parent: Tenant | None = None, limits: Mapping[str, int | None] | None = None
 ) -> Tenant:
-    """Make a tenant with its journal and quota; its first network is made with its first need."""
+    """Make a tenant with its journal and quota; its first network is made with its first need.
+
+    A child is bounded by its parent's quota, and stands no better than the parent does. Raises ``Invalid``, or ``Conflict``
+    where the short name is taken (a closed tenant keeps its own), or the parent takes no children now.
+    """
     actor.require(Permission.OPERATE)
     try:
         SLUG(slug)
@@ -34,6 +40,8 @@ def tenant_create(
     if slug in RESERVED_SLUGS:
         raise Invalid(errors=[FieldError("/slug", "reserved_slug", _("This short name is taken by the portal."))])
     name = _checked_name(name)
+    if parent is not None:
+        parent = _checked_parent(parent)
     try:
         with transaction.atomic():
             tenant = Tenant.objects.create(slug=slug, name=name, parent=parent)
@@ -42,8 +50,21 @@ def tenant_create(
     Journal.objects.create(tenant=tenant)
     with tenant_scope(tenant):
         quota_provide(tenant, limits)
-        audit_record(actor, "tenant.create", tenant, tenant=tenant, slug=slug)
+        above = {"parent": parent.slug} if parent is not None else {}
+        audit_record(actor, "tenant.create", tenant, tenant=tenant, slug=slug, name=name, **above)
     return tenant
+
+
+def _checked_parent(parent: Tenant) -> Tenant:
+    """The parent, locked so that it is not closed meanwhile."""
+    parent = Tenant.objects.select_for_update(no_key=True).get(pk=parent.pk)
+    if not parent.is_active:
+        raise Conflict(_("The project above it is not active."), code="parent_not_active", hint="")
+    if len(list(parent.line())) >= DEPTH_MAX:
+        raise Conflict(
+            _("At most %(depth)d projects stand one above another."), code="too_deep", depth=DEPTH_MAX, hint=""
+        )
+    return parent
 
 
 def _checked_name(name: str) -> str:
@@ -63,38 +84,4 @@ def tenant_rename(tenant: Tenant, *, name: str, actor: Actor) -> Tenant:
     tenant.save(update_fields=["name", "version"])
     audit_record(actor, "tenant.rename", tenant, tenant=tenant, name=[before, tenant.name])
     event_append(tenant, "tenant.changed", "tenant", tenant.pk)
-    return tenant
-
-
-@transaction.atomic
-def tenant_suspend(tenant: Tenant, *, reason: str, actor: Actor) -> Tenant:
-    """Stop everything a tenant's people may do but look; consoles and live pages close. Suspended already is fine."""
-    return _tenant_move(tenant, TenantState.SUSPENDED, action="tenant.suspend", reason=reason, actor=actor)
-
-
-@transaction.atomic
-def tenant_unsuspend(tenant: Tenant, *, reason: str = "", actor: Actor) -> Tenant:
-    """Take a suspended tenant up again."""
-    return _tenant_move(tenant, TenantState.ACTIVE, action="tenant.unsuspend", reason=reason, actor=actor)
-
-
-def _tenant_move(tenant: Tenant, state: TenantState, *, action: str, reason: str, actor: Actor) -> Tenant:
-    actor.require(Permission.OPERATE)
-    with every_tenant(why="an operator suspends or revives a tenant"):
-        # Rows that point at the tenant may be written meanwhile; and its journal is locked after its machines.
-        tenant = Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
-        if tenant.state == state:
-            return tenant
-        if tenant.state == TenantState.CLOSED:
-            raise Conflict(_("This project is closed."), code="tenant_closed")
-        before, tenant.state = tenant.state, state
-        tenant.version += 1
-        tenant.save(update_fields=["state", "version"])
-        announce(
-            "tenant.suspended" if state == TenantState.SUSPENDED else "tenant.unsuspended", tenant=tenant, actor=actor
-        )
-        audit_record(actor, action, tenant, tenant=tenant, state=[before, state.value], reason=reason)
-        event_append(tenant, "tenant.changed", "tenant", tenant.pk)
-        if state == TenantState.SUSPENDED:
-            announce("access.revoked", user=None, tenant=tenant, session="", reason="tenant suspended")
     return tenant

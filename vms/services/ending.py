@@ -1,0 +1,112 @@
+"""What a tenant that ends has on hosts and in the catalogue: taken away by the operations that anybody would use."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import structlog
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from operations.models import Operation
+from operations.states import LIVE
+from portal.core.errors import PortalError
+from tenants.actors import Actor
+from tenants.models import Tenant
+from tenants.services.ending import Left, takes_away
+from vms.models import Guest, Host, Image, Network, NetworkOnHost, SshKey, Tag, Volume
+from vms.services.guests import guest_delete, guest_edit
+from vms.services.images import image_delete
+from vms.services.keys import key_delete
+from vms.services.networks import network_delete
+from vms.states import HostState
+
+log = structlog.get_logger(__name__)
+AT_ONCE: Final = 100
+"""How many machines one round asks the removal of."""
+
+
+@takes_away
+def guests(tenant: Tenant, actor: Actor | None) -> list[Left]:
+    """Every machine, those in the bin and those that are protected, too; not while its host does not answer."""
+    left = []
+    rows = list(Guest.objects.select_related("host", "tenant").order_by("created_at", "pk"))
+    busy = _busy(rows)
+    for number, guest in enumerate(rows):
+        why = _silent(guest.host)
+        if not why and guest.pk in busy:
+            why = _("Something is being done with it.")
+        if not why and actor is not None and number < AT_ONCE:
+            why = _purge(guest, actor)
+        left.append(Left("guest", guest.name, why or guest.problem_message))
+    return left
+
+
+@takes_away
+def networks(tenant: Tenant, actor: Actor | None) -> list[Left]:
+    """Every network that no machine is on any more, off the hosts that have it."""
+    left = []
+    rows = list(Network.objects.order_by("name"))
+    busy = _busy(rows)
+    for network in rows:
+        uses = NetworkOnHost.objects.filter(network=network).select_related("host")
+        why = next((words for use in uses if (words := _silent(use.host))), "")
+        if not why and network.pk in busy:
+            why = _("Something is being done with it.")
+        if not why and network.ports.exists():
+            why = _("Machines are connected to it.")
+        if not why and actor is not None:
+            why = _refusal(lambda row=network: network_delete(row, actor=actor))
+        left.append(Left("network", network.name, why))
+    return left
+
+
+@takes_away
+def stock(tenant: Tenant, actor: Actor | None) -> list[Left]:
+    """Disks without a machine are only named: none can come to be yet. Own images, keys and tags go at once."""
+    left = [Left("volume", volume.name, "") for volume in Volume.objects.filter(guest=None)]
+    for image in Image.objects.filter(tenant=tenant):
+        why = _refusal(lambda row=image: image_delete(row, actor=actor)) if actor is not None else ""
+        if actor is None or why:
+            left.append(Left("image", image.name, why))
+    for key in SshKey.objects.all():
+        why = _refusal(lambda row=key: key_delete(row, actor=actor)) if actor is not None else ""
+        if actor is None or why:
+            left.append(Left("key", key.name, why))
+    if actor is not None:
+        Tag.objects.filter(guests=None).delete()
+    return left
+
+
+def _purge(guest: Guest, actor: Actor) -> str:
+    """Ask for a machine's removal, whatever protects it; why not, if so."""
+
+    @transaction.atomic
+    def ask() -> None:
+        if guest.protected:
+            guest_edit(guest, protected=False, actor=actor)
+        guest_delete(guest, purge=True, actor=actor)
+
+    return _refusal(ask)
+
+
+def _refusal(deed: Any) -> str:
+    """Do it; the sentence of the refusal, empty where there was none."""
+    try:
+        deed()
+    except PortalError as error:
+        log.info("removal_waits", code=error.code)
+        return error.sentence
+    return ""
+
+
+def _silent(host: Host | None) -> str:
+    if host is None or host.state == HostState.UP:
+        return ""
+    return _("The host %s does not answer.") % host.name
+
+
+def _busy(rows: list[Any]) -> set[Any]:
+    """Of ``rows`` the ids of those that something is being done with; one query."""
+    found = Operation.objects.filter(subject_id__in=[row.pk for row in rows], status__in=LIVE)
+    return set(found.values_list("subject_id", flat=True))

@@ -1,0 +1,75 @@
+"""A tenant's machines and what they are made of, as its export shows them: no password, no user-data, no host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from operations.models import Operation
+from tenants.actors import Actor
+from tenants.models import Tenant
+from tenants.policy import Permission
+from tenants.services.export import CHUNK, exports
+from vms.models import Guest, Image, Network, Port, SshKey, Volume
+
+Facts = dict[str, Any]
+GUEST: Final = (
+    "id", "name", "vcpus", "memory_mib", "disk_gib", "firmware", "protected", "want_power", "seen_power", "created_at",
+    "built_at", "binned_at", "purge_after",
+)  # fmt: skip
+
+
+@exports("guests", Permission.GUEST_VIEW)
+def _guests(tenant: Tenant, actor: Actor) -> Iterator[Facts]:
+    rows = actor.visible(Guest.objects.select_related("flavor", "image").order_by("created_at", "pk"))
+    for guest in rows.prefetch_related("tags", "ports__network", "ports__addresses").iterator(chunk_size=CHUNK):
+        yield {
+            **{name: getattr(guest, name) for name in GUEST},
+            "flavor": guest.flavor.name,
+            "image": guest.image.name,
+            "tags": sorted(tag.name for tag in guest.tags.all()),
+            "ssh_keys": guest.ssh_keys,
+            "ports": [_port(port) for port in guest.ports.all()],
+        }
+
+
+def _port(port: Port) -> Facts:
+    addresses = [address.ip for address in port.addresses.all()]
+    return {"mac": port.mac, "network": port.network.name, "addresses": addresses}
+
+
+@exports("volumes", Permission.VOLUME_VIEW)
+def _volumes(tenant: Tenant, actor: Actor) -> Iterable[Any]:
+    rows = Volume.objects.order_by("created_at", "pk")
+    if actor.narrowed:
+        rows = rows.filter(guest__in=actor.visible(Guest.objects.all()))
+    columns = ("id", "name", "guest_id", "guest__name", "position", "size_gib", "storage_class__name", "state")
+    return rows.values(*columns, "created_at").iterator(chunk_size=CHUNK)
+
+
+@exports("networks", Permission.NETWORK_VIEW)
+def _networks(tenant: Tenant, actor: Actor) -> Iterator[Facts]:
+    for network in Network.objects.prefetch_related("subnets").order_by("name").iterator(chunk_size=CHUNK):
+        ranges = [{"cidr": subnet.cidr, "gateway": subnet.gateway} for subnet in network.subnets.all()]
+        facts = {"id": network.pk, "name": network.name, "outward": network.outward, "subnets": ranges}
+        yield {**facts, "created_at": network.created_at}
+
+
+@exports("images", Permission.IMAGE_VIEW)
+def _images(tenant: Tenant, actor: Actor) -> Iterable[Any]:
+    rows = Image.objects.filter(tenant=tenant).order_by("created_at", "pk")
+    return rows.values("id", "name", "state", "os_family", "os_version", "size", "virtual_size", "sha256", "created_at")
+
+
+@exports("ssh_keys", Permission.KEY_VIEW)
+def _keys(tenant: Tenant, actor: Actor) -> Iterable[Any]:
+    return SshKey.objects.order_by("name").values("id", "name", "public_key", "fingerprint", "created_at")
+
+
+@exports("operations", Permission.OPERATION_VIEW)
+def _operations(tenant: Tenant, actor: Actor) -> Iterable[Any]:
+    rows = Operation.objects.filter(tenant=tenant).order_by("created_at", "pk")
+    if actor.narrowed:
+        rows = rows.filter(subject_id__in=actor.visible(Guest.objects.all()).values("pk"))
+    columns = ("id", "kind", "subject_type", "subject_id", "subject_name", "status", "error_code", "error_message")
+    return rows.values(*columns, "requested_label", "created_at", "finished_at").iterator(chunk_size=CHUNK)
