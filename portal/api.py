@@ -19,6 +19,7 @@ import tenants.api.me
 import tenants.api.members
 import tenants.api.notices
 import tenants.api.quota
+import tenants.api.quota_requests
 import tenants.api.roles
 import tenants.api.tenants
 import tenants.api.tokens
@@ -140,6 +141,7 @@ for nouns in (
     vms.api.keys,
     tenants.api.members,
     tenants.api.quota,
+    tenants.api.quota_requests,
     tenants.api.roles,
     tenants.api.tokens,
     tenants.api.audit,
@@ -151,6 +153,8 @@ for shared in (
     tenants.api.notices.router,
     vms.api.flavors.router,
     tenants.api.tenants.operators,
+    tenants.api.quota.operators,
+    tenants.api.quota_requests.operators,
     tenants.api.audit.operators,
     operations.api.operators,
     vms.api.images.operators,

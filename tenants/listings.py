@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from portal.core.paging import Sorts
 from tenants.actors import Actor
 from tenants.journal.models import AuditEntry, Event, InstallationEntry, Journal, UsageInterval
-from tenants.models import ApiToken, Member, Notice, Quota, Role, Tenant, TenantState, User
+from tenants.models import ApiToken, Member, Notice, Quota, QuotaRequest, Role, Tenant, TenantState, User
 from tenants.policy import Permission
 from tenants.scoping import every_tenant
 
@@ -16,6 +16,7 @@ MEMBER_SORTS: Sorts = {"created_at": ("created_at", "id")}
 TOKEN_SORTS: Sorts = {"created_at": ("created_at", "id"), "name": ("name", "id")}
 NOTICE_SORTS: Sorts = {"created_at": ("created_at", "id")}
 JOURNAL_SORTS: Sorts = {"seq": ("seq",)}
+QUOTA_REQUEST_SORTS: Sorts = {"created_at": ("created_at", "id")}
 USAGE_SORTS: Sorts = {"started_at": ("started_at", "id")}
 
 
@@ -61,6 +62,11 @@ def quota_rows(tenant: Tenant) -> list[Quota]:
 def installation_entries() -> QuerySet[InstallationEntry]:
     """Who changed what outside any tenant."""
     return InstallationEntry.objects.all()
+
+
+def quota_requests() -> QuerySet[QuotaRequest]:
+    """Wishes for a larger quota, of the scope's tenant or of all."""
+    return QuotaRequest.objects.select_related("tenant", "asked_by")
 
 
 def audit_entries(tenant: Tenant) -> QuerySet[AuditEntry]:

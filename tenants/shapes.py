@@ -13,22 +13,36 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from portal.core.clock import now
 from portal.core.units import gib_label, mib_label
 from tenants.journal.models import AuditEntry
 from tenants.models import Quota, Tenant, TenantState
 from tenants.policy import READ_ONLY
 from tenants.selectors import subjects_gone
+from tenants.services.quota import DISK_OF, hard_limit
 from tenants.words import permission_label
 
 TITLES: Final[dict[str, tuple[str, str | Promise]]] = {
     "guests": ("server-2", gettext_lazy("Machines")),
+    "running_guests": ("player-play", gettext_lazy("Running machines")),
     "vcpus": ("cpu", gettext_lazy("vCPUs")),
     "memory_mib": ("device-sd-card", gettext_lazy("Memory")),
     "disk_gib": ("database", gettext_lazy("Disk")),
     "volumes": ("database", gettext_lazy("Volumes")),
     "snapshots": ("camera", gettext_lazy("Snapshots")),
+    "backups_gib": ("download", gettext_lazy("Backups")),
+    "images": ("photo", gettext_lazy("Images")),
     "networks": ("network", gettext_lazy("Networks")),
+    "ports": ("plug-connected", gettext_lazy("Network cards")),
     "addresses": ("world", gettext_lazy("Addresses")),
+    "public_addresses": ("world", gettext_lazy("Public addresses")),
+    "security_group_rules": ("shield", gettext_lazy("Security group rules")),
+    "guest_vcpus": ("cpu", gettext_lazy("vCPUs a machine")),
+    "guest_memory_mib": ("device-sd-card", gettext_lazy("Memory a machine")),
+    "guest_disk_gib": ("database", gettext_lazy("Disk a machine")),
+    "guest_ports": ("plug-connected", gettext_lazy("Network cards a machine")),
+    "guest_volumes": ("database", gettext_lazy("Volumes a machine")),
+    "guest_creates_per_day": ("plus", gettext_lazy("New machines a day")),
 }
 """Icon and title of every counted resource."""
 NO_LIMIT: Final = "∞"
@@ -70,6 +84,11 @@ DEEDS: Final[dict[str, tuple[str, str | Promise]]] = {
     "network.delete": ("network", gettext_lazy("deleted the network")),
     "operation.cancel": ("x", gettext_lazy("called off")),
     "quota.set": ("gauge", gettext_lazy("changed the quota of")),
+    "quota.ask": ("gauge", gettext_lazy("asked for a larger quota of")),
+    "quota.withdraw": ("gauge", gettext_lazy("withdrew a request for a larger quota of")),
+    "quota.approve": ("gauge", gettext_lazy("raised the quota of")),
+    "quota.grant": ("gauge", gettext_lazy("raised, for a while, the quota of")),
+    "quota.decline": ("gauge", gettext_lazy("declined a larger quota of")),
     "tenant.close": ("lock", gettext_lazy("began to close the project")),
     "tenant.closed": ("lock", gettext_lazy("closed the project")),
     "tenant.export": ("arrow-right", gettext_lazy("exported the project")),
@@ -143,16 +162,29 @@ def amount_label(resource: str, amount: int | None) -> str:
     """An amount of a resource with its unit; no limit is ∞."""
     if amount is None:
         return NO_LIMIT
-    if resource == "memory_mib":
+    if resource.endswith("memory_mib"):
         return mib_label(amount)
-    return gib_label(amount) if resource == "disk_gib" else str(amount)
+    return gib_label(amount) if is_gib(resource) else str(amount)
+
+
+def is_gib(resource: str) -> bool:
+    """Is it counted in GiB?"""
+    return resource.endswith("_gib") or resource.startswith(DISK_OF)
+
+
+def resource_title(resource: str) -> tuple[str, str]:
+    """Icon and title of a resource; a storage class's disk by the class's name."""
+    if resource.startswith(DISK_OF):
+        return "database", _("Disk: %s") % resource.removeprefix(DISK_OF)
+    icon, title = TITLES[resource]
+    return icon, str(title)
 
 
 def in_unit_of(resource: str, amount: int, limit: int | None) -> str:
     """An amount in the unit that its limit is shown in, without the unit: ``0.2`` of ``32 GiB``."""
-    if resource == "memory_mib" and (limit is None or limit >= 1024):
+    if resource.endswith("memory_mib") and (limit is None or limit >= 1024):
         return f"{amount / 1024:.1f}".removesuffix(".0")
-    if resource == "disk_gib" and limit is not None and limit >= 1024:
+    if is_gib(resource) and limit is not None and limit >= 1024:
         return f"{amount / 1024:.2f}".rstrip("0").rstrip(".")
     return str(amount)
 
@@ -172,30 +204,37 @@ def level(used: int, limit: int | None) -> str:
 
 
 def gauges(rows: Iterable[Quota], only: Sequence[str] = ()) -> list[Gauge]:
-    """The limits as gauges, in the order people think of them; ``only`` those resources, if any are named."""
-    order = list(TITLES)
-    known = [row for row in rows if row.resource in (only or order)]
-    return [_gauge(row) for row in sorted(known, key=lambda row: order.index(row.resource))]
+    """What is in use and how much may be now, in the order people think of it; ``only`` those resources, if any are named."""
+    at = now()
+    wanted = [row for row in rows if not only or row.resource in only]
+    return [gauge_of(row, row.used, at) for row in sorted(wanted, key=place_of)]
 
 
-def _gauge(row: Quota) -> Gauge:
-    icon, title = TITLES[row.resource]
+def place_of(row: Quota) -> tuple[int, str]:
+    """Sorts resources as people think of them, the disk of each storage class beside all disk."""
+    return list(TITLES).index(row.resource.partition(":")[0]), row.resource
+
+
+def gauge_of(row: Quota, used: int, at: datetime) -> Gauge:
+    """One limit as it stands at a moment, and how much of it is used."""
+    icon, title = resource_title(row.resource)
+    limit = hard_limit(row, at)
     return Gauge(
         name=row.resource,
         icon=icon,
-        label=str(title),
-        used_label=amount_label(row.resource, row.used),
-        limit_label=amount_label(row.resource, row.limit),
-        free_label=_free_label(row),
-        percent=min(100.0, share(row.used, row.limit)),
-        level=level(row.used, row.limit),
+        label=title,
+        used_label=amount_label(row.resource, used),
+        limit_label=amount_label(row.resource, limit),
+        free_label=_free_label(row.resource, used, limit),
+        percent=min(100.0, share(used, limit)),
+        level=level(used, limit),
     )
 
 
-def _free_label(row: Quota) -> str:
-    if row.limit is None:
+def _free_label(resource: str, used: int, limit: int | None) -> str:
+    if limit is None:
         return _("No limit")
-    return _("%s left") % amount_label(row.resource, max(0, row.limit - row.used))
+    return _("%s left") % amount_label(resource, max(0, limit - used))
 
 
 def deeds(entries: Sequence[AuditEntry], slug: str) -> list[Deed]:

@@ -67,14 +67,27 @@ def brand() -> SafeString:
 
 
 @register.simple_tag
-def gauge(percent: float | None, label: str, level: str = "ok", after: float | None = None) -> SafeString:
+def gauge(
+    percent: float | None,
+    label: str,
+    level: str = "ok",
+    after: float | None = None,
+    mark: float | None = None,
+    lent: float | None = None,
+) -> SafeString:
     """A share of a limit, 0 to 100. ``after`` draws before in grey and what is added in blue, red where it does not fit.
 
-    ``level`` is ok, warn or full. Widths are SVG attributes, since the content security policy forbids inline styles.
+    ``level`` is ok, warn or full. Without ``after``: a line at ``mark`` (a soft limit), and from ``lent`` on another ground
+    (what is there for a while only). Widths are SVG attributes, since the content security policy forbids inline styles.
     """
     now = min(max(float(percent or 0), 0.0), 100.0)
     if after is None:
         bars = format_html('<rect class="{}" x="0" width="{}" height="6"/>', LEVELS.get(level, "used"), f"{now:.1f}")
+        if lent is not None:
+            ground = '<rect class="lent" x="{}" width="{}" height="6"/>{}'
+            bars = format_html(ground, f"{lent:.1f}", f"{100 - lent:.1f}", bars)
+        if mark is not None:
+            bars = format_html('{}<rect class="mark" x="{}" width="1" height="6"/>', bars, f"{min(mark, 99.0):.1f}")
         return _gauge(bars, label)
     then = min(max(float(after), now), 100.0)
     gap = 0.6 if then > now else 0.0

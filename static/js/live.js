@@ -7,7 +7,7 @@ const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 20000;
 const SIGNED_OUT = 4401;
 const NOT_A_MEMBER = 4403;
-const PLURALS = { quota: "quota" };
+const PLURALS = { quota: "quota", quota_request: "quota" };
 
 const path = document.body.dataset.events;
 let seq = document.body.dataset.seq ?? "";

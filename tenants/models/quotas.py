@@ -90,6 +90,10 @@ class QuotaRequest(TenantOwned):
 
     wanted: models.JSONField[Any, Any] = models.JSONField()
     """Limits by resource."""
+    wanted_until = models.DateTimeField(null=True)
+    """Until when they are wanted; None is for good."""
+    given: models.JSONField[Any, Any] = models.JSONField(null=True)
+    """What an operator gave of it: limits by resource."""
     reason = models.CharField(max_length=1000)
     state = models.CharField(max_length=10, choices=RequestState, default=RequestState.PENDING)
     asked_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")

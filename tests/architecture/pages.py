@@ -44,6 +44,8 @@ PAGES = [
     PageRow("POST", "tenants:token_rotate", P.TOKEN_OWN),
     PageRow("POST", "tenants:token_revoke", P.TOKEN_VIEW, (P.TOKEN_MANAGE,)),
     PageRow("GET", "tenants:quota", P.QUOTA_VIEW),
+    PageRow("POST", "tenants:quota_ask", P.QUOTA_REQUEST),
+    PageRow("POST", "tenants:quota_withdraw", P.QUOTA_REQUEST),
     PageRow("GET", "tenants:audit_list", P.AUDIT_VIEW),
     PageRow("GET", "tenants:audit_verify", P.AUDIT_VIEW),
     PageRow("GET", "tenants:audit_export", P.AUDIT_VIEW),

@@ -44,6 +44,10 @@ TABLE = [
     Row("GET", f"{T}/export", P.TENANT_EXPORT),
     Row("GET", f"{T}/quota", P.QUOTA_VIEW),
     Row("PATCH", f"{T}/quota", P.OPERATE),
+    Row("GET", f"{T}/quota-requests", P.QUOTA_VIEW),
+    Row("POST", f"{T}/quota-requests", P.QUOTA_REQUEST),
+    Row("GET", f"{T}/quota-requests/{{request_id}}", P.QUOTA_VIEW),
+    Row("POST", f"{T}/quota-requests/{{request_id}}/withdraw", P.QUOTA_REQUEST),
     # guests
     Row("GET", f"{T}/guests", P.GUEST_VIEW),
     Row("POST", f"{T}/guests", P.GUEST_CREATE),
@@ -106,6 +110,11 @@ TABLE = [
     # operators
     Row("GET", "/audit-events", P.OPERATE),
     Row("GET", "/audit-events/verify", P.OPERATE),
+    Row("GET", "/quota/verify", P.OPERATE),
+    Row("GET", "/quota-requests", P.OPERATE),
+    Row("GET", "/quota-requests/{request_id}", P.OPERATE),
+    Row("POST", "/quota-requests/{request_id}/approve", P.OPERATE),
+    Row("POST", "/quota-requests/{request_id}/decline", P.OPERATE),
     Row("GET", "/tenants", P.OPERATE),
     Row("POST", "/tenants", P.OPERATE),
     Row("GET", "/operations", P.OPERATE),

@@ -9,6 +9,7 @@ from tenants.actors import system_actor
 from tenants.models import AuditEntry, Member, Notice, NoticeKind, Role, User
 from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.notices import notice_send
+from tenants.services.quota import quota_request_make
 from tenants.services.tokens import token_create
 from tests import factories
 from tests.architecture.permissions import Row
@@ -68,6 +69,7 @@ def build(slug: str = "") -> World:
             "member_id": member.pk,
             "token_id": token.pk,
             "role_id": role.pk,
+            "request_id": quota_request_make(house.tenant, {"guests": 99}, reason="More.", actor=house.actor).pk,
             "host_id": guest.host_id,
             "entry_id": AuditEntry.objects.all()[0].pk,
         }
@@ -106,6 +108,8 @@ def _post_body(world: World, last: str) -> Any:
         "ssh-keys": {"name": "fresh", "public_key": factories.public_key()},
         "members": {"email": factories.user().email, "role": NOBODY},
         "roles": {"name": "fresh"},
+        "quota-requests": {"wanted": {"guests": 99}, "reason": "A sale."},
+        "decline": {"answer": "Not now."},
         "tokens": {"name": "fresh"},
         "console": {"kind": "vnc"},
         "close": {"confirm": world.house.tenant.slug},

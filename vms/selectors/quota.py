@@ -23,14 +23,13 @@ def held_amounts(tenants: Sequence[Tenant]) -> Mapping[UUID, Counter[str]]:
     charged = guests.filter(charge=Charge.FULL).values("tenant")
     for row in charged.annotate(n=Count("pk"), v=Sum("vcpus"), m=Sum("memory_mib")):
         held[row["tenant"]].update(guests=row["n"], vcpus=row["v"], memory_mib=row["m"])
-    wanted = guests.filter(want_power__in=[power.value for power in ON], binned_at=None).values("tenant")
-    for row in wanted.annotate(n=Count("pk")):
-        held[row["tenant"]].update(running_guests=row["n"])
+    on = guests.filter(want_power__in=[power.value for power in ON], binned_at=None)
     volumes = Volume.objects.filter(tenant__in=tenants).exclude(guest__charge=Charge.NONE).order_by()
-    for row in volumes.values("tenant", "storage_class__name").annotate(n=Count("pk"), size=Sum("size_gib")):
-        kinds = {"volumes": row["n"], "disk_gib": row["size"], class_disk(row["storage_class__name"]): row["size"]}
-        held[row["tenant"]].update(kinds)
+    sums = volumes.values_list("tenant", "storage_class__name").annotate(n=Count("pk"), size=Sum("size_gib"))
+    for pk, storage_class, n, size in sums:
+        held[pk].update({"volumes": n, "disk_gib": size, class_disk(storage_class): size})
     for name, rows in (
+        ("running_guests", on),
         ("ports", Port.objects.exclude(guest__charge=Charge.NONE)),
         ("addresses", Address.objects.exclude(port__guest__charge=Charge.NONE)),
         ("networks", Network.objects.all()),

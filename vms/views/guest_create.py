@@ -18,7 +18,7 @@ from tenants.actors import Actor
 from tenants.pages import page
 from tenants.policy import Permission
 from tenants.services.quota import Line
-from tenants.shapes import TITLES, amount_label, in_unit_of, level, share
+from tenants.shapes import amount_label, in_unit_of, level, resource_title, share
 from tenants.types import HttpRequest
 from vms.forms.guests import GuestForm
 from vms.forms.keys import KeyForm
@@ -33,6 +33,8 @@ from vms.views.shapes import system_of, version_of
 
 FIELD_OF: Final = {"name_taken": "name", "too_many_tags": "tags"}
 DRAWN: Final = ("guests", "vcpus", "memory_mib", "disk_gib", "addresses")
+PLENTY: Final = ("volumes", "ports", "networks")
+"""Drawn only where they do not fit."""
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -190,7 +192,7 @@ def _recap(request: HttpRequest, form: GuestForm) -> dict[str, Any]:
     return {
         "title": spec.name if spec.count == 1 else f"{spec.name}-1 … {spec.name}-{spec.count}",
         "lines": _lines(spec),
-        "quota": [_before_after(line) for line in fit.quota if line.name in DRAWN],
+        "quota": [_before_after(line) for line in fit.quota if _is_drawn(line)],
         "fits": fit.fits,
         "reasons": [message for _code, message in fit.reasons],
         "over_quota": any(code == "over_quota" for code, _message in fit.reasons),
@@ -215,10 +217,15 @@ def _lines(spec: GuestSpec) -> list[dict[str, str]]:
     ]
 
 
+def _is_drawn(line: Line) -> bool:
+    """What people look at first, whatever does not fit, and what bounds them beyond that."""
+    return line.name in DRAWN or line.is_short or (line.limit is not None and line.name not in PLENTY)
+
+
 def _before_after(line: Line) -> dict[str, Any]:
     after = share(line.after, line.limit)
     return {
-        "label": TITLES[line.name][1],
+        "label": resource_title(line.name)[1],
         "used_label": in_unit_of(line.name, line.before, line.limit),
         "after_label": in_unit_of(line.name, line.after, line.limit),
         "limit_label": amount_label(line.name, line.limit),

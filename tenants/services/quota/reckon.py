@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -42,7 +43,7 @@ class Line:
 
     def refusal(self) -> OverQuota:
         """The refusal that this line alone would be."""
-        words = {"name": resource_name(self.name), "limit": self.limit, "used": self.before}
+        words: dict[str, Any] = {"name": resource_name(self.name), "limit": self.limit, "used": self.before}
         words["asked"] = self.after - self.before
         if self.above:
             words["left"] = max(0, (self.limit or 0) - self.before)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext as _
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy
 
 
@@ -28,6 +28,7 @@ DISK_OF: Final = "disk_gib:"
 """Before a storage class's name: the disk of that class. Such a row is made with its first use, without a limit."""
 _CLASS: Final = re.compile(r"\Adisk_gib:[^\s/](?:[^/]{0,38}[^\s/])?\Z")
 
+_CLASS_NAME: Final = gettext_lazy("disk (GiB) of class {name}")
 RESOURCES: Final[dict[str, str | Promise]] = {
     "guests": gettext_lazy("machines"),
     "running_guests": gettext_lazy("running machines"),
@@ -72,8 +73,13 @@ def class_disk(storage_class: str) -> str:
     return f"{DISK_OF}{storage_class}"
 
 
-def resource_name(resource: str) -> str:
-    """What a resource is called in a sentence."""
+def resource_words(resource: str) -> str | Promise:
+    """What a resource is called in a sentence, said in the reader's language."""
     if resource.startswith(DISK_OF):
-        return _("disk (GiB) of class %s") % resource.removeprefix(DISK_OF)
-    return str(RESOURCES.get(resource, resource))
+        return format_lazy(_CLASS_NAME, name=resource.removeprefix(DISK_OF))
+    return RESOURCES.get(resource, resource)
+
+
+def resource_name(resource: str) -> str:
+    """What a resource is called in a sentence, in the present language."""
+    return str(resource_words(resource))
