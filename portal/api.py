@@ -21,6 +21,7 @@ import tenants.api.notices
 import tenants.api.quota
 import tenants.api.quota_requests
 import tenants.api.roles
+import tenants.api.sign_in
 import tenants.api.tenants
 import tenants.api.tokens
 import vms.api.flavors
@@ -156,6 +157,7 @@ for shared in (
     tenants.api.quota.operators,
     tenants.api.quota_requests.operators,
     tenants.api.audit.operators,
+    tenants.api.sign_in.operators,
     operations.api.operators,
     vms.api.images.operators,
     vms.api.hosts.router,

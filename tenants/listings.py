@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from allauth.socialaccount.models import SocialApp
 from django.db.models import QuerySet
 
 from portal.core.paging import Sorts
 from tenants.actors import Actor
 from tenants.journal.models import AuditEntry, Event, InstallationEntry, Journal, UsageInterval
-from tenants.models import ApiToken, Member, Notice, Quota, QuotaRequest, Role, Tenant, TenantState, User
+from tenants.models import (
+    ApiToken,
+    Member,
+    Notice,
+    Quota,
+    QuotaRequest,
+    Role,
+    SignInDomain,
+    Tenant,
+    TenantState,
+    User,
+)
 from tenants.policy import Permission
 from tenants.scoping import every_tenant
+from tenants.services.sign_in import PROVIDER
 
 TENANT_SORTS: Sorts = {"slug": ("slug",), "name": ("name", "id"), "created_at": ("created_at", "id")}
 MEMBER_SORTS: Sorts = {"created_at": ("created_at", "id")}
 TOKEN_SORTS: Sorts = {"created_at": ("created_at", "id"), "name": ("name", "id")}
+PROVIDER_SORTS: Sorts = {"name": ("name", "id")}
+SIGN_IN_DOMAIN_SORTS: Sorts = {"domain": ("domain",), "created_at": ("created_at", "id")}
 NOTICE_SORTS: Sorts = {"created_at": ("created_at", "id")}
 JOURNAL_SORTS: Sorts = {"seq": ("seq",)}
 QUOTA_REQUEST_SORTS: Sorts = {"created_at": ("created_at", "id")}
@@ -37,6 +54,16 @@ def token_of(actor: Actor) -> ApiToken | None:
 def tenants_all() -> QuerySet[Tenant]:
     """All tenants, for operators."""
     return Tenant.objects.select_related("parent")
+
+
+def providers() -> QuerySet[Any]:
+    """All single sign-on providers, for operators."""
+    return SocialApp.objects.filter(provider=PROVIDER)
+
+
+def sign_in_domains() -> QuerySet[SignInDomain]:
+    """All mail domains that join a tenant by single sign-on, for operators."""
+    return SignInDomain.objects.select_related("tenant", "app", "role")
 
 
 def members(tenant: Tenant) -> QuerySet[Member]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from tenants.views import audit, home, members, notices, quota, roles, settings, tokens
+from tenants.views import audit, home, members, notices, quota, roles, second_factor, settings, tokens
 
 app_name = "tenants"
 urlpatterns = [
@@ -33,6 +33,7 @@ urlpatterns = [
     path("t/<slug:tenant>/audit/verify/", audit.audit_verify, name="audit_verify"),
     path("t/<slug:tenant>/audit/export/", audit.audit_export, name="audit_export"),
     path("t/<slug:tenant>/settings/", settings.settings, name="settings"),
+    path("t/<slug:tenant>/settings/second-factor/", second_factor.second_factor, name="second_factor"),
     path("t/<slug:tenant>/settings/export/", settings.export, name="export"),
     path("t/<slug:tenant>/settings/close/", settings.close, name="close"),
     path("t/<slug:tenant>/settings/reopen/", settings.reopen, name="reopen"),

@@ -51,6 +51,7 @@ PAGES = [
     PageRow("GET", "tenants:audit_export", P.AUDIT_VIEW),
     PageRow("GET", "tenants:settings", P.TENANT_VIEW),
     PageRow("POST", "tenants:settings", P.TENANT_VIEW),
+    PageRow("POST", "tenants:second_factor", P.TENANT_EDIT),
     PageRow("GET", "tenants:export", P.TENANT_EXPORT),
     PageRow("GET", "tenants:close", P.TENANT_CLOSE),
     PageRow("POST", "tenants:close", P.TENANT_CLOSE),

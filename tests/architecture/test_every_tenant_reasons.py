@@ -14,6 +14,7 @@ PLACES: dict[str, list[str]] = {
     "tenants/listings.py": ["a person's own memberships"],
     "tenants/management/commands/create_token.py": ["an operator at the command line"],
     "tenants/middleware.py": ["operators' REST", "the operators' site"],
+    "tenants/services/second_factor.py": ["one person's memberships, to close what they have open"],
     "tenants/services/ending.py": ["the last things of a tenant that ends"],
     "tenants/services/tenants/standing.py": ["a tenant's standing reaches those below it"],
     "vms/management/commands/build_image.py": ["an operator at the command line"],

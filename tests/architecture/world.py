@@ -10,6 +10,7 @@ from tenants.models import AuditEntry, Member, Notice, NoticeKind, Role, User
 from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.notices import notice_send
 from tenants.services.quota import quota_request_make
+from tenants.services.sign_in import provider_create, sign_in_domain_create
 from tenants.services.tokens import token_create
 from tests import factories
 from tests.architecture.permissions import Row
@@ -74,6 +75,19 @@ def build(slug: str = "") -> World:
             "entry_id": AuditEntry.objects.all()[0].pk,
         }
     with every_tenant(why="test"):
+        app = provider_create(
+            slug=f"idp-{house.tenant.slug}"[:40],
+            name="Theirs",
+            issuer="https://id.test",
+            client_id="x",
+            client_secret="y",
+            actor=factories.desk(),
+        )
+        ids["provider_id"] = app.provider_id
+        domain = f"{house.tenant.slug}.test"
+        ids["domain_id"] = sign_in_domain_create(
+            domain, tenant=house.tenant, app=app, role=role, actor=factories.desk()
+        ).pk
         notice_send(house.tenant, [house.owner], NoticeKind.QUOTA, subject="Disk runs short")
         ids["notice_id"] = Notice.objects.get(user=house.owner).pk
         pools = str(HostPool.objects.all()[0].pk), str(StoragePool.objects.all()[0].pk)
@@ -90,6 +104,7 @@ def body_for(world: World, row: Row) -> Any:
     return {
         "{guest_id}": {"name": "renamed"},
         "{tenant}": {"name": "Renamed"},
+        "{domain_id}": {"role": "viewer"},
         "{member_id}": {"role": NOBODY},
         "{role_id}": {"name": "renamed"},
         "{flavor_id}": {"sort": 5},
@@ -115,6 +130,18 @@ def _post_body(world: World, last: str) -> Any:
         "close": {"confirm": world.house.tenant.slug},
         "flavors": {"name": "fresh", "vcpus": 1, "memory_mib": 64, "disk_gib": 1},
         "tenants": {"slug": "fresh", "name": "Fresh"},
+        "sign-in-providers": {
+            "id": "fresh",
+            "name": "Fresh",
+            "issuer": "https://id.test",
+            "client_id": "x",
+            "client_secret": "y",
+        },
+        "sign-in-domains": {
+            "domain": "fresh.test",
+            "tenant": world.house.tenant.slug,
+            "provider": world.ids["provider_id"],
+        },
         "images": {"name": "fresh", "url": "https://example.test/x", "sha256": "0" * 64},
         "hosts": {"uri": "fake:///fresh"},
     }.get(last)
