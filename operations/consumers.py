@@ -100,7 +100,7 @@ class EventConsumer(AsyncJsonWebsocketConsumer):
         tenant = tenant_by_slug(self.scope["url_route"]["kwargs"]["tenant"])
         if user is None or tenant is None:
             return None
-        actor = actor_for_user(user, tenant, via="websocket")
+        actor = actor_for_user(user, tenant, via="websocket", session=session_mark(self.scope["session"].session_key))
         return tenant if actor is not None and actor.may(Permission.EVENT_VIEW) else None
 
     def _after(self) -> int | None:

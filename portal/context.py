@@ -16,6 +16,7 @@ from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.selectors import memberships
 from tenants.shapes import initials, role_label, standing_shown
+from tenants.visiting import visit_shown
 
 MOST_TENANTS = 20
 P = Permission
@@ -40,7 +41,8 @@ def _shell(request: HttpRequest) -> dict[str, Any]:
             "initials": initials(actor.user.label),
         },
         "unread": notices_unread(actor.user),
-        "is_operator": actor.is_operator,
+        "is_operator": actor.user.is_staff,
+        "visit": None,
     }
     if actor.tenant is not None:
         facts |= _inside(request, actor, actor.tenant)
@@ -62,6 +64,7 @@ def _inside(request: HttpRequest, actor: Actor, tenant: Tenant) -> dict[str, Any
             for member in memberships(actor.user)[:MOST_TENANTS]
         ],
         "nav": _navigation(request, actor, tenant.slug),
+        "visit": visit_shown(actor),
         "running": operations_running(actor) if actor.may(P.OPERATION_VIEW) else 0,
         "seq": getattr(request, "event_seq", None),
         "standing": standing_shown(tenant),

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 
-from tenants.actors import Actor, cut, role_reach
-from tenants.models import SLUG, ApiToken, Member, Tenant, TenantState, User
-from tenants.policy import ALL_TENANT_PERMISSIONS, Permission
+from tenants.actors import Actor, Tagged, cut, role_reach
+from tenants.models import SLUG, ApiToken, Member, Role, Tenant, TenantState, User, Visit
+from tenants.policy import ALL_TENANT_PERMISSIONS, READ_ONLY, Permission
 from tenants.scoping import tenant_scope
 from tenants.services.second_factor import lacks_second_factor
 from tenants.services.tokens import token_find, token_session, token_used
+from tenants.services.visits import visit_living
+
+SCREENS: Final = frozenset({"browser", "websocket"})
+"""Where an operator is a person like any other: a tenant's pages open by membership, or by a visit with a reason."""
+AT_THE_DOOR: Final = frozenset({Permission.OPERATE})
+"""What an operator may at a tenant's pages without either: ask to be let in."""
 
 
 def session_mark(session_key: str | None) -> str:
@@ -31,7 +37,7 @@ def tenant_by_slug(slug: str) -> Tenant | None:
 
 
 def actor_for_user(user: Any, tenant: Tenant | None, *, via: str, **facts: Any) -> Actor | None:
-    """What ``user`` may do in ``tenant``: by membership, or as an operator; None for anybody else.
+    """What ``user`` may do in ``tenant``: by membership, as an operator, or on a visit; None for anybody else.
 
     Who lacks the second factor that is asked of them here is known, and may nothing.
     """
@@ -47,15 +53,39 @@ def _actor_by_role(user: User, tenant: Tenant | None, *, via: str, **facts: Any)
     if tenant is None:
         permissions = frozenset(Permission) if user.is_staff else frozenset()
         return Actor(user, None, permissions, via, role="operator" if user.is_staff else "", **facts)
+    if user.is_staff and via not in SCREENS:
+        return Actor(user, tenant, ALL_TENANT_PERMISSIONS | {Permission.OPERATE}, via, role="operator", **facts)
     with tenant_scope(tenant):
         member = Member.objects.select_related("role").filter(user=user).first()
-    if user.is_staff:
-        return Actor(user, tenant, ALL_TENANT_PERMISSIONS | {Permission.OPERATE}, via, role="operator", **facts)
+        visit = visit_living(user, tenant, facts.get("session", "")) if user.is_staff else None
+    if visit is not None:
+        return _visitor(visit, tenant, via, facts)
     if member is None:
-        return None
-    role = member.role
-    permissions, tagged = role_reach(role.permissions, role.tagged, role.tags, tenant)
-    return Actor(user, tenant, permissions, via, role=role.name, tagged=tagged, **facts)
+        return Actor(user, tenant, AT_THE_DOOR, via, role="operator", **facts) if user.is_staff else None
+    permissions, tagged = _reach(member.role, tenant)
+    return Actor(user, tenant, permissions, via, role=member.role.name, tagged=tagged, **facts)
+
+
+def _reach(role: Role, tenant: Tenant) -> tuple[frozenset[Permission], Tagged]:
+    return role_reach(role.permissions, role.tagged, role.tags, tenant)
+
+
+def _visitor(visit: Visit, tenant: Tenant, via: str, facts: dict[str, Any]) -> Actor:
+    """An operator in a member's place: never more than the member, only looking unless they said otherwise."""
+    member = visit.member
+    assert member is not None
+    permissions, tagged = _reach(member.role, tenant)
+    return Actor(
+        visit.operator,
+        tenant,
+        permissions if visit.may_change else permissions & READ_ONLY,
+        via,
+        role=member.role.name,
+        tagged=tagged,
+        visit=str(visit.pk),
+        place=member.user.email,
+        **facts,
+    )
 
 
 def actor_for_token(raw: str, tenant: Tenant | None, *, address: str = "", **facts: str) -> Actor | None:
@@ -90,5 +120,5 @@ def _owner_of(token: ApiToken, tenant: Tenant | None, known: dict[str, Any]) -> 
     name = f"token {token.name} ({token.prefix})"
     if tenant is None:
         return Actor(None, None, frozenset(), "token", role=role.name, name=name, **known)
-    permissions, tagged = role_reach(role.permissions, role.tagged, role.tags, tenant)
+    permissions, tagged = _reach(role, tenant)
     return Actor(None, tenant, permissions, "token", role=role.name, tagged=tagged, name=name, **known)

@@ -11,11 +11,12 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.http import urlencode
 
 from portal.core.errors import Missing
 from portal.core.htmx import is_partial
 from portal.core.middleware import client_address
-from tenants.access import actor_for_token, actor_for_user, session_mark, tenant_by_slug
+from tenants.access import AT_THE_DOOR, actor_for_token, actor_for_user, session_mark, tenant_by_slug
 from tenants.actors import Actor
 from tenants.scoping import every_tenant, tenant_scope
 from tenants.types import HttpRequest
@@ -58,6 +59,8 @@ class TenantMiddleware:
         request.actor = actor
         if answer := lead_to_set_up(request):
             return answer
+        if actor.permissions == AT_THE_DOOR and request.method == "GET" and not request.path_info.endswith("/visit/"):
+            return redirect(f"{reverse('tenants:visit', args=[slug])}?{urlencode({'next': request.get_full_path()})}")
         with tenant_scope(tenant):
             return self.get_response(request)
 

@@ -101,6 +101,8 @@ DEEDS: Final[dict[str, tuple[str, str | Promise]]] = {
     "role.delete": ("users", gettext_lazy("removed the role")),
     "role.edit": ("users", gettext_lazy("changed the role")),
     "token.create": ("key", gettext_lazy("made the API token")),
+    "visit.begin": ("eye", gettext_lazy("began a visit in the place of")),
+    "visit.end": ("eye", gettext_lazy("ended the visit in the place of")),
     "token.rotate": ("rotate", gettext_lazy("renewed the API token")),
     "token.revoke": ("key", gettext_lazy("revoked the API token")),
 }

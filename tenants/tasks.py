@@ -6,7 +6,7 @@ from celery import shared_task
 
 from portal.core.clock import now
 from tenants.journal.retention import audit_forget_old
-from tenants.services import letters, notices
+from tenants.services import letters, notices, visits
 from tenants.services.ending import tenants_purge
 
 
@@ -14,6 +14,12 @@ from tenants.services.ending import tenants_purge
 def letters_send() -> None:
     """Hand what is due to the mail server; a doubled or late message changes nothing."""
     letters.letters_send()
+
+
+@shared_task(name="tenants.tasks.visits_end_due", time_limit=60)
+def visits_end_due() -> None:
+    """End operators' visits whose time is over."""
+    visits.visits_end_due()
 
 
 @shared_task(name="tenants.tasks.forget_old", time_limit=300)

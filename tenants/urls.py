@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from tenants.views import audit, home, members, notices, quota, roles, second_factor, settings, tokens
+from tenants.views import audit, home, members, notices, quota, roles, second_factor, settings, tokens, visits
 
 app_name = "tenants"
 urlpatterns = [
@@ -14,6 +14,8 @@ urlpatterns = [
     path("account/notices/choices/", notices.notice_choices, name="notice_choices"),
     path("account/notices/read/", notices.notice_read_all, name="notice_read_all"),
     path("account/notices/<uuid:notice_id>/open/", notices.notice_open, name="notice_open"),
+    path("t/<slug:tenant>/visit/", visits.visit, name="visit"),
+    path("t/<slug:tenant>/visit/end/", visits.visit_end, name="visit_end"),
     path("t/<slug:tenant>/members/", members.member_list, name="member_list"),
     path("t/<slug:tenant>/members/add/", members.member_add_post, name="member_add"),
     path("t/<slug:tenant>/members/<uuid:member_id>/role/", members.member_role, name="member_role"),
