@@ -6,15 +6,26 @@ import re
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from portal.core.ids import uuid7
+from tenants.models import Tenant
+from tenants.policy import CLOSING_TENANT, SUSPENDED_TENANT
+from tenants.scoping import tenant_scope
+from tenants.services.tenants import tenant_close, tenant_suspend
+from tests import factories
+from tests.architecture.pages import PAGES
 from tests.architecture.permissions import TABLE, Row
+from tests.architecture.test_everything_is_written_down import LOGS, NOT_THE_TENANTS, tables_written
+from tests.architecture.test_pages import browser, path
 from tests.architecture.world import World, body_for, build
 from tests.portal.api.rest import Answer, Rest
 
 pytestmark = pytest.mark.django_db
 SHARED = {"image_id"}
 """Public things, which every tenant may look at."""
+OWN = {"tenants:token_revoke", "tenants:member_remove"}
+"""What one may always do: give up what is one's own."""
 NAMING = [
     row
     for row in TABLE
@@ -83,7 +94,7 @@ def test_lists_hold_nothing_of_others(ours: World, theirs: World) -> None:
         if row.method == "GET" and not row.route.endswith("}"):
             answer = rest.get(ours.path(row.route))
             assert answer.status == 200, row
-            assert not [pk for pk in foreign if pk in answer.raw.content.decode()], row
+            assert not [pk for pk in foreign if pk in answer.body.decode()], row
 
 
 def test_a_token_of_one_tenant_opens_no_other(ours: World, theirs: World) -> None:
@@ -93,3 +104,59 @@ def test_a_token_of_one_tenant_opens_no_other(ours: World, theirs: World) -> Non
     assert rest.get(f"{ours.house.url}/guests").status == 200
     assert rest.get(f"{theirs.house.url}/guests").status == 404
     assert [tenant["slug"] for tenant in rest.get("/me").json["tenants"]] == [ours.house.tenant.slug]
+
+
+@pytest.mark.parametrize("standing", ["suspended", "closing", "closed", "below a suspended one"])
+def test_a_tenant_that_is_not_active_changes_nothing(ours: World, settings: Any, standing: str) -> None:
+    """P-C9: over every route, as its owner, as a service token, and as somebody's token of it alone."""
+    settings.API_RATE_PER_MINUTE = settings.API_TENANT_RATE_PER_MINUTE = 100_000
+    tenant = ours.house.tenant
+    with tenant_scope(tenant):
+        made = Rest(ours.house.token).post(f"{ours.house.url}/tokens", {"name": "narrow"})
+    tokens = [ours.house.token, made.json["token"]]
+    stand(tenant, standing)
+    left = {"closing": CLOSING_TENANT, "closed": frozenset()}.get(standing, SUSPENDED_TENANT)
+
+    for token in tokens:
+        rest = Rest(token)
+        for row in TENANT_ROUTES:
+            with transaction.atomic():
+                answer = rest.ask(row.method, ours.path(row.route), body_for(ours, row))
+                transaction.set_rollback(True)
+            if standing == "closed":
+                assert answer.status == 404, (row, answer)
+            elif row.permission in left and row.method == "GET":
+                assert answer.status == 200, (row, answer)
+            elif row.permission not in left:
+                assert answer.status == 403, (row, answer)
+            else:
+                assert row.method == "GET" or answer.status in (200, 204, 403, 409, 422), (row, answer)
+
+
+def stand(tenant: Tenant, standing: str) -> None:
+    """Bring a tenant there, by what operators do."""
+    if standing == "below a suspended one":
+        tenant.parent = factories.tenant_with_owner().tenant
+        tenant.save(update_fields=["parent"])
+        tenant_suspend(tenant.parent, reason="", actor=factories.desk())
+    elif standing == "suspended":
+        tenant_suspend(tenant, reason="", actor=factories.desk())
+    else:
+        tenant_close(tenant, confirm=tenant.slug, actor=factories.desk())
+    if standing == "closed":
+        Tenant.objects.filter(pk=tenant.pk).update(state="closed", purge_after=None)
+
+
+def test_pages_of_a_tenant_that_is_not_active_change_nothing(ours: World) -> None:
+    client = browser(ours.house.owner)
+    tenant_suspend(ours.house.tenant, reason="Unpaid.", actor=factories.desk())
+
+    for row in PAGES:
+        if row.permission is None or row.name.startswith("tenants:notice"):
+            continue
+        written, answer = tables_written(lambda row=row: client.generic(row.method, path(row, ours)))
+        if row.permission not in SUSPENDED_TENANT:
+            assert answer.status_code == 403, row
+        if row.method == "GET" and not row.also and row.permission in SUSPENDED_TENANT:
+            assert answer.status_code == 200, row
+        assert row.name in OWN or written <= {*NOT_THE_TENANTS, *LOGS, "tenants_journal"}, (row, written)
