@@ -1,0 +1,179 @@
+"""Roles of a project's own: built from permissions, within the maker's reach, at once for everybody who has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from portal.core.errors import Conflict, Forbidden, Invalid
+from tenants.models import AuditEntry, Role
+from tenants.policy import ALL_TENANT_PERMISSIONS, Permission
+from tenants.scoping import tenant_scope
+from tenants.services.members import member_add
+from tenants.services.roles import Grants, role_create, role_delete, role_edit, role_named
+from tenants.services.tokens import token_create
+from tests import factories
+from tests.portal.api.rest import Rest
+from vms.states import Power
+
+pytestmark = pytest.mark.django_db
+P = Permission
+QA = Grants(["guest.view", "tenant.view"], ["guest.power"], ["qa"])
+
+
+@pytest.fixture
+def house() -> factories.House:
+    return factories.tenant_with_owner("acme")
+
+
+def make(house: factories.House, name: str = "tester", grants: Grants = QA) -> Role:
+    with tenant_scope(house.tenant):
+        return role_create(house.tenant, name=name, grants=grants, actor=house.actor)
+
+
+def test_may_start_and_stop_machines_tagged_qa(house: factories.House) -> None:
+    qa, prod = (factories.guest(house, tags=[tag], power=Power.STOPPED) for tag in ("qa", "prod"))
+    role, person = make(house), factories.user()
+    with tenant_scope(house.tenant):
+        member_add(house.tenant, person, role=role, actor=house.actor)
+    _row, raw = token_create(person, name="t", actor=factories.desk())
+    rest = Rest(raw)
+
+    assert len(rest.get(f"{house.url}/guests").json["items"]) == 2
+    assert rest.post(f"{house.url}/guests/{qa.pk}/start", {}).status == 202
+    assert rest.post(f"{house.url}/guests/{prod.pk}/start", {}).status == 403
+
+
+def test_a_change_holds_at_once_and_what_is_open_is_checked(house: factories.House, monkeypatch: Any) -> None:
+    role, person = make(house), factories.user()
+    with tenant_scope(house.tenant):
+        member_add(house.tenant, person, role=role, actor=house.actor)
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr("tenants.services.roles.announce", lambda word, **said: told.append(said))
+
+    with tenant_scope(house.tenant):
+        role_edit(role, grants=Grants(["tenant.view"]), actor=house.actor)
+
+    assert factories.actor_in(house.tenant, person).permissions == {P.TENANT_VIEW}
+    assert [said["user"] for said in told] == [person]
+    with tenant_scope(house.tenant):
+        entry = AuditEntry.objects.get(action="role.edit")
+    assert entry.changes["permissions"] == [["guest.view", "tenant.view"], ["tenant.view"]]
+
+
+def test_nobody_builds_or_changes_a_role_beyond_their_own(house: factories.House) -> None:
+    strong = make(house, "strong", Grants(["tenant.close"]))
+    helper, _token = factories.member_with(house.tenant, {P.ROLE_MANAGE, P.GUEST_VIEW})
+    actor = factories.actor_in(house.tenant, helper)
+
+    with tenant_scope(house.tenant):
+        with pytest.raises(Forbidden):
+            role_create(house.tenant, name="up", grants=Grants(["guest.power"]), actor=actor)
+        with pytest.raises(Forbidden):
+            role_create(house.tenant, name="up", grants=Grants([], ["guest.power"], ["qa"]), actor=actor)
+        with pytest.raises(Forbidden):
+            role_edit(strong, grants=Grants(["guest.view"]), actor=actor)
+        with pytest.raises(Forbidden):
+            role_delete(strong, actor=actor)
+
+
+def test_what_is_held_on_tagged_machines_only_is_not_given_on_all(house: factories.House) -> None:
+    with tenant_scope(house.tenant):
+        role = Role.objects.create(
+            tenant=house.tenant, name="lead", permissions=["role.manage"], tagged=["guest.power"], tags=["qa"]
+        )
+        person = factories.user()
+        member_add(house.tenant, person, role=role, actor=house.actor)
+        with pytest.raises(Forbidden):
+            role_create(
+                house.tenant,
+                name="up",
+                grants=Grants(["guest.power"]),
+                actor=factories.actor_in(house.tenant, person),
+            )
+
+
+@pytest.mark.parametrize(
+    ("name", "grants", "field"),
+    [
+        ("", Grants([]), "/name"),
+        ("Owner", Grants([]), "/name"),
+        ("operator", Grants([]), "/name"),
+        ("x\ny", Grants([]), "/name"),
+        ("a", Grants(["operate"]), "/permissions"),
+        ("a", Grants(["guest.fly"]), "/permissions"),
+        ("a", Grants([], ["member.manage"], ["qa"]), "/tagged"),
+        ("a", Grants([], ["guest.power"], []), "/tags"),
+        ("a", Grants([], ["guest.power"], ["x" * 33]), "/tags"),
+    ],
+)
+def test_a_role_that_makes_no_sense_is_refused_at_its_field(
+    house: factories.House, name: str, grants: Grants, field: str
+) -> None:
+    with pytest.raises(Invalid) as refusal:
+        make(house, name, grants)
+    assert {error.pointer for error in refusal.value.errors} == {field}
+
+
+def test_a_name_is_taken_once_and_roles_have_a_cap(house: factories.House, settings: Any) -> None:
+    make(house)
+    with pytest.raises(Conflict) as refusal:
+        make(house)
+    assert refusal.value.code == "name_taken"
+    settings.CAPS = {**settings.CAPS, "roles": 1}
+    with pytest.raises(Conflict) as refusal:
+        make(house, "another")
+    assert refusal.value.code == "too_many_roles"
+
+
+def test_a_role_that_somebody_has_stays(house: factories.House) -> None:
+    role = make(house)
+    with tenant_scope(house.tenant):
+        member_add(house.tenant, factories.user(), role=role, actor=house.actor)
+        with pytest.raises(Conflict) as refusal:
+            role_delete(role, actor=house.actor)
+        assert refusal.value.code == "role_in_use"
+        with pytest.raises(Forbidden):
+            role_delete(role_named("viewer"), actor=house.actor)
+
+
+def test_roles_by_rest(house: factories.House) -> None:
+    rest, foreign = Rest(house.token), factories.tenant_with_owner()
+
+    made = rest.post(f"{house.url}/roles", {"name": "tester", "permissions": ["guest.view"]})
+    path = f"{house.url}/roles/{made.json['id']}"
+    changed = rest.patch(path, {"tagged": ["guest.power"], "tags": ["qa"]}, If_Match=made.headers["ETag"])
+
+    assert made.status == 201, made
+    assert (changed.json["permissions"], changed.json["tagged"]) == (["guest.view"], ["guest.power"])
+    assert rest.patch(path, {"name": "other"}, If_Match=made.headers["ETag"]).status == 412
+    assert Rest(foreign.token).get(f"{foreign.url}/roles/{made.json['id']}").status == 404
+    assert rest.delete(path).status == 204
+    assert rest.get(path).status == 404
+
+
+def test_a_role_is_built_and_changed_on_its_page(house: factories.House) -> None:
+    client = Client()
+    client.force_login(house.owner)
+
+    answer = client.post(
+        "/t/acme/roles/create/",
+        {"name": "Night shift", "tags": "qa lab", "guest.view": "all", "guest.power": "tagged", "tenant.view": "on"},
+    )
+    assert answer.status_code == 302, answer.content
+    with tenant_scope(house.tenant):
+        role = Role.objects.get(name="Night shift")
+    assert (role.permissions, role.tagged, role.tags) == (["guest.view", "tenant.view"], ["guest.power"], ["lab", "qa"])
+    shown = client.get(f"/t/acme/roles/{role.pk}/").content.decode()
+    assert 'value="qa lab"' in shown or 'value="lab qa"' in shown
+    assert "Night shift" in client.get("/t/acme/roles/").content.decode()
+    assert client.post(f"/t/acme/roles/{role.pk}/delete/").status_code == 302
+    assert client.get(f"/t/acme/roles/{role.pk}/").status_code == 404
+
+
+def test_every_permission_has_words() -> None:
+    from tenants.words import LABELS
+
+    assert set(LABELS) == ALL_TENANT_PERMISSIONS
