@@ -123,7 +123,7 @@ def own_tenant(request: HttpRequest) -> Tenant:
     """The tenant in the path, locked and compared where ``If-Match`` asks for it."""
     tenant = tenant_in_path(request)
     if request.method in CHANGES and "If-Match" in request.headers:
-        tenant = Tenant.objects.select_for_update(of=("self",)).get(pk=tenant.pk)
+        tenant = Tenant.objects.select_for_update(of=("self",), no_key=True).get(pk=tenant.pk)
         if_match(request, etag_of(tenant))
     return tenant
 
@@ -185,7 +185,7 @@ def quota_patch(request: HttpRequest, response: HttpResponse, body: LimitsIn) ->
     """A limit below what is in use stops new things, never running ones."""
     request.actor.require(Permission.OPERATE)
     tenant = tenant_in_path(request)
-    Tenant.objects.select_for_update().get(pk=tenant.pk)
+    Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
     if_match(request, _quota_etag(tenant, quota_rows(tenant)))
     quota_set(tenant, body.model_dump(exclude_unset=True), actor=request.actor)
     return _quota(request, response)
