@@ -9,9 +9,9 @@ WORKDIR /opt/guesthouse
 COPY requirements.lock .python-version ./
 RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir uv \
  && /opt/uv/bin/uv venv --python /usr/bin/python3 .venv \
- && /opt/uv/bin/uv pip sync --no-cache --python .venv/bin/python requirements.lock
+ && /opt/uv/bin/uv pip sync --no-cache --compile-bytecode --python .venv/bin/python requirements.lock
 COPY . .
-RUN .venv/bin/python bin/assets && rm -rf node_modules
+RUN .venv/bin/python bin/assets && rm -rf node_modules && .venv/bin/python -m compileall -q portal tenants operations vms
 
 FROM debian:13-slim AS web
 RUN apt-get update \

@@ -10,8 +10,9 @@ readonly EXIT_MISSING=3
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$(basename "$0"): $*"; exit 1; }
 
-# Use our own interpreter's settings only: neither the caller's PYTHONPATH nor an active environment may leak in.
-unset PYTHONPATH PYTHONHOME VIRTUAL_ENV
+# Use our own interpreter's settings only: neither the caller's PYTHONPATH nor an active environment may leak in. Without
+# bytecode every process would compile its libraries anew: seconds at each start, and memory that it never gives back.
+unset PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 # --- operating system packages ------------------------------------------------------------------------------------
 
@@ -130,7 +131,7 @@ ensure_environment() {
         "$uv" venv --quiet --allow-existing "${interpreter[@]}" "$VENV" >&2 \
             || die "no Python 3.12, 3.13 or 3.14 was found and none could be fetched; install one and run again"
     fi
-    "$uv" pip sync --quiet --python "$VENV/bin/python" "$ROOT/$1" >&2 || die "the packages of $1 could not be installed"
+    "$uv" pip sync --quiet --compile-bytecode --python "$VENV/bin/python" "$ROOT/$1" >&2 || die "the packages of $1 could not be installed"
     local lock
     for lock in "$@"; do lock_sum "$lock"; done >"$STAMP"
 }
