@@ -23,6 +23,8 @@ CONSOLE_URL = env("GUESTHOUSE_CONSOLE_URL", default="ws://127.0.0.1:8001").rstri
 CONSOLE_BIND = env("GUESTHOUSE_CONSOLE_BIND", default="127.0.0.1:8001")
 DATA_DIR = Path(env("GUESTHOUSE_DATA_DIR", default=f"/var/lib/guesthouse/{INSTALLATION_ID}"))
 RUN_DIR = Path(env("GUESTHOUSE_RUN_DIR", default=f"/run/guesthouse/{INSTALLATION_ID[:8]}"))
+TRUSTED_PROXIES = env.int("GUESTHOUSE_TRUSTED_PROXIES", default=0)
+"""How many of our own reverse proxies a request comes through; that many entries of X-Forwarded-For are believed."""
 LIBVIRT_URI = env("GUESTHOUSE_LIBVIRT_URI", default="qemu:///system")
 
 _public = urlsplit(PUBLIC_URL)

@@ -13,6 +13,7 @@ import structlog
 from redis.exceptions import RedisError
 from websockify.websocketproxy import ProxyRequestHandler
 
+from portal.core.addresses import caller_address
 from vms.consoles import registry, rfb, tickets
 from vms.consoles.pump import ConsoleSocket, Sieve, from_browser, from_target, pump, say_goodbye
 from vms.consoles.registry import Watcher
@@ -100,7 +101,10 @@ class ConsoleHandler(ProxyRequestHandler):  # type: ignore[misc]  # websockify h
 
     @property
     def _address(self) -> str:
-        return str(self.client_address[0]) if self.client_address else ""
+        """Whose browser it is. Several headers of the name are one list, as HTTP says."""
+        peer = str(self.client_address[0]) if self.client_address else ""
+        forwarded = ",".join(self.headers.get_all("X-Forwarded-For", []))
+        return caller_address(peer, forwarded, hops=self.server.config.proxies)
 
     def _answer(self, status: HTTPStatus, text: str) -> None:
         body = f"{text}\n".encode()
