@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from ninja import Query, Router, Status
 from pydantic import AwareDatetime, BaseModel, Field
 
-from portal.core.bodies import Body, Listed, Listing, listed
+from portal.core.bodies import Body, Listed, Listing, listed, narrowed
 from portal.core.errors import FieldError, Invalid
 from portal.core.etags import etag_of, find
 from tenants.api.tenants import tenant_in_path
@@ -135,11 +135,7 @@ def _member(request: HttpRequest, member_id: str) -> Member:
 def member_list(request: HttpRequest, query: Query[MemberQuery]) -> dict[str, Any]:
     """Who belongs to this project."""
     request.actor.require(Permission.MEMBER_VIEW)
-    rows = members(tenant_in_path(request))
-    if query.role:
-        rows = rows.filter(role__name=query.role)
-    if query.email:
-        rows = rows.filter(user__email__iexact=query.email)
+    rows = narrowed(members(tenant_in_path(request)), role__name=query.role, user__email__iexact=query.email)
     if query.q:
         rows = rows.filter(user__email__icontains=query.q) | rows.filter(user__name__icontains=query.q)
     return listed(request, query, rows, sorts=MEMBER_SORTS, out=member_out)
@@ -212,11 +208,8 @@ def _token_facts(token: ApiToken) -> dict[str, Any]:
 def token_list(request: HttpRequest, query: Query[TokenQuery]) -> dict[str, Any]:
     """Tokens that open this project; never their secrets."""
     request.actor.require(Permission.TOKEN_VIEW)
-    rows = tokens(tenant_in_path(request))
-    if query.revoked is not None:
-        rows = rows.filter(revoked_at__isnull=not query.revoked)
-    if query.q:
-        rows = rows.filter(name__icontains=query.q)
+    unset = None if query.revoked is None else not query.revoked
+    rows = narrowed(tokens(tenant_in_path(request)), revoked_at__isnull=unset, name__icontains=query.q)
     return listed(request, query, rows, sorts=TOKEN_SORTS, out=lambda row: TokenOut(**_token_facts(row)))
 
 

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from ninja import Query, Router, Status
 from pydantic import BaseModel, Field, StrictInt
 
-from portal.core.bodies import Body, Listed, Listing, listed
+from portal.core.bodies import Body, Listed, Listing, listed, narrowed
 from portal.core.errors import FieldError, Invalid
 from portal.core.etags import CHANGES, etag_of, if_match
 from tenants.actors import system_actor
@@ -195,11 +195,7 @@ def quota_patch(request: HttpRequest, response: HttpResponse, body: LimitsIn) ->
 def tenant_list(request: HttpRequest, query: Query[TenantQuery]) -> dict[str, Any]:
     """All projects of this installation."""
     request.actor.require(Permission.OPERATE)
-    rows = tenants_all()
-    if query.state is not None:
-        rows = rows.filter(state=query.state)
-    if query.slug:
-        rows = rows.filter(slug=query.slug)
+    rows = narrowed(tenants_all(), state=query.state, slug=query.slug)
     if query.q:
         rows = rows.filter(name__icontains=query.q) | rows.filter(slug__icontains=query.q)
     return listed(request, query, rows, sorts=TENANT_SORTS, out=tenant_out)
