@@ -15,10 +15,11 @@ from websockify.websocketproxy import ProxyRequestHandler
 
 from portal.core.addresses import caller_address
 from vms.consoles import registry, rfb, tickets
-from vms.consoles.pump import ConsoleSocket, Sieve, from_browser, from_target, pump, say_goodbye
+from vms.consoles.pump import Browser, ConsoleSocket, Sieve, from_browser, from_target, pump, say_goodbye
 from vms.consoles.registry import Watcher
 from vms.consoles.sessions import CloseCode, Ended, Ending, Session
 from vms.consoles.tickets import Grant, Kind
+from vms.consoles.viewers import Seat
 from vms.consoles.warden import revoked
 
 if TYPE_CHECKING:
@@ -193,8 +194,9 @@ class ConsoleHandler(ProxyRequestHandler):  # type: ignore[misc]  # websockify h
             self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         grant = session.grant
         if grant.kind is Kind.SERIAL:
-            with self.server.hubs.attach(grant.target, writable=grant.writable, log_path=grant.log_path) as line:
-                return pump(self.request, line, session)
+            seat = Seat(Browser(self.request, session), writable=grant.writable)
+            self.server.hubs.join(seat, target=grant.target, log_path=grant.log_path)
+            return seat.wait()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as display:
             display.settimeout(CONNECT_TIMEOUT_S)
             display.connect(grant.target)
