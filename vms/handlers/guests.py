@@ -58,6 +58,7 @@ def restore(run: Run) -> None:
 
 
 @handles("guest.delete")
+@handles("guest.withdraw")
 def delete(run: Run) -> None:
     """Off the host, but not its disks."""
     with at(run) as place:
