@@ -55,7 +55,11 @@ CHANNEL_LAYERS = {
     "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
 }
 STATIC_ROOT = STATE_DIR / "static"
-EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
-EMAIL_FILE_PATH = str(STATE_DIR / "mail")
+MAILERS = {
+    "default": {
+        "BACKEND": "django.core.mail.backends.filebased.EmailBackend",
+        "OPTIONS": {"file_path": str(STATE_DIR / "mail")},
+    }
+}
 LOGGING_CONFIG = None
 _configure_logs(sys.stderr)

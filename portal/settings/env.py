@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import environ
 
@@ -19,6 +20,21 @@ class Secrets:
     secret_key: str
     field_keys: tuple[str, ...]
     installation: str
+
+
+def smtp(url: str) -> dict[str, Any]:
+    """A mailer from ``smtp://user:password@host:port``; ``smtp+tls`` has it say STARTTLS, ``smtp+ssl`` begins with TLS."""
+    parts = env.email_url_config(url)
+    options = {
+        "host": parts["EMAIL_HOST"],
+        "port": parts["EMAIL_PORT"],
+        "username": parts["EMAIL_HOST_USER"],
+        "password": parts["EMAIL_HOST_PASSWORD"],
+        "use_tls": parts.get("EMAIL_USE_TLS"),
+        "use_ssl": parts.get("EMAIL_USE_SSL"),
+        "timeout": 10,
+    }
+    return {"BACKEND": parts["EMAIL_BACKEND"], "OPTIONS": {name: value for name, value in options.items() if value}}
 
 
 def read_secrets(path: Path) -> Secrets:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from portal.settings.embedded import *  # noqa: F403
 from portal.settings.embedded import PUBLIC_URL
-from portal.settings.env import env
+from portal.settings.env import env, smtp
 
 if not PUBLIC_URL.startswith("https://"):
     raise RuntimeError("GUESTHOUSE_PUBLIC_URL must begin with https:// in production")
@@ -16,6 +16,5 @@ SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 SECURE_HSTS_SECONDS = 31536000
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True
 SECURE_HSTS_PRELOAD = True
-EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-EMAIL_HOST = env("EMAIL_HOST", default="localhost")
+MAILERS = {"default": smtp(env("EMAIL_URL", default="smtp://localhost"))}
 DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL", default="guesthouse@localhost")
