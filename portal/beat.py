@@ -1,10 +1,11 @@
-"""Celery's beat, without Django: it only sends names, and so takes half the memory.
+"""``python -m portal.beat``: Celery's beat, without Django and command line: it only sends names, in half the memory.
 
-``celery -A portal.beat beat -S redbeat.RedBeatScheduler``. redbeat's lock in Redis makes a second one harmless.
+redbeat's lock in Redis makes a second one harmless.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import Any
@@ -35,3 +36,7 @@ app.conf.update(
 def _our_logs(**kwargs: Any) -> None:
     """JSON lines, as everywhere."""
     configure(sys.stderr)
+
+
+if __name__ == "__main__":
+    app.Beat(scheduler_cls="redbeat.RedBeatScheduler", loglevel=logging.INFO).run()

@@ -23,6 +23,16 @@ def _keep_our_logs(**kwargs: Any) -> None:
 
 @worker_before_create_process.connect
 def _share_memory(**kwargs: Any) -> None:
-    """What the parent has loaded stays shared with its children: a collection in a child would copy every page."""
+    """What the parent has loaded stays shared with its children: a collection in a child would copy every page.
+
+    So it also does here what each child would begin with: billiard has a C parser read the declaration of ``prctl``, and
+    Django's first query relates all models.
+    """
+    import cffi  # type: ignore[import-untyped]  # billiard's
+
+    from operations.models import Operation
+
+    cffi.FFI().cdef("int prctl (int __option, ...);")
+    str(Operation.objects.filter(parent__tenant=None).query)
     gc.collect()
     gc.freeze()

@@ -38,8 +38,6 @@ def test_commands_exist(name: str) -> None:
             assert command in get_commands()
         case ["python", "-m", module]:
             assert importlib.util.find_spec(module)
-        case ["celery", "-A", app, *_]:
-            assert importlib.util.find_spec(app)
         case ["uvicorn", application, *_]:
             assert importlib.util.find_spec(application.partition(":")[0])
         case other:
