@@ -52,7 +52,7 @@ def _list_context(request: HttpRequest, counts: dict[GuestStatus, int]) -> dict[
     column = SORTS.get(sort.removeprefix("-"), "name")
     found = guest_rows(
         request.actor, filters, sort=f"-{column}" if sort.startswith("-") else column,
-        cursor=query.get("cursor", ""), limit=PAGE_SIZE,
+        cursor=query.get("cursor", ""), limit=PAGE_SIZE, volumes=False,
     )  # fmt: skip
     narrowed = bool(filters.q or filters.tag)
     return {

@@ -50,6 +50,7 @@ VOLUME_STATES: Final[dict[str, str | Promise]] = {
     VolumeState.READY: gettext_lazy("Ready"),
     VolumeState.DELETING: gettext_lazy("Deleting"),
 }
+ADDRESS_KINDS: Final[dict[str, str | Promise]] = {"private": gettext_lazy("Private"), "public": gettext_lazy("Public")}
 SYSTEMS: Final = ("debian", "ubuntu", "windows", "alpine", "fedora", "rocky")
 
 
@@ -239,9 +240,8 @@ def _has_console(guest: Guest) -> bool:
 
 
 def _addresses(row: GuestRow) -> tuple[AddressShown, ...]:
-    kinds = {"private": _("Private"), "public": _("Public")}
     return tuple(
-        AddressShown(address.ip, address.mac, address.network_name, kinds.get(address.kind, address.kind))
+        AddressShown(address.ip, address.mac, address.network_name, str(ADDRESS_KINDS.get(address.kind, address.kind)))
         for address in row.addresses
     )
 
