@@ -21,6 +21,10 @@ class Networks(Link):
         with self._host.call("networks"):
             return tuple(_seen(name, spec) for name, spec in self._host.networks.items())
 
+    def networks_running(self) -> tuple[str, ...]:
+        with self._host.call("networks_running"):
+            return tuple(sorted(self._host.networks))
+
     def ensure_network(self, spec: NetworkSpec) -> SeenNetwork:
         with self._host.call("ensure_network"):
             _checked_xml(spec.xml)
