@@ -22,10 +22,12 @@ app = Celery("guesthouse-beat", fixups=set())
 app.conf.update(
     broker_url=REDIS_URL.replace("unix://", "redis+socket://", 1),
     redbeat_redis_url=REDIS_URL,
+    redbeat_redis_options={"socket_timeout": 5, "socket_connect_timeout": 5, "socket_keepalive": True},
     redbeat_lock_timeout=30,
     beat_schedule=SCHEDULE,
     beat_max_loop_interval=5,
     broker_connection_retry_on_startup=True,
+    broker_transport_options={"max_retries": 0, "socket_timeout": 5, "socket_connect_timeout": 5},
     task_serializer="json",
     task_ignore_result=True,
     timezone="UTC",

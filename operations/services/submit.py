@@ -105,7 +105,8 @@ def operation_hold(operation: Operation, hold: Hold) -> bool:
 
 
 def _hold(operation: Operation, hold: Hold) -> None:
-    others = OperationLock.objects.select_for_update().filter(
+    # Not the operation that has it as well: it locks itself first and its holds last when it ends.
+    others = OperationLock.objects.select_for_update(of=("self",)).filter(
         resource_type=hold.resource_type, resource_id=hold.resource_id
     )
     taken = others.filter(Q(exclusive=True)) if not hold.exclusive else others
