@@ -11,7 +11,11 @@ import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
+
+IDLE_S: Final = 4.0
+"""uvicorn hangs up after five seconds of silence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,7 @@ class Browser:
         self.address = urllib.parse.urlsplit(url).netloc
         self.headers, self.cookies = {"Accept-Encoding": "identity", **headers}, SimpleCookie[str]()
         self.line = http.client.HTTPConnection(self.address, timeout=120)
+        self.used = 0.0
 
     def ask(self, path: str, *, form: dict[str, str] | None = None, body: Any = None) -> Answer:
         """GET ``path``, or POST to it a ``form`` or a ``body`` of JSON; a redirect is an answer."""
@@ -42,14 +47,16 @@ class Browser:
         if body is not None:
             sent = json.dumps(body)
             headers["Content-Type"] = "application/json"
+        if time.perf_counter() - self.used > IDLE_S:
+            self.line.close()  # the next request opens it again
         began = time.perf_counter()
         self.line.request("GET" if sent is None else "POST", path, sent, headers)
         raw = self.line.getresponse()
         content = raw.read()
-        took = time.perf_counter() - began
+        self.used = time.perf_counter()
         for cookie in raw.headers.get_all("Set-Cookie", []):
             self.cookies.load(cookie)
-        return Answer(raw.status, content, took, raw.headers.get("Location", ""))
+        return Answer(raw.status, content, self.used - began, raw.headers.get("Location", ""))
 
     def sign_in(self, email: str, password: str) -> float:
         """Through the form; seconds from the form's page to where it leads, which is read too."""
@@ -72,6 +79,12 @@ def milliseconds(seconds: Sequence[float]) -> str:
     """Three cells of a table: least, median and nine tenths, in ms."""
     p90 = statistics.quantiles(seconds, n=10)[-1]
     return " | ".join(f"{1000 * figure:.1f}" for figure in (min(seconds), statistics.median(seconds), p90))
+
+
+def cpu_seconds(pid: int) -> float:
+    """How long all threads of a process have been on a processor; what else the machine does adds little to it."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
 def load() -> str:

@@ -4,8 +4,8 @@
 
 Starts a private database and Redis and the portal's own web process (uvicorn, as ``bin/up`` runs it), fills one project for each
 size by bulk insert, and asks for every page of every project in turn, round after round, over one HTTP connection that stays
-open. Times are of the whole request on the wire; queries are counted in this process, once. Prints a table in Markdown;
-``benchmarks/README.md`` keeps the results.
+open. Times are of the whole request on the wire; CPU is what the web process spent on it (median), which a busy machine changes
+least; queries are counted in this process, once. Prints a table in Markdown; ``benchmarks/README.md`` keeps the results.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import socket
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin" / "lib"))
-from benchmarks.asking import Answer, Browser, load, milliseconds
+from benchmarks.asking import Answer, Browser, cpu_seconds, load, milliseconds
 from benchmarks.machines import SUBNETS, fill
 from launcher.processes import await_condition
 from tests.support import services
@@ -32,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass
 class Way:
-    """One page of one project, and how long each asking took."""
+    """One page of one project; how long each asking took, and how much of the web process's CPU."""
 
     size: int
     name: str
@@ -40,12 +41,22 @@ class Way:
     path: str
     queries: int
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
     size_bytes: int = 0
 
-    def ask(self) -> None:
+    def ask(self, web: int) -> None:
+        """Once, of the process ``web``."""
+        before = cpu_seconds(web)
         answer: Answer = self.browser.get(self.path)
+        self.cpu_seconds.append(cpu_seconds(web) - before)
         self.seconds.append(answer.seconds)
         self.size_bytes = len(answer.body)
+
+    def __str__(self) -> str:
+        """A row of the table."""
+        cpu = f"{1000 * statistics.median(self.cpu_seconds):.1f}"
+        times, kib = milliseconds(self.seconds), f"{self.size_bytes / 1024:.0f}"
+        return f"| {self.size} | {self.name} | {self.queries} | {times} | {cpu} | {kib} |"
 
 
 def main() -> None:
@@ -81,8 +92,8 @@ def main() -> None:
 
 
 @contextmanager
-def served(door: socket.socket, log: Path) -> Iterator[None]:
-    """The portal's web process on a socket that is listened on already."""
+def served(door: socket.socket, log: Path) -> Iterator[int]:
+    """The portal's web process on a socket that is listened on already; gives its number."""
     command = [
         sys.executable, "-m", "uvicorn", "portal.asgi:application", "--fd", str(door.fileno()), "--lifespan", "off",
         "--no-access-log", "--no-server-header", "--no-proxy-headers", "--log-level", "warning",
@@ -93,7 +104,7 @@ def served(door: socket.socket, log: Path) -> Iterator[None]:
         browser = Browser("http://{}:{}".format(*door.getsockname()))
         if not await_condition(lambda: browser.ask("/healthz").status == 200, timeout_s=60):
             raise RuntimeError(log.read_text())
-        yield
+        yield web.pid
     finally:
         web.terminate()
         web.wait()
