@@ -47,12 +47,22 @@ missing_packages() {
     done
 }
 
+# packages_state GROUP…: all that missing_packages can depend on, as one sum; apt itself takes a second to answer
+packages_state() {
+    { wanted_packages "$@"; packages_installed; stat -c %Y /var/lib/apt/lists; } 2>/dev/null | sha256sum | cut -d' ' -f1
+}
+
 # ensure_packages GROUP…: install what is missing; with --no-install say what and exit 3
 ensure_packages() {
     command -v dpkg-query >/dev/null || die "only Debian and Ubuntu are supported (dpkg-query is missing)"
-    local names
+    local names state stamp=$VENV/.packages
+    state=$(packages_state "$@")
+    if [ -f "$stamp" ] && grep -qx -- "$state" "$stamp"; then return 0; fi
     names=$(missing_packages "$@")
-    [ -n "$names" ] || return 0
+    if [ -z "$names" ]; then
+        if [ -d "$VENV" ]; then echo "$state" >"$stamp"; fi
+        return 0
+    fi
     if [ "$INSTALL" != yes ]; then
         say "These packages are missing:" $names
         say "Install them with: apt-get install --no-install-recommends" $names
