@@ -24,13 +24,14 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--first-run", required=True)
-        parser.add_argument("--libvirt-uri", required=True)
+        parser.add_argument("--libvirt-uri", default="", help="enrol this host; left out, none")
 
     def handle(self, *args: Any, **options: Any) -> str:
         call_command("migrate", interactive=False, verbosity=0)
         _collect_static()
         call_command("seed", first_run=Path(options["first_run"]))
-        call_command("enrol_host", options["libvirt_uri"])
+        if options["libvirt_uri"]:
+            call_command("enrol_host", options["libvirt_uri"])
         with every_tenant(why="an operator at the command line"):
             ready = Image.objects.filter(tenant=None, state=ImageState.READY).exists()
         return "image ready" if ready else "image missing"
