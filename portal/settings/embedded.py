@@ -45,7 +45,11 @@ if "sqlite" in DATABASES["default"]["ENGINE"]:
     }
 else:
     DATABASES["default"].update(
-        {"CONN_MAX_AGE": 0, "OPTIONS": {"pool": {"min_size": 0, "max_size": 12, "timeout": 10}}}
+        {
+            "CONN_MAX_AGE": 0,
+            "CONN_HEALTH_CHECKS": True,
+            "OPTIONS": {"pool": {"min_size": 0, "max_size": 12, "timeout": 3}},
+        }
     )
 
 REDIS_URL = env("REDIS_URL", default=f"unix://{RUN_DIR}/redis.sock")

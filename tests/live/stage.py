@@ -214,9 +214,15 @@ class Stage:
         body = {"name": name, "flavor": self.bench.flavor.name, "image": self.bench.image.name}
         return self.ask("POST", "guests", body, key=key, timeout_s=timeout_s)
 
+    def look_again(self) -> None:
+        """After the database has ended all sessions, the test's own too."""
+        connections["default"].close()
+
     # --- waiting and judging --------------------------------------------------------------------------------------------
     def await_all_over(self, ids: Sequence[str] = ()) -> None:
         """Wait until no operation is live any more; those of ``ids`` are known."""
+
+        self.look_again()
 
         def over() -> bool:
             return not Operation.objects.exclude(status__in=TERMINAL).exists()
@@ -244,11 +250,14 @@ class Stage:
         with every_tenant(why="test"):
             guests = [str(pk) for pk in Guest.objects.values_list("pk", flat=True)]
         for pk in guests:
-            assert self.ask("DELETE", f"guests/{pk}?purge=true").status in (202, 404, 409)
+            wait_until(lambda pk=pk: self._purged(pk), timeout_s=PATIENCE_S, what="a purge to be accepted")
         self.await_all_over()
         with every_tenant(why="test"):
             left = list(Guest.objects.values_list("name", "problem_message"))
         assert not left, left
+
+    def _purged(self, pk: str) -> bool:
+        return self.ask("DELETE", f"guests/{pk}?purge=true").status in (202, 404)
 
     def meanwhile(self, verb: str, act: Callable[[], None], *, at: int = 1) -> Callable[[], None]:
         """Have the ``at``-th call of ``verb`` wait while ``act`` is done; call the result to do it."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 
 import pytest
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from operations.models import Operation
+from operations.runner import Run, run
 from operations.services import Hold, operation_claim, operation_hold
-from tests.operations.kinds import Subject, kind, submit
+from tests.operations.kinds import Subject, due, kind, submit
 from tests.support.crowd import together
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -43,3 +44,23 @@ def test_asking_for_what_another_holds_leaves_that_operations_row_alone() -> Non
                 renewed.set()
 
         assert together([ask, renew]) == [False, "running"]
+
+
+def test_work_that_the_database_breaks_off_is_tried_again() -> None:
+    """It failed as our mistake. What the broken-off transaction did is gone, so the whole attempt is repeated."""
+    broken = [OperationalError("deadlock detected"), InterfaceError("the connection is closed")]
+
+    def work(_run: Run) -> None:
+        if broken:
+            raise broken.pop()
+
+    with kind(work) as ledger:
+        operation = submit()
+        for _ in range(2):
+            assert run(operation.pk) is None
+            operation.refresh_from_db()
+            assert (operation.status, operation.error_code) == ("queued", "")
+            due(operation)
+
+        assert run(operation.pk) == "succeeded"
+        assert ledger.settled == [(operation.pk, "succeeded")]

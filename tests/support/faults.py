@@ -20,8 +20,8 @@ class FaultyLine:
         self.target = target
         self.refuses = False
         """Hang up on whoever connects."""
-        self.cuts_after: bytes | None = None
-        """Once a client says these bytes, the server hears them, and its answer is lost with the connection."""
+        self.cuts_after: tuple[bytes, bytes] | None = None
+        """Once a client that said the first word says the second, the server hears it, and its answer is lost."""
         self.cut = threading.Event()
         """A connection was cut like that."""
         self._lock = threading.Lock()
@@ -76,8 +76,9 @@ class FaultyLine:
             threading.Thread(target=self._carry, args=(client, server), daemon=True, name="faulty line").start()
 
     def _carry(self, client: socket.socket, server: socket.socket) -> None:
+        said = bytearray()
         with contextlib.suppress(OSError):
-            while self._pass_on(client, server):
+            while self._pass_on(client, server, said):
                 continue
         with self._lock:
             self._pairs.pop(client)
@@ -85,8 +86,8 @@ class FaultyLine:
         client.close()
         server.close()
 
-    def _pass_on(self, client: socket.socket, server: socket.socket) -> bool:
-        """Carry what is there; False once the connection is over."""
+    def _pass_on(self, client: socket.socket, server: socket.socket, said: bytearray) -> bool:
+        """Carry what is there; False once the connection is over. ``said`` is what the client has said."""
         ready, _, _ = select.select([client, server], [], [])
         for source in ready:
             data = source.recv(65536)
@@ -95,11 +96,14 @@ class FaultyLine:
             if client in self._held:
                 continue
             (server if source is client else client).sendall(data)
-            if source is client and self.cuts_after is not None and self.cuts_after in data:
-                self.cuts_after = None
-                server.recv(65536)
-                self.cut.set()
-                return False
+            if source is client and self.cuts_after is not None:
+                said += data
+                mark, word = self.cuts_after
+                if mark in said and word in data:
+                    self.cuts_after = None
+                    server.recv(65536)
+                    self.cut.set()
+                    return False
         return True
 
 
