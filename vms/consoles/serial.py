@@ -157,13 +157,11 @@ class _Hub(threading.Thread):
             self._way.close()
 
     def _may_end(self) -> bool:
-        if self._viewers:
-            self._watched_at = time.monotonic()
-            if self._was_open:
-                return False
+        if self._viewers and self._was_open:
+            return False
         now = time.monotonic()
         with self._lock:
-            if self._arrivals:
+            if self._viewers or self._arrivals:
                 self._watched_at = now
             given_up = not self._was_open and now - self._begun_at > GIVE_UP_S
             self.is_over = given_up or now - self._watched_at > self._linger_s
@@ -226,9 +224,10 @@ class _Hub(threading.Thread):
                 self._accept(self._way.listener)
 
     def _may_read(self) -> bool:
-        if not self._viewers or any(viewer.has_room for viewer in self._viewers):
-            return True
-        return time.monotonic() - self._moved_at > STALL_S
+        for viewer in self._viewers:
+            if viewer.has_room:
+                return True
+        return not self._viewers or time.monotonic() - self._moved_at > STALL_S
 
     def _accept(self, listener: socket.socket) -> None:
         try:
@@ -329,6 +328,7 @@ class _Hub(threading.Thread):
     def _drop(self, viewer: Viewer, ending: Ending = BROWSER_GONE) -> None:
         """Let a viewer go, from every list and from poll, before its descriptors are closed and used for others."""
         self._viewers.discard(viewer)
+        self._watched_at = time.monotonic()
         for descriptor in (viewer.descriptor, viewer.wake):
             if descriptor is not None and self._by_descriptor.pop(descriptor, None) is not None:
                 self._poll.watch(descriptor, 0)
