@@ -133,7 +133,9 @@ def guest_counts(actor: Actor) -> dict[GuestStatus, int]:
     )
     for power, built, binned, number in groups.annotate(number=Count("pk")):
         counts[_resting(power, built=built, binned=binned)] += number
-    busy = rows.annotate(live=_live_kind()).filter(live__in=BUSY_STATUS)
+    # From the few that are held: asking each of fifty thousand who holds it costs ten times the rest of the page.
+    held = OperationLock.objects.filter(resource_type="guest", exclusive=True, operation__kind__in=BUSY_STATUS)
+    busy = rows.filter(pk__in=held.values("resource_id")).annotate(live=_live_kind()).filter(live__in=BUSY_STATUS)
     for power, built_at, binned_at, kind in busy.values_list("seen_power", "built_at", "binned_at", "live"):
         counts[_resting(power, built=built_at is not None, binned=binned_at is not None)] -= 1
         counts[BUSY_STATUS[kind]] += 1
