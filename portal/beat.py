@@ -17,12 +17,14 @@ from portal.core.logs import configure
 from portal.schedule import SCHEDULE
 
 REDIS_URL = os.environ["REDIS_URL"]
+KEEPALIVE = {} if REDIS_URL.startswith("unix://") else {"socket_keepalive": True}
+"""Only TCP has it; a connection to a unix socket refuses the word."""
 
 app = Celery("guesthouse-beat", fixups=set())
 app.conf.update(
     broker_url=REDIS_URL.replace("unix://", "redis+socket://", 1),
     redbeat_redis_url=REDIS_URL,
-    redbeat_redis_options={"socket_timeout": 5, "socket_connect_timeout": 5, "socket_keepalive": True},
+    redbeat_redis_options={"socket_timeout": 5, "socket_connect_timeout": 5, **KEEPALIVE},
     redbeat_lock_timeout=30,
     beat_schedule=SCHEDULE,
     beat_max_loop_interval=5,
