@@ -53,6 +53,12 @@ class ConsoleSocket(CompatibleWebSocket):  # type: ignore[misc]  # websockify ha
         self._waiting_bytes = 0
         self._due_pong: bytes | None = None
 
+    def __getattr__(self, name: str) -> Any:
+        """As the base class, which asserts that there is a socket: a browser that has said goodbye is a broken connection."""
+        if self.socket is None:
+            raise ConnectionResetError(f"the browser has gone ({name})")
+        return super().__getattr__(name)
+
     @property
     def has_waiting(self) -> bool:
         """Whether anything waits for the browser to read."""
