@@ -25,7 +25,9 @@ def main() -> None:
         mib = pss_kib(process.pid) / 1024
         total += mib
         name = " ".join(process.cmdline())
-        short = re.search(r"celery worker|celery beat|watch_hosts|vms\.consoles|uvicorn|redis-server|supervisord", name)
+        short = re.search(
+            r"portal\.worker|portal\.beat|watch_hosts|vms\.consoles|uvicorn|redis-server|supervisord", name
+        )
         print(f"| {short.group(0) if short else process.name()} | {mib:.1f} |")
     print(f"| **all** | **{total:.1f}** |")
 

@@ -9,7 +9,6 @@ from uuid import UUID
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -18,8 +17,7 @@ from operations.registry import kind_of, kinds
 from operations.services import operation_cancel, operation_retry
 from operations.states import Status
 from portal.admin_base import Forecast, ServiceAdmin, deed
-from portal.admin_shown import Note, Panel, column, labelled, moment
-from portal.templatetags.portal_ui import dot
+from portal.admin_shown import Note, Panel, choice, column, labelled, moment, mono, state, verbatim
 from tenants.actors import Actor
 
 STATUS_WORDS = {
@@ -38,30 +36,10 @@ def operation_label(operation: Operation) -> str:
     return str(known.label) % {"name": operation.subject_name} if known else str(operation)
 
 
-class ByStatus(admin.SimpleListFilter):
-    """By status."""
-
-    title = gettext_lazy("status")
-    parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(status.value, str(word)) for status, word in STATUS_WORDS.items()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(status=self.value()) if self.value() else queryset
-
-
-class ByKind(admin.SimpleListFilter):
-    """By kind, from what is declared and not from what happened."""
-
-    title = gettext_lazy("kind")
-    parameter_name = "kind"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in sorted(kinds())]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(kind=self.value()) if self.value() else queryset
+ByStatus = choice("status", gettext_lazy("status"), STATUS_WORDS.items, lambda status: Q(status=status))
+ByKind = choice(  # from what is declared and not from what happened
+    "kind", gettext_lazy("kind"), lambda: [(name, name) for name in sorted(kinds())], lambda kind: Q(kind=kind)
+)
 
 
 def _hurries(self: Any, operation: Operation, actor: Actor) -> Forecast:
@@ -111,6 +89,9 @@ class OperationAdmin(ServiceAdmin):
     message = column("error_message", gettext_lazy("What the customer reads"))
     hint = column("error_hint", gettext_lazy("What to do next"))
     code = column("error_code", gettext_lazy("Code"))
+    detail = column("error_detail", gettext_lazy("What the host said"), verbatim)
+    parent_shown = column("parent", gettext_lazy("Part of"), labelled)
+    uuid = column("pk", gettext_lazy("Id"), mono)
     worker = column("lease_owner", gettext_lazy("Held by"))
     who = column("requested_label", gettext_lazy("Who"))
     how = column("requested_via", gettext_lazy("Through"))
@@ -149,8 +130,7 @@ class OperationAdmin(ServiceAdmin):
     @admin.display(description=gettext_lazy("Status"), ordering="status")
     def shown_status(self, operation: Operation) -> str:
         status = Status(operation.status)
-        shape = SHAPES.get(status, status.value)
-        return format_html('<span class="gh-state">{}{}</span>', dot(shape), STATUS_WORDS[status])
+        return state(SHAPES.get(status, status.value), STATUS_WORDS[status])
 
     @admin.display(description=gettext_lazy("Step"))
     def step_shown(self, operation: Operation) -> str:
@@ -161,18 +141,6 @@ class OperationAdmin(ServiceAdmin):
     @admin.display(description=gettext_lazy("About"))
     def about(self, operation: Operation) -> str:
         return f"{operation.subject_type} {operation.subject_name}"
-
-    @admin.display(description=gettext_lazy("What the host said"))
-    def detail(self, operation: Operation) -> str:
-        return format_html('<pre class="mono tiny">{}</pre>', operation.error_detail) if operation.error_detail else "–"
-
-    @admin.display(description=gettext_lazy("Part of"))
-    def parent_shown(self, operation: Operation) -> str:
-        return labelled(operation.parent)
-
-    @admin.display(description=gettext_lazy("Id"))
-    def uuid(self, operation: Operation) -> str:
-        return format_html('<span class="mono">{}</span>', operation.pk)
 
     def notes(self, operation: Operation) -> Iterable[Note]:
         if operation.status == Status.FAILED:

@@ -14,9 +14,8 @@ from operations.models import Operation
 from operations.selectors import OPERATION_SORTS, operation_can_cancel, operation_label, operations_visible
 from operations.services import operation_cancel, operation_retry
 from operations.states import Status as OperationStatus
-from portal.core.bodies import Listed, Listing, Nothing, listed
+from portal.core.bodies import Listed, Listing, Nothing, listed, narrowed, narrowed_to
 from portal.core.etags import find
-from portal.core.ids import uuid_or_none
 from tenants.policy import Permission
 from tenants.types import HttpRequest
 
@@ -133,16 +132,8 @@ def _list(request: HttpRequest, query: OperationQuery) -> dict[str, Any]:
 
 
 def _filtered(rows: QuerySet[Operation], query: OperationQuery) -> QuerySet[Operation]:
-    if query.status is not None:
-        rows = rows.filter(status=query.status)
-    if query.kind:
-        rows = rows.filter(kind=query.kind)
-    if query.q:
-        rows = rows.filter(subject_name__icontains=query.q)
-    for column, text in (("subject_id", query.subject_id), ("parent", query.parent)):
-        if text:
-            rows = rows.filter(**{column: uuid_or_none(text)}) if uuid_or_none(text) else rows.none()
-    return rows
+    rows = narrowed(rows, status=query.status, kind=query.kind, subject_name__icontains=query.q)
+    return narrowed_to(rows, subject_id=query.subject_id, parent=query.parent)
 
 
 def _get(request: HttpRequest, response: HttpResponse, operation_id: str) -> OperationOut:

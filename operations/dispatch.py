@@ -9,18 +9,27 @@ from celery import current_app
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
+from portal.core.rest import Rest
+
 if TYPE_CHECKING:
     from operations.models import Operation
 
 log = structlog.get_logger(__name__)
 RUN_TASK = "operations.tasks.run_operation"
+_rest = Rest(2.0)
 
 
 def ring(operation_id: str) -> None:
-    """Ask some worker to look at the operation now; a broker that is away costs at most the time to the next sweep."""
+    """Ask some worker to look at the operation now; a broker that is away costs at most the time to the next sweep.
+
+    Waits a second at most (``CELERY_BROKER_TRANSPORT_OPTIONS``), and not at all while the broker was just found silent.
+    """
+    if _rest.is_on:
+        return
     try:
         current_app.send_task(RUN_TASK, args=[operation_id], retry=False)
     except (OperationalError, OSError) as error:
+        _rest.begin()
         log.warning("doorbell_not_rung", operation=operation_id, detail=str(error))
 
 

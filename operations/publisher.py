@@ -15,22 +15,30 @@ import redis
 import structlog
 from channels.layers import get_channel_layer
 
+from portal.core.rest import Rest
+
 log = structlog.get_logger(__name__)
-PATIENCE_S: Final = 2.0
+PATIENCE_S: Final = 0.5
 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
+_rest = Rest(2.0)
 
 
 def send(group: str, message: dict[str, Any]) -> None:
-    """Hand a message to the channel layer, in order, waiting at most two seconds.
+    """Hand a message to the channel layer, in order, waiting half a second at most, and not while it was just found silent.
 
     The database row is the truth: one that gets lost (no Redis, too slow) is caught up by ``?after=``, so it is logged and
     never raised.
     """
+    if _rest.is_on:
+        return
+    sending = asyncio.run_coroutine_threadsafe(_send(group, message), _running_loop())
     try:
-        asyncio.run_coroutine_threadsafe(_send(group, message), _running_loop()).result(PATIENCE_S)
+        sending.result(PATIENCE_S)
     except (redis.RedisError, OSError, FutureTimeout) as error:
+        sending.cancel()
+        _rest.begin()
         log.warning("event_not_pushed", detail=str(error) or type(error).__name__)
 
 

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import close_old_connections, connection
+from django.db import Error, close_old_connections, connection
 from django.utils.translation import gettext as _
 
 from operations import services
@@ -27,6 +27,7 @@ from operations.registry import handler_of
 from operations.services import Failure, Hold
 from operations.states import Status
 from portal.core.clock import now
+from portal.core.database import will_pass
 from portal.core.errors import PortalError
 from tenants.scoping import every_tenant, tenant_scope
 
@@ -123,7 +124,13 @@ def run(pk: UUID | str) -> Status | None:
         ),
         _heartbeat(attempt),
     ):
-        _attempt(attempt, worker)
+        try:
+            _attempt(attempt, worker)
+        except Error as error:
+            if not will_pass(error):
+                raise
+            _put_back(operation, error)
+            return None
     operation.refresh_from_db(fields=["status"])
     return Status(operation.status)
 
@@ -146,6 +153,8 @@ def _attempt(attempt: Run, worker: str) -> None:
         services.operation_fail(operation, failure, worker=worker)
         log.info("operation_failed", code=error.code, detail=failure.detail)
     except Exception as error:
+        if will_pass(error):
+            raise
         log.exception("operation_broke")
         services.operation_fail(
             operation,
@@ -160,6 +169,19 @@ def _attempt(attempt: Run, worker: str) -> None:
     else:
         services.operation_finish(operation, worker=worker)
         log.info("operation_succeeded")
+
+
+def _put_back(operation: Operation, error: Error) -> None:
+    """The database broke off: try again soon; while it is still away, the lease lapses and the sweep does the same."""
+    log.warning("operation_database_lost", detail=str(error))
+    try:
+        if not connection.in_atomic_block:
+            connection.close()
+        _retry(operation, Retry(_("Waiting for the database"), detail=str(error), close_lane=False))
+    except Error as again:
+        if not will_pass(again):
+            raise
+        log.warning("operation_left_to_its_lease", detail=str(again))
 
 
 def _retry(operation: Operation, retry: Retry) -> None:
@@ -210,12 +232,20 @@ def _beat(attempt: Run, over: threading.Event) -> None:
             if time.monotonic() - attempt.moved > settings.OPERATION_STUCK_S:
                 _give_up(operation)
                 return
-            if now() > operation.deadline_at or not services.operation_renew(operation):
+            if now() > operation.deadline_at or not _renewed(operation):
                 return
-    except Exception:
-        log.warning("lease_not_renewed", operation=str(operation.pk), exc_info=True)
     finally:
         connection.close()
+
+
+def _renewed(operation: Operation) -> bool:
+    """Prolong the lease; a database that is away for a moment is asked again at the next beat."""
+    try:
+        return services.operation_renew(operation)
+    except Error as error:
+        log.warning("lease_not_renewed", operation=str(operation.pk), detail=str(error))
+        connection.close()
+        return True
 
 
 def _give_up(operation: Operation) -> None:

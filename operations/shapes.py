@@ -87,7 +87,7 @@ class OperationShown:
     started_at: datetime | None
     finished_at: datetime | None
     may_cancel: bool
-    children: Sequence[OperationShown] = ()
+    children: tuple[OperationShown, ...] = ()
 
 
 def operation_shown(operation: Operation, actor: Actor, *, children: Sequence[Operation] = ()) -> OperationShown:
@@ -113,7 +113,7 @@ def operation_shown(operation: Operation, actor: Actor, *, children: Sequence[Op
         started_at=operation.started_at,
         finished_at=operation.finished_at,
         may_cancel=operation_can_cancel(operation) and actor.may(Permission.OPERATION_CANCEL, operation),
-        children=[operation_shown(child, actor) for child in children],
+        children=tuple(operation_shown(child, actor) for child in children),
     )
 
 

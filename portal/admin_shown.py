@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.utils import quote
-from django.db.models import Model
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from portal.templatetags.portal_ui import when
+from portal.templatetags.portal_ui import dot, when
 
 Words = str | Promise
 Cell = str | SafeString
@@ -51,14 +52,54 @@ def moment(field: str, label: Words, style: str = "relative") -> Any:
     return show
 
 
-def column(field: str, label: Words) -> Any:
-    """A column under a name for the screen instead of the model's own."""
+def column(field: str, label: Words, show: Callable[[Any], object] = str) -> Any:
+    """A column under a name for the screen instead of the model's own, as ``show`` writes its value; a dash for none."""
 
     @admin.display(description=label, ordering=field)  # type: ignore[arg-type]  # the stubs know no lazy text here
-    def show(self: Any, row: Any) -> str:
-        return str(getattr(row, field) or "–")
+    def shown(self: Any, row: Any) -> object:
+        value = getattr(row, field)
+        return "–" if value in (None, "") else show(value)
 
-    return show
+    return shown
+
+
+def choice(
+    parameter: str,
+    title: Words,
+    words: Callable[[], Iterable[tuple[object, Words]]],
+    rows: Callable[[str], Q],
+) -> type[admin.SimpleListFilter]:
+    """A filter beside a list: each of ``words`` (value, word), and which rows it means; another value narrows nothing."""
+    heading = title
+
+    class Choice(admin.SimpleListFilter):
+        title = heading  # type: ignore[assignment]  # the stubs know no lazy text here
+        parameter_name = parameter
+
+        def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+            return [(str(value), str(word)) for value, word in words()]
+
+        def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+            known = {value for value, _word in self.lookup_choices}
+            chosen = self.value()
+            return queryset.filter(rows(chosen)) if chosen in known else queryset
+
+    return Choice
+
+
+def state(shape: str, word: Words) -> SafeString:
+    """A state's shape and its word."""
+    return format_html('<span class="gh-state">{}{}</span>', dot(shape), word)
+
+
+def mono(text: object) -> SafeString:
+    """An address, a path, a name that machines read."""
+    return format_html('<span class="mono">{}</span>', text)
+
+
+def verbatim(text: object) -> SafeString:
+    """Text whose lines stay as they are: what a program said, or JSON."""
+    return format_html('<pre class="mono tiny">{}</pre>', text)
 
 
 def headed(text: object) -> str:

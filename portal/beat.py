@@ -1,10 +1,11 @@
-"""Celery's beat, without Django: it only sends names, and so takes half the memory.
+"""``python -m portal.beat``: Celery's beat, without Django and command line: it only sends names, in half the memory.
 
-``celery -A portal.beat beat -S redbeat.RedBeatScheduler``. redbeat's lock in Redis makes a second one harmless.
+redbeat's lock in Redis makes a second one harmless.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import Any
@@ -16,15 +17,19 @@ from portal.core.logs import configure
 from portal.schedule import SCHEDULE
 
 REDIS_URL = os.environ["REDIS_URL"]
+KEEPALIVE = {} if REDIS_URL.startswith("unix://") else {"socket_keepalive": True}
+"""Only TCP has it; a connection to a unix socket refuses the word."""
 
 app = Celery("guesthouse-beat", fixups=set())
 app.conf.update(
     broker_url=REDIS_URL.replace("unix://", "redis+socket://", 1),
     redbeat_redis_url=REDIS_URL,
+    redbeat_redis_options={"socket_timeout": 5, "socket_connect_timeout": 5, **KEEPALIVE},
     redbeat_lock_timeout=30,
     beat_schedule=SCHEDULE,
     beat_max_loop_interval=5,
     broker_connection_retry_on_startup=True,
+    broker_transport_options={"max_retries": 0, "socket_timeout": 5, "socket_connect_timeout": 5},
     task_serializer="json",
     task_ignore_result=True,
     timezone="UTC",
@@ -35,3 +40,7 @@ app.conf.update(
 def _our_logs(**kwargs: Any) -> None:
     """JSON lines, as everywhere."""
     configure(sys.stderr)
+
+
+if __name__ == "__main__":
+    app.Beat(scheduler_cls="redbeat.RedBeatScheduler", loglevel=logging.INFO).run()

@@ -7,11 +7,28 @@ import os
 from typing import Any
 
 from celery import Celery
+from celery.app.amqp import AMQP
 from celery.signals import setup_logging, worker_before_create_process
+from kombu.connection import Connection
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings.embedded")
 
-app = Celery("guesthouse")
+
+class PatientConnection(Connection):
+    """Looks for Redis every few seconds however long it has been away; Celery's own pauses grow to half a minute."""
+
+    def ensure_connection(self, *args: Any, **named: Any) -> Any:
+        """As the base class's, with shorter pauses."""
+        return super().ensure_connection(*args, **{"interval_start": 1, "interval_step": 1, "interval_max": 3, **named})  # type: ignore[no-untyped-call]
+
+
+class Amqp(AMQP):
+    """Celery's, with connections of ours."""
+
+    Connection = PatientConnection
+
+
+app = Celery("guesthouse", amqp=Amqp)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["tenants", "operations", "vms"])
 
@@ -23,6 +40,16 @@ def _keep_our_logs(**kwargs: Any) -> None:
 
 @worker_before_create_process.connect
 def _share_memory(**kwargs: Any) -> None:
-    """What the parent has loaded stays shared with its children: a collection in a child would copy every page."""
+    """What the parent has loaded stays shared with its children: a collection in a child would copy every page.
+
+    So it also does here what each child would begin with: billiard has a C parser read the declaration of ``prctl``, and
+    Django's first query relates all models.
+    """
+    import cffi  # type: ignore[import-untyped]  # billiard's
+
+    from operations.models import Operation
+
+    cffi.FFI().cdef("int prctl (int __option, ...);")
+    str(Operation.objects.filter(parent__tenant=None).query)
     gc.collect()
     gc.freeze()

@@ -10,11 +10,12 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 from django.http import Http404, HttpResponse
 from django.utils.translation import gettext as _
 
 from portal.core.bodies import check_text, read_json
+from portal.core.database import will_pass
 from portal.core.errors import Broken, Invalid, Missing, PortalError, TooMany, Unreachable
 from portal.core.problems import problem_response
 from portal.core.rates import Allowance, rates_count
@@ -77,7 +78,7 @@ def _leave_empty(response: HttpResponse) -> None:
 
 def failure(request: HttpRequest, error: Exception) -> HttpResponse:
     """Any exception as a problem; what is not a refusal goes to the log and shows nothing of itself."""
-    if isinstance(error, OperationalError | InterfaceError):
+    if will_pass(error):
         log.error("database_error", exc_info=error)
         error = Unreachable()
     if isinstance(error, Http404):

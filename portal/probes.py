@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import redis
 from django.db import DatabaseError, connection
@@ -24,6 +24,8 @@ from vms.services.consoles import console_redis
 from vms.services.liveness import watcher_is_alive, worker_is_alive
 from vms.states import HostState
 
+PROBE_KEY: Final = "guesthouse:probe"
+
 
 @require_GET
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -41,10 +43,10 @@ def readyz(request: HttpRequest) -> JsonResponse:
 
 
 def parts() -> dict[str, str]:
-    """Every part the portal needs: ``ok`` or ``down``."""
+    """Every part the portal needs: ``ok`` or ``down``; Redis may also be ``full`` and refuse every message."""
     return {
         "database": _part(_database),
-        "redis": _part(lambda: console_redis().ping()),
+        "redis": _redis(),
         "worker": _part(worker_is_alive),
         "watcher": _part(watcher_is_alive),
         "console": _part(lambda: registry.is_alive(console_redis())),
@@ -56,6 +58,16 @@ def _part(check: Callable[[], object]) -> str:
         return "ok" if check() else "down"
     except (redis.RedisError, DatabaseError):
         return "down"
+
+
+def _redis() -> str:
+    try:
+        console_redis().set(PROBE_KEY, "1", ex=5)
+    except redis.exceptions.OutOfMemoryError:
+        return "full"
+    except redis.RedisError:
+        return "down"
+    return "ok"
 
 
 def _database() -> bool:

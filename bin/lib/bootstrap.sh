@@ -10,8 +10,9 @@ readonly EXIT_MISSING=3
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$(basename "$0"): $*"; exit 1; }
 
-# Use our own interpreter's settings only: neither the caller's PYTHONPATH nor an active environment may leak in.
-unset PYTHONPATH PYTHONHOME VIRTUAL_ENV
+# Use our own interpreter's settings only: neither the caller's PYTHONPATH nor an active environment may leak in. Without
+# bytecode every process would compile its libraries anew: seconds at each start, and memory that it never gives back.
+unset PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 # --- operating system packages ------------------------------------------------------------------------------------
 
@@ -46,12 +47,22 @@ missing_packages() {
     done
 }
 
+# packages_state GROUP…: all that missing_packages can depend on, as one sum; apt itself takes a second to answer
+packages_state() {
+    { wanted_packages "$@"; packages_installed; stat -c %Y /var/lib/apt/lists; } 2>/dev/null | sha256sum | cut -d' ' -f1
+}
+
 # ensure_packages GROUP…: install what is missing; with --no-install say what and exit 3
 ensure_packages() {
     command -v dpkg-query >/dev/null || die "only Debian and Ubuntu are supported (dpkg-query is missing)"
-    local names
+    local names state stamp=$VENV/.packages
+    state=$(packages_state "$@")
+    if [ -f "$stamp" ] && grep -qx -- "$state" "$stamp"; then return 0; fi
     names=$(missing_packages "$@")
-    [ -n "$names" ] || return 0
+    if [ -z "$names" ]; then
+        if [ -d "$VENV" ]; then echo "$state" >"$stamp"; fi
+        return 0
+    fi
     if [ "$INSTALL" != yes ]; then
         say "These packages are missing:" $names
         say "Install them with: apt-get install --no-install-recommends" $names
@@ -130,7 +141,7 @@ ensure_environment() {
         "$uv" venv --quiet --allow-existing "${interpreter[@]}" "$VENV" >&2 \
             || die "no Python 3.12, 3.13 or 3.14 was found and none could be fetched; install one and run again"
     fi
-    "$uv" pip sync --quiet --python "$VENV/bin/python" "$ROOT/$1" >&2 || die "the packages of $1 could not be installed"
+    "$uv" pip sync --quiet --compile-bytecode --python "$VENV/bin/python" "$ROOT/$1" >&2 || die "the packages of $1 could not be installed"
     local lock
     for lock in "$@"; do lock_sum "$lock"; done >"$STAMP"
 }

@@ -60,11 +60,14 @@ def operation_fail(
 
 def mine(operation: Operation) -> Operation | None:
     """The row, locked; None when it is no longer the attempt that ``operation`` was taken for."""
-    return (
+    row = (
         Operation.objects.select_for_update()
         .filter(pk=operation.pk, status=Status.RUNNING, lease_owner=operation.lease_owner, attempts=operation.attempts)
         .first()
     )
+    if row is not None:
+        row.tenant = operation.tenant  # it keeps its tenant; each step would read that again
+    return row
 
 
 def end(row: Operation, status: Status, failure: Failure | None) -> None:

@@ -52,11 +52,13 @@ def operation_submit(
     lane: str = "",
     generation: int = 0,
     parent: Operation | None = None,
+    after: Operation | None = None,
 ) -> Operation:
     """Write down work to be done and ring for a worker on commit; runs in the caller's transaction.
 
     Raises ``Conflict`` (``operation_in_progress``) while something it would hold is held. ``params`` carry ids and plain
-    values, never secrets.
+    values, never secrets. What ``after`` holds, an operation that is just being settled, passes to the new one without a
+    moment between in which somebody else could have it.
     """
     owner = tenant or getattr(subject, "tenant", None)
     at = now()
@@ -80,6 +82,8 @@ def operation_submit(
         status=Status.RUNNING if kind_of(kind).group else Status.QUEUED,
         started_at=at if kind_of(kind).group else None,
     )
+    if after is not None:
+        after.locks.update(operation=operation)
     for hold in holds:
         _hold(operation, hold)
     announce(operation)
@@ -101,7 +105,8 @@ def operation_hold(operation: Operation, hold: Hold) -> bool:
 
 
 def _hold(operation: Operation, hold: Hold) -> None:
-    others = OperationLock.objects.select_for_update().filter(
+    # Not the operation that has it as well: it locks itself first and its holds last when it ends.
+    others = OperationLock.objects.select_for_update(of=("self",)).filter(
         resource_type=hold.resource_type, resource_id=hold.resource_id
     )
     taken = others.filter(Q(exclusive=True)) if not hold.exclusive else others

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 from pydantic import BaseModel, ConfigDict, Field
 
 from portal.core.errors import FieldError, Invalid, PortalError
+from portal.core.ids import uuid_or_none
 from portal.core.paging import LIMIT, LIMIT_MAX, Sorts, keyset_page
 
 DEPTH_MAX: Final = 16
@@ -74,6 +75,20 @@ def listed[Row: Model](
     refuse_unknown(request, query)
     page = keyset_page(rows, sorts=sorts, sort=query.sort, limit=query.limit, cursor=query.cursor)
     return {"items": [out(row) for row in page.items], "next": page.next}
+
+
+def narrowed[Row: Model](rows: QuerySet[Row], **wanted: object) -> QuerySet[Row]:
+    """``rows`` by the filters that were given; one left empty narrows nothing."""
+    return rows.filter(**{column: value for column, value in wanted.items() if value not in (None, "")})
+
+
+def narrowed_to[Row: Model](rows: QuerySet[Row], **ids: str) -> QuerySet[Row]:
+    """``rows`` that point at what these ids name; an empty one narrows nothing, and what is no id finds nothing."""
+    for column, text in ids.items():
+        if text:
+            pk = uuid_or_none(text)
+            rows = rows.filter(**{column: pk}) if pk is not None else rows.none()
+    return rows
 
 
 def refuse_unknown(request: HttpRequest, query: BaseModel) -> None:

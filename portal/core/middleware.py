@@ -12,6 +12,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 
+from portal.core.addresses import caller_address
 from portal.core.errors import PortalError
 
 log = structlog.get_logger(__name__)
@@ -20,12 +21,8 @@ _GIVEN = re.compile(r"\A[A-Za-z0-9._-]{8,40}\Z")
 
 def client_address(request: HttpRequest) -> str:
     """The caller's address: the connection's, or what ``TRUSTED_PROXIES`` hops say; never a header we were not told to trust."""
-    hops = getattr(settings, "TRUSTED_PROXIES", 0)
-    if hops:
-        chain = [part.strip() for part in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if part.strip()]
-        if len(chain) >= hops:
-            return str(chain[-hops])[:45]
-    return str(request.META.get("REMOTE_ADDR", ""))[:45]
+    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
+    return caller_address(str(request.META.get("REMOTE_ADDR", "")), forwarded, hops=settings.TRUSTED_PROXIES)
 
 
 class RequestIdMiddleware:

@@ -171,6 +171,14 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_TASK_TIME_LIMIT = 3600
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "max_retries": 0,  # who rings does not wait for a Redis that is away: a sweep rings again
+    "socket_timeout": 1.0,
+    "socket_connect_timeout": 1.0,
+    "socket_keepalive": True,
+    "health_check_interval": 10,  # a worker on a dead line looks for a new one after about twice that
+}
 CELERY_TIMEZONE = "UTC"
 
 # --- the portal's own settings ---------------------------------------------------------------------------------

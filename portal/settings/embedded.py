@@ -23,6 +23,8 @@ CONSOLE_URL = env("GUESTHOUSE_CONSOLE_URL", default="ws://127.0.0.1:8001").rstri
 CONSOLE_BIND = env("GUESTHOUSE_CONSOLE_BIND", default="127.0.0.1:8001")
 DATA_DIR = Path(env("GUESTHOUSE_DATA_DIR", default=f"/var/lib/guesthouse/{INSTALLATION_ID}"))
 RUN_DIR = Path(env("GUESTHOUSE_RUN_DIR", default=f"/run/guesthouse/{INSTALLATION_ID[:8]}"))
+TRUSTED_PROXIES = env.int("GUESTHOUSE_TRUSTED_PROXIES", default=0)
+"""How many of our own reverse proxies a request comes through; that many entries of X-Forwarded-For are believed."""
 LIBVIRT_URI = env("GUESTHOUSE_LIBVIRT_URI", default="qemu:///system")
 
 _public = urlsplit(PUBLIC_URL)
@@ -43,7 +45,11 @@ if "sqlite" in DATABASES["default"]["ENGINE"]:
     }
 else:
     DATABASES["default"].update(
-        {"CONN_MAX_AGE": 0, "OPTIONS": {"pool": {"min_size": 0, "max_size": 12, "timeout": 10}}}
+        {
+            "CONN_MAX_AGE": 0,
+            "CONN_HEALTH_CHECKS": True,
+            "OPTIONS": {"pool": {"min_size": 0, "max_size": 12, "timeout": 3}},
+        }
     )
 
 REDIS_URL = env("REDIS_URL", default=f"unix://{RUN_DIR}/redis.sock")

@@ -22,6 +22,21 @@ class Secrets:
     installation: str
 
 
+def smtp(url: str) -> dict[str, Any]:
+    """A mailer from ``smtp://user:password@host:port``; ``smtp+tls`` has it say STARTTLS, ``smtp+ssl`` begins with TLS."""
+    parts = env.email_url_config(url)
+    options = {
+        "host": parts["EMAIL_HOST"],
+        "port": parts["EMAIL_PORT"],
+        "username": parts["EMAIL_HOST_USER"],
+        "password": parts["EMAIL_HOST_PASSWORD"],
+        "use_tls": parts.get("EMAIL_USE_TLS"),
+        "use_ssl": parts.get("EMAIL_USE_SSL"),
+        "timeout": 10,
+    }
+    return {"BACKEND": parts["EMAIL_BACKEND"], "OPTIONS": {name: value for name, value in options.items() if value}}
+
+
 def read_secrets(path: Path) -> Secrets:
     """Read ``secrets.json``: ``{"secret_key": …, "field_keys": […], "installation": …}``.
 
@@ -34,23 +49,8 @@ def read_secrets(path: Path) -> Secrets:
 
 
 def mailer(folder: Path) -> dict[str, Any]:
-    """Where letters go: the server of ``EMAIL_HOST`` if one is named, else one file each in ``folder``.
-
-    ``EMAIL_TLS`` is ``starttls`` (the default), ``tls`` or ``none``; ``EMAIL_PORT`` defaults to its usual port.
-    """
-    host = env("EMAIL_HOST", default="")
-    if not host:
-        return {"BACKEND": "django.core.mail.backends.filebased.EmailBackend", "OPTIONS": {"file_path": str(folder)}}
-    tls = env("EMAIL_TLS", default="starttls")
-    if tls not in ("starttls", "tls", "none"):
-        raise RuntimeError("EMAIL_TLS must be starttls, tls or none")
-    options = {
-        "host": host,
-        "port": env.int("EMAIL_PORT", default=None),
-        "username": env("EMAIL_USER", default=""),
-        "password": env("EMAIL_PASSWORD", default=""),
-        "use_tls": tls == "starttls",
-        "use_ssl": tls == "tls",
-        "timeout": 10,
-    }
-    return {"BACKEND": "django.core.mail.backends.smtp.EmailBackend", "OPTIONS": options}
+    """Where letters go: the server of ``EMAIL_URL`` if one is named, else one file each in ``folder``."""
+    url = env("EMAIL_URL", default="")
+    if url:
+        return smtp(url)
+    return {"BACKEND": "django.core.mail.backends.filebased.EmailBackend", "OPTIONS": {"file_path": str(folder)}}

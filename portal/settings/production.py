@@ -8,7 +8,14 @@ from portal.settings.env import env
 
 if not PUBLIC_URL.startswith("https://"):
     raise RuntimeError("GUESTHOUSE_PUBLIC_URL must begin with https:// in production")
-DATABASES = {"default": {**env.db("DATABASE_URL"), "OPTIONS": {"pool": {"min_size": 0, "max_size": 12, "timeout": 10}}}}
+DATABASES = {
+    "default": {
+        **env.db("DATABASE_URL"),
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"pool": {"min_size": 0, "max_size": 12, "timeout": 3}},
+    }
+}
+TRUSTED_PROXIES = env.int("GUESTHOUSE_TRUSTED_PROXIES", default=1)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_SSL_REDIRECT = True
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]

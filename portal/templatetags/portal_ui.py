@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from django import template
 from django.templatetags.static import static
@@ -30,18 +31,21 @@ SYSTEMS = frozenset({"debian", "ubuntu", "windows", "alpine", "fedora", "rocky"}
 LEVELS = {"ok": "used", "warn": "warn", "full": "full"}
 
 
+@lru_cache(maxsize=256)
 def sprite(name: str) -> str:
     """Address of one symbol in the sprite that ``bin/assets`` built."""
     return f"{static('icons/sprite.svg')}#{name}"
 
 
 @register.simple_tag
+@lru_cache(maxsize=256)
 def icon(name: str, extra: str = "") -> SafeString:
     """An outline icon in the text's colour, hidden from screen readers; ``extra`` adds classes."""
     return format_html('<svg class="icon {}" aria-hidden="true"><use href="{}"/></svg>', extra, sprite(name))
 
 
 @register.simple_tag
+@lru_cache(maxsize=256)
 def dot(status: str, extra: str = "") -> SafeString:
     """The shape of a state. Always put its word beside it: the shape is hidden from screen readers."""
     shape = STATE_OF.get(status, status)
@@ -52,6 +56,7 @@ def dot(status: str, extra: str = "") -> SafeString:
 
 
 @register.simple_tag
+@lru_cache(maxsize=256)
 def os_glyph(family: str) -> SafeString:
     """The mark of an operating system; a cube for one we have no mark of."""
     known = family if family in SYSTEMS else "custom"

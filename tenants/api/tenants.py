@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from ninja import Query, Router, Status
 from pydantic import BaseModel, Field
 
-from portal.core.bodies import Body, Listed, Listing, listed
+from portal.core.bodies import Body, Listed, Listing, listed, narrowed
 from portal.core.errors import FieldError, Invalid
 from portal.core.etags import CHANGES, etag_of, if_match
 from tenants.actors import system_actor
@@ -141,7 +141,7 @@ def own_tenant(request: HttpRequest) -> Tenant:
     """The tenant in the path, locked and compared where ``If-Match`` asks for it."""
     tenant = tenant_in_path(request)
     if request.method in CHANGES and "If-Match" in request.headers:
-        tenant = Tenant.objects.select_for_update(of=("self",)).get(pk=tenant.pk)
+        tenant = Tenant.objects.select_for_update(of=("self",), no_key=True).get(pk=tenant.pk)
         if_match(request, etag_of(tenant))
     return tenant
 
@@ -235,11 +235,7 @@ def tenant_export_get(request: HttpRequest) -> StreamingHttpResponse:
 def tenant_list(request: HttpRequest, query: Query[TenantQuery]) -> dict[str, Any]:
     """All projects of this installation."""
     request.actor.require(Permission.OPERATE)
-    rows = tenants_all()
-    if query.state is not None:
-        rows = rows.filter(state=query.state)
-    if query.slug:
-        rows = rows.filter(slug=query.slug)
+    rows = narrowed(tenants_all(), state=query.state, slug=query.slug)
     if query.q:
         rows = rows.filter(name__icontains=query.q) | rows.filter(slug__icontains=query.q)
     return listed(request, query, rows, sorts=TENANT_SORTS, out=tenant_out)

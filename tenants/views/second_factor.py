@@ -25,5 +25,7 @@ def second_factor(request: HttpRequest, tenant: str) -> HttpResponse:
     except Conflict as refusal:
         messages.error(request, f"{refusal.sentence} {refusal.advice}")
         return redirect("tenants:settings", tenant)
-    messages.success(request, _("Everybody needs a second factor now.") if required else _("A password is enough again."))
+    messages.success(
+        request, _("Everybody needs a second factor now.") if required else _("A password is enough again.")
+    )
     return redirect("tenants:settings", tenant)

@@ -67,6 +67,7 @@ PAGES = [
     PageRow("POST", "vms:guest_recap", P.GUEST_CREATE),
     PageRow("GET", "vms:guest_detail", P.GUEST_VIEW),
     PageRow("GET", "vms:guest_row", P.GUEST_VIEW),
+    PageRow("GET", "vms:guest_menu", P.GUEST_VIEW),
     PageRow("GET", "vms:guest_header", P.GUEST_VIEW),
     PageRow("GET", "vms:guest_power", P.GUEST_POWER),
     PageRow("POST", "vms:guest_power", P.GUEST_POWER),

@@ -41,7 +41,17 @@ LISTS = [
     "tenants:quota",
     "tenants:settings",
 ]
-ONE = ["vms:guest_detail", "vms:guest_row", "vms:guest_header", "vms:console", "operations:operation_detail"]
+ONE = [
+    "vms:guest_detail",
+    "vms:guest_row",
+    "vms:guest_menu",
+    "vms:guest_header",
+    "vms:console",
+    "operations:operation_detail",
+]
+
+PARTIAL = {"vms:guest_menu": {"HX-Request": "true", "HX-Request-Type": "partial"}}
+"""What alone is a part of a page, and asked for as one."""
 
 
 def fill(house: House, amount: int) -> None:
@@ -72,7 +82,7 @@ def costs(house: House) -> dict[str, int]:
         guest, operation = factories.guest_building(house)
     for name in ONE:
         pk = operation.pk if name.startswith("operations") else guest.pk
-        found[name] = cost(client, reverse(name, args=[house.tenant.slug, pk]))
+        found[name] = cost(client, reverse(name, args=[house.tenant.slug, pk]), **PARTIAL.get(name, {}))
     return found
 
 

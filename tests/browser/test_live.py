@@ -95,6 +95,29 @@ def test_a_lost_line_shows_comes_back_and_catches_up(owner: Visitor, still: Any)
     expect(shown(page, "meanwhile")).to_be_visible()
 
 
+def test_a_rows_menu_is_read_when_it_opens_and_follows_the_machine(
+    owner: Visitor, customer: Customer, still: Any
+) -> None:
+    page = owner.page
+    pk = still("menu")
+    owner.go("/t/demo/machines/")
+    summary, menu = shown(page, "menu").locator("summary"), shown(page, "menu").locator(".gh-menu-list")
+    expect(menu.locator("a, button")).to_have_count(1)
+
+    summary.press("Enter")
+    expect(menu.get_by_role("button", name="Start")).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(menu.get_by_role("link", name="Details")).to_be_focused()
+    customer.done(customer.post(f"/guests/{pk}/start"))
+    expect(menu.get_by_role("button", name="Pause")).to_be_visible(timeout=OPERATION_MS)
+    expect(menu.get_by_role("link", name="Details")).to_be_focused()
+    menu.get_by_role("button", name="Pause").click()
+
+    expect(menu).to_be_hidden()
+    expect(shown(page, "menu").locator(".k-state")).to_have_text(re.compile("Paused"), timeout=OPERATION_MS)
+    assert owner.complaints == []
+
+
 def test_many_chosen_machines_are_deleted_together(owner: Visitor, customer: Customer, still: Any) -> None:
     page = owner.page
     names = ("left", "right")

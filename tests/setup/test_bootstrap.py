@@ -121,3 +121,16 @@ def test_every_package_has_a_group_and_a_reason() -> None:
     assert {fields[0] for fields in PACKAGES if len(fields) == 3} == {"run", "python", "build", "npm", "test"}
     assert [fields for fields in PACKAGES if len(fields) != 3] == []
     assert all(re.fullmatch(r"\??[a-z0-9][a-z0-9+.|-]+", name) for _, name, _ in PACKAGES)
+
+
+def test_apt_is_asked_again_only_when_something_changed(machine: Path, tmp_path: Path) -> None:
+    (machine / "apt-cache").write_text(f"#!/bin/sh\necho asked >>{tmp_path}/asked\n")
+
+    answer = bash(
+        f"VENV={tmp_path}; wanted_packages() {{ echo '?split'; }}; ensure_packages any; ensure_packages any; "
+        "wanted_packages() { echo '?other'; }; ensure_packages any",
+        path=machine,
+    )
+
+    assert answer.returncode == 0, answer.stderr
+    assert (tmp_path / "asked").read_text().split() == ["asked", "asked"]

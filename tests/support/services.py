@@ -110,42 +110,54 @@ def redis(directory: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def postgresql() -> Iterator[str]:
     """A PostgreSQL cluster that fears no power cut, on a socket of its own; gives the address of its first database."""
-    programs = postgresql_programs()
     with private_directory() as directory:
-        user = own_directory(directory)
-        data, log = directory / "data", directory / "postgresql.log"
-        initialise = [
-            "initdb",
-            "-D",
-            str(data),
-            "-U",
-            "guesthouse",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale=C.UTF-8",
-            "-N",
-        ]
-        as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
-        subprocess.run(
-            [*as_user, programs / initialise[0], *initialise[1:]], check=True, capture_output=True, cwd=directory
-        )
-        settings = {
-            "listen_addresses": "",
-            "unix_socket_directories": str(directory),
-            "fsync": "off",
-            "synchronous_commit": "off",
-            "full_page_writes": "off",
-            "max_connections": "300",
-            "shared_buffers": "64MB",
-            "autovacuum": "off",
-        }
-        options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
-        server = ["setpriv", "--pdeathsig", "INT", *as_user[1:], programs / "postgres", "-D", str(data), *options]
-        with child(server, log=log, signal_name="INT"):
+        initialise_postgresql(directory)
+        log = directory / "postgresql.log"
+        careless = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        with child(postgresql_server(directory, **careless), log=log, signal_name="INT"):
             require(lambda: "ready to accept connections" in log.read_text(errors="replace"), log)
             yield f"postgres://guesthouse@/{directory}/postgres"
+
+
+def initialise_postgresql(directory: Path) -> None:
+    """Make an empty cluster in ``directory``, which then belongs to whoever the server runs as."""
+    options = ["-U", "guesthouse", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"]
+    command = [
+        *_as_user(own_directory(directory)),
+        postgresql_programs() / "initdb",
+        "-D",
+        directory / "data",
+        *options,
+    ]
+    subprocess.run(command, check=True, capture_output=True, cwd=directory)
+
+
+def postgresql_server(directory: Path, **changes: str) -> list[str | Path]:
+    """The command that serves the cluster in ``directory`` on a socket there."""
+    settings = {
+        "listen_addresses": "",
+        "unix_socket_directories": str(directory),
+        "max_connections": "300",
+        "shared_buffers": "64MB",
+        "autovacuum": "off",
+        **changes,
+    }
+    options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
+    leash = _as_user(own_directory(directory)) or ["setpriv"]
+    return [
+        leash[0],
+        "--pdeathsig",
+        "INT",
+        *leash[1:],
+        postgresql_programs() / "postgres",
+        "-D",
+        directory / "data",
+        *options,
+    ]
+
+
+def _as_user(user: str | None) -> list[str | Path]:
+    return ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
 
 
 def own_directory(directory: Path) -> str | None:

@@ -112,6 +112,20 @@ def test_seeing_every_tenant_needs_a_reason() -> None:
         pass
 
 
+def test_what_one_reader_does_with_its_rows_is_not_seen_by_the_next(
+    houses: tuple[factories.House, factories.House],
+) -> None:
+    factories.network(houses[0], "office")
+    with tenant_scope(houses[0].tenant):
+        rows = Network.objects.get_queryset()
+        assert len(rows) == 1, "read, and kept by that reader alone"
+
+        factories.network(houses[0], "lab")
+
+        assert {network.name for network in Network.objects.get_queryset()} == {"office", "lab"}
+        assert Network.objects.db_manager("default").count() == 2
+
+
 @pytest.mark.django_db(transaction=True)
 def test_interleaved_threads_never_see_each_others_rows() -> None:
     houses = [factories.tenant_with_owner() for _ in range(2)]

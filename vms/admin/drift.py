@@ -11,8 +11,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from portal.admin_base import ServiceAdmin
-from portal.admin_shown import moment
-from vms.admin.shown import drift_words, mono
+from portal.admin_shown import column, moment, mono
+from vms.admin.shown import drift_words
 from vms.models import Drift
 
 
@@ -30,16 +30,13 @@ class DriftAdmin(ServiceAdmin):
     search_fields = ("subject", "detail", "host__name")
     fieldsets = ((None, {"fields": ("kind_shown", "host", "shown_subject", "detail", "sightings", "first", "last")}),)
 
+    shown_subject = column("subject", gettext_lazy("Which"), mono)
     first = moment("first_seen_at", gettext_lazy("First seen"))
     last = moment("last_seen_at", gettext_lazy("Last seen"))
 
     @admin.display(description=gettext_lazy("What"), ordering="kind")
     def kind_shown(self, drift: Drift) -> str:
         return drift_words(drift)
-
-    @admin.display(description=gettext_lazy("Which"), ordering="subject")
-    def shown_subject(self, drift: Drift) -> str:
-        return mono(drift.subject)
 
     def links(self, drift: Drift) -> Iterable[tuple[str, Any, str]]:
         if drift.guest_id is not None:

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from portal.admin_base import DeedForm, Forecast, ServiceAdmin, deed
-from portal.admin_shown import yes_no
+from portal.admin_shown import column, yes_no
 from portal.core.units import gib_label, mib_label
 from tenants.actors import Actor
 from vms.models import Flavor
@@ -67,17 +67,9 @@ class FlavorAdmin(ServiceAdmin):
         (gettext_lazy("Limits"), {"fields": ("limits",)}),
     )
 
-    @admin.display(description=gettext_lazy("Memory"), ordering="memory_mib")
-    def memory(self, flavor: Flavor) -> str:
-        return mib_label(flavor.memory_mib)
-
-    @admin.display(description=gettext_lazy("Disk"), ordering="disk_gib")
-    def disk(self, flavor: Flavor) -> str:
-        return gib_label(flavor.disk_gib)
-
-    @admin.display(description=gettext_lazy("Offered"), ordering="enabled")
-    def offered(self, flavor: Flavor) -> str:
-        return yes_no(flavor.enabled)
+    memory = column("memory_mib", gettext_lazy("Memory"), mib_label)
+    disk = column("disk_gib", gettext_lazy("Disk"), gib_label)
+    offered = column("enabled", gettext_lazy("Offered"), yes_no)
 
     @admin.display(description=gettext_lazy("Limits"))
     def limits(self, flavor: Flavor) -> str:

@@ -19,11 +19,11 @@ from django.utils.translation import gettext_lazy
 from operations.models import Operation
 from operations.states import LIVE
 from portal.admin_base import DeedForm, Forecast, ServiceAdmin, deed
-from portal.admin_shown import Note, Panel, labelled, moment, yes_no
+from portal.admin_shown import Note, Panel, choice, column, labelled, moment, mono, yes_no
 from portal.core.units import gib_label, mib_label
 from portal.templatetags.portal_ui import when
 from tenants.actors import Actor
-from vms.admin.shown import guest_state, mono
+from vms.admin.shown import guest_state
 from vms.models import Address, Guest, Host, Port
 from vms.services.guests import guest_power
 from vms.services.guests.power import ACTIONS, GRACE_MAX_S, GRACE_S, guest_actions
@@ -55,43 +55,18 @@ def _power(action: str) -> Any:
     return foresee
 
 
-class OnHost(admin.SimpleListFilter):
-    """By host."""
-
-    title = gettext_lazy("host")
-    parameter_name = "host__id__exact"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(str(pk), name) for pk, name in Host.objects.order_by("name").values_list("pk", "name")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(host=self.value()) if self.value() else queryset
-
-
-class ByPower(admin.SimpleListFilter):
-    """By what was last observed."""
-
-    title = gettext_lazy("state")
-    parameter_name = "power"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(power.value, power.value) for power in Power]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(seen_power=self.value()) if self.value() else queryset
-
-
-class InBin(admin.SimpleListFilter):
-    """In the bin or not."""
-
-    title = gettext_lazy("bin")
-    parameter_name = "bin"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("no", _("Not in the bin")), ("yes", _("In the bin"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(binned_at__isnull=self.value() == "no") if self.value() else queryset
+ByPower = choice(
+    "power", gettext_lazy("state"), lambda: [(power, power) for power in Power], lambda power: Q(seen_power=power)
+)
+OnHost = choice(
+    "host__id__exact", gettext_lazy("host"),
+    lambda: Host.objects.order_by("name").values_list("pk", "name"), lambda host: Q(host=host),
+)  # fmt: skip
+InBin = choice(
+    "bin", gettext_lazy("bin"),
+    lambda: [("no", gettext_lazy("Not in the bin")), ("yes", gettext_lazy("In the bin"))],
+    lambda word: Q(binned_at__isnull=word == "no"),
+)  # fmt: skip
 
 
 @admin.register(Guest)
@@ -115,6 +90,10 @@ class GuestAdmin(ServiceAdmin):
         (gettext_lazy("Where it came from"), {"fields": ("made", "built", "binned", "purged", "uuid")}),
     )
 
+    wanted = column("want_power", gettext_lazy("Wanted"))
+    reason = column("seen_reason", gettext_lazy("Why"))
+    shown_protected = column("protected", gettext_lazy("Protected against deletion"), yes_no)
+    uuid = column("pk", gettext_lazy("Id"), mono)
     made = moment("created_at", gettext_lazy("Created"))
     built = moment("built_at", gettext_lazy("Built"))
     seen = moment("seen_at", gettext_lazy("Last observed"))
@@ -154,25 +133,9 @@ class GuestAdmin(ServiceAdmin):
     def size(self, guest: Guest) -> str:
         return f"{guest.vcpus} vCPU · {mib_label(guest.memory_mib)} · {gib_label(guest.disk_gib)}"
 
-    @admin.display(description=gettext_lazy("Wanted"))
-    def wanted(self, guest: Guest) -> str:
-        return guest.want_power
-
-    @admin.display(description=gettext_lazy("Why"))
-    def reason(self, guest: Guest) -> str:
-        return guest.seen_reason or "–"
-
-    @admin.display(description=gettext_lazy("Protected against deletion"))
-    def shown_protected(self, guest: Guest) -> str:
-        return yes_no(guest.protected)
-
     @admin.display(description=gettext_lazy("Tags"))
     def tags_shown(self, guest: Guest) -> str:
         return ", ".join(guest.tag_names()) or "–"
-
-    @admin.display(description=gettext_lazy("Id"))
-    def uuid(self, guest: Guest) -> str:
-        return mono(guest.pk)
 
     def notes(self, guest: Guest) -> Iterable[Note]:
         if guest.problem_message:

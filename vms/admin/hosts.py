@@ -15,11 +15,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from portal.admin_base import DeedForm, Forecast, ServiceAdmin, deed
-from portal.admin_shown import Note, Panel, cells, labelled, moment
+from portal.admin_shown import Note, Panel, cells, column, labelled, moment, mono
 from portal.core.units import GIB, gib_label, mib_label
 from portal.templatetags.portal_ui import when
 from tenants.actors import Actor
-from vms.admin.shown import LIMITS, drift_words, guest_state, host_state, listed, mono
+from vms.admin.shown import LIMITS, drift_words, guest_state, host_state, listed
 from vms.models import Drift, Guest, Host, HostPool
 from vms.selectors.fleet import HostLoad, fleet_hosts
 from vms.services.hosts import host_enrol, host_set_maintenance, host_test
@@ -111,6 +111,12 @@ class HostAdmin(ServiceAdmin):
         (gettext_lazy("How we reach it"), {"fields": ("shown_uri", "own_addresses", "data", "run", "shown_watcher")}),
     )
 
+    processors = column("cpus", gettext_lazy("Processors"))
+    memory = column("memory_mib", gettext_lazy("Memory"), mib_label)
+    findings = column("notes", gettext_lazy("What the test found"), listed)
+    shown_uri = column("uri", gettext_lazy("Address for libvirt"), mono)
+    data = column("data_dir", gettext_lazy("Disks"), mono)
+    run = column("run_dir", gettext_lazy("Sockets"), mono)
     heard = moment("seen_at", gettext_lazy("Heard"))
     swept = moment("swept_at", gettext_lazy("Looked through"))
 
@@ -121,14 +127,6 @@ class HostAdmin(ServiceAdmin):
     @admin.display(description=gettext_lazy("State"), ordering="state")
     def shown_state(self, host: Host) -> str:
         return host_state(host)
-
-    @admin.display(description=gettext_lazy("Processors"), ordering="cpus")
-    def processors(self, host: Host) -> int:
-        return host.cpus
-
-    @admin.display(description=gettext_lazy("Memory"), ordering="memory_mib")
-    def memory(self, host: Host) -> str:
-        return mib_label(host.memory_mib)
 
     @admin.display(description=gettext_lazy("Machines"), ordering="guest_count")
     def machines(self, host: Any) -> int:
@@ -156,25 +154,9 @@ class HostAdmin(ServiceAdmin):
     def limits(self, host: Host) -> str:
         return listed([LIMITS.get(name, name) for name in host.unenforced]) if host.unenforced else _("None")
 
-    @admin.display(description=gettext_lazy("What the test found"))
-    def findings(self, host: Host) -> str:
-        return listed(list(host.notes))
-
-    @admin.display(description=gettext_lazy("Address for libvirt"))
-    def shown_uri(self, host: Host) -> str:
-        return mono(host.uri)
-
     @admin.display(description=gettext_lazy("Its own addresses"))
     def own_addresses(self, host: Host) -> str:
         return listed([mono(address) for address in host.addresses])
-
-    @admin.display(description=gettext_lazy("Disks"))
-    def data(self, host: Host) -> str:
-        return mono(host.data_dir)
-
-    @admin.display(description=gettext_lazy("Sockets"))
-    def run(self, host: Host) -> str:
-        return mono(host.run_dir)
 
     @admin.display(description=gettext_lazy("Listened to by"))
     def shown_watcher(self, host: Host) -> str:

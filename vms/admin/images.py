@@ -11,10 +11,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from portal.admin_base import DeedForm, Forecast, ServiceAdmin, deed
-from portal.admin_shown import Note, moment
+from portal.admin_shown import Note, column, moment, mono, state
 from portal.core.units import GIB, MIB, gib_label, mib_label
 from tenants.actors import Actor
-from vms.admin.shown import mono, state
 from vms.models import Image
 from vms.services.images import image_delete, image_deprecate, image_import
 from vms.states import ImageState
@@ -73,6 +72,8 @@ class ImageAdmin(ServiceAdmin):
         ),
     )
 
+    min_memory = column("min_memory_mib", gettext_lazy("Smallest memory"), mib_label)
+    checksum = column("sha256", gettext_lazy("SHA-256"), mono)
     made = moment("created_at", gettext_lazy("Added"))
 
     @admin.display(description=gettext_lazy("State"), ordering="state")
@@ -94,14 +95,6 @@ class ImageAdmin(ServiceAdmin):
     @admin.display(description=gettext_lazy("Smallest disk"), ordering="virtual_size")
     def disk_size(self, image: Image) -> str:
         return gib_label(-(-image.virtual_size // GIB)) if image.virtual_size else "–"
-
-    @admin.display(description=gettext_lazy("Smallest memory"))
-    def min_memory(self, image: Image) -> str:
-        return mib_label(image.min_memory_mib)
-
-    @admin.display(description=gettext_lazy("SHA-256"))
-    def checksum(self, image: Image) -> str:
-        return mono(image.sha256 or "–")
 
     def notes(self, image: Image) -> Iterable[Note]:
         if image.state == ImageState.FAILED:

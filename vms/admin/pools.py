@@ -11,8 +11,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from portal.admin_base import ServiceAdmin
+from portal.admin_shown import column, mono
 from portal.core.units import GIB, gib_label
-from vms.admin.shown import mono
 from vms.models import HostPool, StoragePool
 
 
@@ -56,18 +56,10 @@ class StoragePoolAdmin(ServiceAdmin):
         (gettext_lazy("How full"), {"fields": ("capacity_shown", "taken", "free")}),
     )
 
-    @admin.display(description=gettext_lazy("Path"), ordering="path")
-    def shown_path(self, pool: StoragePool) -> str:
-        return mono(pool.path)
+    shown_path = column("path", gettext_lazy("Path"), mono)
+    taken = column("allocation", gettext_lazy("Taken"), lambda size: gib_label(size // GIB))
+    free = column("available", gettext_lazy("Free"), lambda size: gib_label(size // GIB))
 
     @admin.display(description=gettext_lazy("Capacity"), ordering="capacity")
     def capacity_shown(self, pool: StoragePool) -> str:
         return gib_label(pool.capacity // GIB) if pool.capacity else _("not measured")
-
-    @admin.display(description=gettext_lazy("Taken"), ordering="allocation")
-    def taken(self, pool: StoragePool) -> str:
-        return gib_label(pool.allocation // GIB)
-
-    @admin.display(description=gettext_lazy("Free"), ordering="available")
-    def free(self, pool: StoragePool) -> str:
-        return gib_label(pool.available // GIB)

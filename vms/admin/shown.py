@@ -7,7 +7,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from portal.templatetags.portal_ui import dot
+from portal.admin_shown import state
 from vms.models import Drift, Guest, Host
 from vms.states import GuestStatus, HostState
 
@@ -51,11 +51,6 @@ DRIFT: dict[str, str | Promise] = {
 """What the sweep calls what it finds, in words."""
 
 
-def state(shape: str, word: str | Promise) -> SafeString:
-    """A state's shape and its word."""
-    return format_html('<span class="gh-state">{}{}</span>', dot(shape), word)
-
-
 def host_state(host: Host) -> SafeString:
     """Up, late, silent; maintenance and out of service come first."""
     if not host.enabled:
@@ -69,11 +64,6 @@ def guest_state(guest: Guest, live_kind: str = "") -> SafeString:
     """The word a customer sees."""
     status = guest.status(live_kind)
     return state("deleting" if status == GuestStatus.BINNED else status.value, GUEST_WORDS[status])
-
-
-def mono(text: object) -> SafeString:
-    """An address, a path, a name that machines read."""
-    return format_html('<span class="mono">{}</span>', text)
 
 
 def listed(items: list[object]) -> SafeString | str:

@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from ninja import Query, Router, Status
 from pydantic import BaseModel, Field, StrictBool, StrictInt
 
-from portal.core.bodies import Body, Listed, Listing, listed
+from portal.core.bodies import Body, Listed, Listing, listed, narrowed
 from portal.core.etags import etag_of, find
 from portal.core.paging import Sorts
 from tenants.policy import Permission
@@ -102,10 +102,7 @@ def _shown(response: HttpResponse, flavor: Flavor) -> FlavorOut:
 def flavor_list(request: HttpRequest, query: Query[FlavorQuery]) -> dict[str, Any]:
     """Sizes a machine can have; operators see those no longer offered, too."""
     rows = Flavor.objects.all() if request.actor.is_operator else Flavor.objects.filter(enabled=True)
-    if query.name:
-        rows = rows.filter(name=query.name)
-    if query.q:
-        rows = rows.filter(name__icontains=query.q)
+    rows = narrowed(rows, name=query.name, name__icontains=query.q)
     return listed(request, query, rows, sorts=SORTS, out=flavor_out)
 
 

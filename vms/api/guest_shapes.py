@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field, StrictBool, StrictInt
 from portal.core.bodies import Body, Listing
 from portal.core.errors import FieldError
 from vms.api.pick import pick, pick_all, refuse
-from vms.models import Address, Flavor, Guest, Image, Network, Port, SshKey
-from vms.selectors.guests import GuestFilters, GuestRow
+from vms.models import Flavor, Guest, Image, Network, SshKey
+from vms.selectors.guests import AddressRow, GuestFilters, GuestRow
 from vms.services.keys import TYPES, key_parse
 from vms.specs import GuestSpec
 from vms.states import GuestStatus, Power
@@ -200,7 +200,7 @@ def guest_out(row: GuestRow, *, operator: bool = False) -> GuestOut:
         disk_gib=guest.disk_gib,
         image=str(guest.image_id),
         image_name=guest.image.name,
-        addresses=[_address(port, address) for port, address in row.addresses],
+        addresses=[_address(address) for address in row.addresses],
         volumes=[
             GuestVolumeOut(id=str(volume.pk), name=volume.name, size_gib=volume.size_gib, state=volume.state)
             for volume in row.volumes
@@ -225,10 +225,8 @@ def _fingerprint(key: str) -> str:
     return key_parse(key)[1]
 
 
-def _address(port: Port, address: Address) -> AddressOut:
-    return AddressOut(
-        network=str(port.network_id), network_name=port.network.name, mac=port.mac, ip=address.ip, kind=address.kind
-    )
+def _address(row: AddressRow) -> AddressOut:
+    return AddressOut(network=str(row.network_id), network_name=row.network_name, mac=row.mac, ip=row.ip, kind=row.kind)
 
 
 def _problem(guest: Guest) -> ProblemOut | None:

@@ -10,6 +10,7 @@ from ninja import Query, Router, Status
 from operations.api import OperationOut, accepted
 from portal.core.bodies import Listed, Nothing, refuse_unknown
 from portal.core.etags import etag_of, find
+from tenants.api.tenants import tenant_in_path
 from tenants.policy import Permission
 from tenants.types import HttpRequest
 from vms.api.guest_shapes import (
@@ -59,8 +60,7 @@ def guest_post(
     request: HttpRequest, response: HttpResponse, body: GuestIn, dry_run: bool = False
 ) -> Status[OperationOut] | Status[FitOut]:
     """Make one machine, or `count` of them under one parent operation; `?dry_run=true` only says whether it would fit."""
-    tenant = request.actor.tenant
-    assert tenant is not None
+    tenant = tenant_in_path(request)
     request.actor.require(Permission.GUEST_CREATE)
     spec = guest_spec(body)
     if not dry_run:

@@ -12,7 +12,7 @@ from ninja import Query, Router, Status
 from pydantic import BaseModel, Field, IPvAnyAddress, StrictBool
 
 from operations.api import OperationOut, accepted
-from portal.core.bodies import Body, Listed, Listing, Nothing, listed
+from portal.core.bodies import Body, Listed, Listing, Nothing, listed, narrowed
 from portal.core.errors import FieldError
 from portal.core.etags import etag_of, find
 from portal.core.ids import uuid_or_none
@@ -147,23 +147,17 @@ def _shown(response: HttpResponse, host: Host) -> HostOut:
 def host_list(request: HttpRequest, query: Query[HostQuery]) -> dict[str, Any]:
     """Compute hosts and how they are."""
     request.actor.require(Permission.OPERATE)
-    rows = Host.objects.all()
-    if query.name:
-        rows = rows.filter(name=query.name)
-    if query.state is not None:
-        rows = rows.filter(state=query.state)
-    if query.maintenance is not None:
-        rows = rows.filter(maintenance=query.maintenance)
-    if query.pool:
-        rows = _of(rows, "pool", query.pool)
-    if query.q:
-        rows = rows.filter(name__icontains=query.q)
+    rows = narrowed(
+        Host.objects.all(), name=query.name, state=query.state, maintenance=query.maintenance, name__icontains=query.q
+    )
+    rows = _of(rows, "pool", query.pool)
     return listed(request, query, rows, sorts=NAMED, out=host_out)
 
 
 def _of[Row: (Host, StoragePool)](rows: QuerySet[Row], column: str, text: str) -> QuerySet[Row]:
+    """Those of the one named, by its name or its id; of any where none is."""
     pk = uuid_or_none(text)
-    return rows.filter(**({f"{column}__name": text} if pk is None else {column: pk}))
+    return narrowed(rows, **({f"{column}__name": text} if pk is None else {column: pk}))
 
 
 @router.post("/hosts", response={202: OperationOut}, exclude_unset=True, summary="Enrol a host")
@@ -226,7 +220,7 @@ def pool_out(pool: HostPool) -> HostPoolOut:
 def host_pool_list(request: HttpRequest, query: Query[Listing]) -> dict[str, Any]:
     """Pools of hosts."""
     request.actor.require(Permission.OPERATE)
-    rows = HostPool.objects.filter(name__icontains=query.q) if query.q else HostPool.objects.all()
+    rows = narrowed(HostPool.objects.all(), name__icontains=query.q)
     return listed(request, query, rows, sorts=NAMED, out=pool_out)
 
 
@@ -258,11 +252,8 @@ def storage_out(pool: StoragePool) -> StoragePoolOut:
 def storage_pool_list(request: HttpRequest, query: Query[StoragePoolQuery]) -> dict[str, Any]:
     """Storage pools of all hosts."""
     request.actor.require(Permission.OPERATE)
-    rows = StoragePool.objects.select_related("storage_class")
-    if query.host:
-        rows = _of(rows, "host", query.host)
-    if query.q:
-        rows = rows.filter(name__icontains=query.q)
+    rows = narrowed(StoragePool.objects.select_related("storage_class"), name__icontains=query.q)
+    rows = _of(rows, "host", query.host)
     return listed(request, query, rows, sorts=POOL_SORTS, out=storage_out)
 
 

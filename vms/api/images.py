@@ -11,7 +11,7 @@ from ninja import Query, Router, Status
 from pydantic import BaseModel, Field, StrictBool
 
 from operations.api import OperationOut, accepted
-from portal.core.bodies import Body, Listed, Listing, listed
+from portal.core.bodies import Body, Listed, Listing, listed, narrowed
 from portal.core.etags import etag_of, find
 from portal.core.paging import Sorts
 from tenants.policy import Permission
@@ -100,14 +100,7 @@ def image_out(image: Image, *, operator: bool = False) -> ImageOut:
 
 
 def _list(request: HttpRequest, query: ImageQuery, rows: QuerySet[Image]) -> dict[str, Any]:
-    if query.name:
-        rows = rows.filter(name=query.name)
-    if query.state is not None:
-        rows = rows.filter(state=query.state)
-    if query.os_family:
-        rows = rows.filter(os_family=query.os_family)
-    if query.q:
-        rows = rows.filter(name__icontains=query.q)
+    rows = narrowed(rows, name=query.name, state=query.state, os_family=query.os_family, name__icontains=query.q)
     operator = request.actor.is_operator
     return listed(request, query, rows, sorts=SORTS, out=lambda row: image_out(row, operator=operator))
 

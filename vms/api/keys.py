@@ -9,9 +9,10 @@ from django.http import HttpResponse
 from ninja import Query, Router, Status
 from pydantic import BaseModel, Field
 
-from portal.core.bodies import Body, Listed, Listing, listed
+from portal.core.bodies import Body, Listed, Listing, listed, narrowed
 from portal.core.etags import etag_of, find
 from portal.core.paging import Sorts
+from tenants.api.tenants import tenant_in_path
 from tenants.policy import Permission
 from tenants.types import HttpRequest
 from vms.models import SshKey
@@ -62,21 +63,14 @@ def _shown(response: HttpResponse, key: SshKey) -> KeyOut:
 def key_list(request: HttpRequest, query: Query[KeyQuery]) -> dict[str, Any]:
     """Public keys of this project."""
     request.actor.require(Permission.KEY_VIEW)
-    rows = SshKey.objects.all()
-    if query.name:
-        rows = rows.filter(name=query.name)
-    if query.fingerprint:
-        rows = rows.filter(fingerprint=query.fingerprint)
-    if query.q:
-        rows = rows.filter(name__icontains=query.q)
+    rows = narrowed(SshKey.objects.all(), name=query.name, fingerprint=query.fingerprint, name__icontains=query.q)
     return listed(request, query, rows, sorts=SORTS, out=key_out)
 
 
 @router.post("/ssh-keys", response={201: KeyOut}, summary="Add an SSH key")
 def key_post(request: HttpRequest, response: HttpResponse, body: KeyIn) -> Status[KeyOut]:
     """Keep a public key in OpenSSH's form."""
-    tenant = request.actor.tenant
-    assert tenant is not None
+    tenant = tenant_in_path(request)
     key = key_create(tenant, name=body.name, public_key=body.public_key, actor=request.actor)
     response["Location"] = f"/api/v1/tenants/{tenant.slug}/ssh-keys/{key.pk}"
     return Status(201, _shown(response, key))

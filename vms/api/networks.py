@@ -11,10 +11,10 @@ from ninja import Query, Router, Status
 from pydantic import BaseModel, Field
 
 from operations.api import OperationOut, accepted
-from portal.core.bodies import Body, Listed, Listing, listed
+from portal.core.bodies import Body, Listed, Listing, listed, narrowed, narrowed_to
 from portal.core.etags import etag_of, find
-from portal.core.ids import uuid_or_none
 from portal.core.paging import Sorts
+from tenants.api.tenants import tenant_in_path
 from tenants.policy import Permission
 from tenants.types import HttpRequest
 from vms.models import Network, Port
@@ -121,19 +121,14 @@ def _shown(response: HttpResponse, network: Network) -> NetworkOut:
 def network_list(request: HttpRequest, query: Query[NetworkQuery]) -> dict[str, Any]:
     """Private networks of this project."""
     request.actor.require(Permission.NETWORK_VIEW)
-    rows = _networks()
-    if query.name:
-        rows = rows.filter(name=query.name)
-    if query.q:
-        rows = rows.filter(name__icontains=query.q)
+    rows = narrowed(_networks(), name=query.name, name__icontains=query.q)
     return listed(request, query, rows, sorts=SORTS, out=network_out)
 
 
 @router.post("/networks", response={201: NetworkOut}, summary="Create a network")
 def network_post(request: HttpRequest, response: HttpResponse, body: NetworkIn) -> Status[NetworkOut]:
     """With a range of its own; it is made on a host when the first machine needs it there."""
-    tenant = request.actor.tenant
-    assert tenant is not None
+    tenant = tenant_in_path(request)
     network = network_create(tenant, name=body.name, outward=body.outward, actor=request.actor)
     response["Location"] = f"/api/v1/tenants/{tenant.slug}/networks/{network.pk}"
     return Status(201, _shown(response, network))
@@ -179,15 +174,8 @@ def port_out(port: Port) -> PortOut:
 def port_list(request: HttpRequest, query: Query[PortQuery]) -> dict[str, Any]:
     """Network cards of machines, with their addresses."""
     request.actor.require(Permission.NETWORK_VIEW)
-    rows = _ports(request)
-    for column, text in (("guest", query.guest), ("network", query.network)):
-        if text:
-            pk = uuid_or_none(text)
-            rows = rows.filter(**{column: pk}) if pk is not None else rows.none()
-    if query.mac:
-        rows = rows.filter(mac=query.mac.lower())
-    if query.q:
-        rows = rows.filter(guest__name__icontains=query.q)
+    rows = narrowed_to(_ports(request), guest=query.guest, network=query.network)
+    rows = narrowed(rows, mac=query.mac.lower(), guest__name__icontains=query.q)
     return listed(request, query, rows, sorts=PORT_SORTS, out=port_out)
 
 

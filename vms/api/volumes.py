@@ -10,9 +10,8 @@ from django.http import HttpResponse
 from ninja import Query, Router
 from pydantic import BaseModel, Field
 
-from portal.core.bodies import Listed, Listing, listed
+from portal.core.bodies import Listed, Listing, listed, narrowed, narrowed_to
 from portal.core.etags import etag_of, find
-from portal.core.ids import uuid_or_none
 from portal.core.paging import Sorts
 from tenants.policy import Permission
 from tenants.types import HttpRequest
@@ -76,12 +75,7 @@ def volume_out(volume: Volume) -> VolumeOut:
 def volume_list(request: HttpRequest, query: Query[VolumeQuery]) -> dict[str, Any]:
     """Disks of this project."""
     request.actor.require(Permission.VOLUME_VIEW)
-    rows = _volumes(request)
-    if query.guest:
-        pk = uuid_or_none(query.guest)
-        rows = rows.filter(guest=pk) if pk is not None else rows.none()
-    if query.state is not None:
-        rows = rows.filter(state=query.state)
+    rows = narrowed(narrowed_to(_volumes(request), guest=query.guest), state=query.state)
     if query.q:
         rows = rows.filter(name__icontains=query.q) | rows.filter(guest__name__icontains=query.q)
     return listed(request, query, rows, sorts=SORTS, out=volume_out)

@@ -12,7 +12,7 @@ class Config:
 
     ``bind`` is ``host:port`` or ``unix:/path``; ``origins`` are the only values of ``Origin`` served; ``run_dir`` is a
     folder for sockets that the console processes of one machine share. The caps are on open consoles per guest and
-    per user over all processes, and on connections of this one.
+    per user over all processes, and on connections of this one. ``proxies`` says how many reverse proxies stand before it.
     """
 
     bind: str
@@ -23,6 +23,7 @@ class Config:
     per_guest: int = 16
     per_user: int = 32
     connections: int = 500
+    proxies: int = 0
 
     def to_json(self) -> str:
         """As ``from_json`` reads it; holds the redis URL and with it perhaps a password."""

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
-from typing import Any
+from typing import Any, NoReturn
 
 from websockify.websocket import WebSocketWantWriteError
 from websockify.websockifyserver import CompatibleWebSocket
@@ -27,6 +27,9 @@ SILENT_AFTER_S = 90.0
 GOODBYE_S = 1.0
 BINARY, PING, PONG = 0x2, 0x9, 0xA
 READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
+
+TARGET_CLOSED = Ending(CloseCode.NORMAL, "target_closed", "The machine closed its console.")
+BROWSER_GONE = Ending(CloseCode.NORMAL, "browser_gone", "")
 
 Sieve = Callable[[bytes], bytes]
 
@@ -49,6 +52,12 @@ class ConsoleSocket(CompatibleWebSocket):  # type: ignore[misc]  # websockify ha
         self._waiting: deque[memoryview] = deque()
         self._waiting_bytes = 0
         self._due_pong: bytes | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """As the base class, which asserts that there is a socket: a browser that has said goodbye is a broken connection."""
+        if self.socket is None:
+            raise ConnectionResetError(f"the browser has gone ({name})")
+        return super().__getattr__(name)
 
     @property
     def has_waiting(self) -> bool:
@@ -147,6 +156,79 @@ class ConsoleSocket(CompatibleWebSocket):  # type: ignore[misc]  # websockify ha
         return bool(data)
 
 
+class Poll:
+    """``poll`` that is told of a wish only when it changes; a descriptor without one is not watched at all.
+
+    Without a wish of ours poll would still report a hang-up, again and again.
+    """
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._masks: dict[int, int] = {}
+
+    def watch(self, descriptor: int, mask: int) -> None:
+        """Wish for the events of ``mask`` at ``descriptor``, or for none; before it is closed it must be none."""
+        if self._masks.get(descriptor, 0) == mask:
+            return
+        if mask:
+            self._poll.register(descriptor, mask)
+            self._masks[descriptor] = mask
+        else:
+            self._poll.unregister(descriptor)
+            del self._masks[descriptor]
+
+    def wait(self, patience_ms: float) -> list[tuple[int, int]]:
+        """The descriptors with something to do, and what."""
+        return self._poll.poll(patience_ms)
+
+
+class Browser:
+    """A console's browser: what it says, what waits for it, and whether it may and does stay. Its socket never blocks."""
+
+    def __init__(self, sock: ConsoleSocket, session: Session) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.session = session
+        self._heard_at = self._pinged_at = time.monotonic()
+
+    def mask(self, *, reading: bool) -> int:
+        """What to poll for: its words if ``reading``, and room for what waits."""
+        return (select.POLLIN if reading else 0) | (select.POLLOUT if self.sock.has_waiting else 0)
+
+    def serve(self, event: int) -> bytes:
+        """Send what waits and return what it said; ``check`` afterwards. Raises ``Ended``, or ``OSError`` if it broke."""
+        if event & select.POLLOUT:
+            self.sock.flush()
+        if not event & READABLE:
+            return b""
+        messages = self.sock.take()
+        self._heard_at = time.monotonic()
+        if messages is None:
+            raise Ended(Ending(CloseCode.NORMAL, "browser_closed", ""))
+        self.sock.flush()
+        return messages[0] if len(messages) == 1 else b"".join(messages)
+
+    def check(self) -> None:
+        """Raise ``Ended`` when it was revoked, broke the protocol, stayed too long or fell silent; else keep it alive."""
+        if self.session.ending:
+            raise Ended(self.session.ending)
+        if self.sock.is_closing:
+            raise Ended(Ending(CloseCode.PROTOCOL, "protocol", "That was not a binary message."))
+        if time.time() >= self.session.grant.expires_at:
+            raise Ended(Ending(CloseCode.EXPIRED, "expired", "This session has lasted as long as it may."))
+        now = time.monotonic()
+        if now - self._heard_at > SILENT_AFTER_S:
+            raise Ended(Ending(CloseCode.SILENT, "silent", "The browser stopped answering."))
+        if now - max(self._pinged_at, self._heard_at) > PING_EVERY_S and not self.sock.has_waiting:
+            self.sock.push(b"", PING)
+            self._pinged_at = now
+
+    def patience_ms(self) -> float:
+        """How long nothing may happen before ``check`` is due."""
+        left_s = self.session.grant.expires_at - time.time()
+        return max(0.0, min(left_s, PING_EVERY_S / 3)) * 1000
+
+
 def pump(
     browser: ConsoleSocket, target: socket.socket, session: Session, *, sieve: Sieve | None = None, early: bytes = b""
 ) -> Ending:
@@ -155,9 +237,13 @@ def pump(
     ``sieve`` sees all input of the browser and returns what may pass; ``early`` is input that was read before.
     Both sockets are made non-blocking. Raises nothing but what ``sieve`` raises.
     """
-    browser.setblocking(False)
     target.setblocking(False)
-    return _Pump(browser, target, session, sieve).run(early)
+    try:
+        return _Pump(Browser(browser, session), target, sieve).run(early)
+    except Ended as ended:
+        return ended.ending
+    except OSError:
+        return BROWSER_GONE
 
 
 def say_goodbye(browser: ConsoleSocket, ending: Ending) -> None:
@@ -182,64 +268,36 @@ def say_goodbye(browser: ConsoleSocket, ending: Ending) -> None:
 
 
 class _Pump:
-    def __init__(self, browser: ConsoleSocket, target: socket.socket, session: Session, sieve: Sieve | None) -> None:
+    def __init__(self, browser: Browser, target: socket.socket, sieve: Sieve | None) -> None:
         self._browser = browser
         self._target = target
-        self._session = session
         self._sieve = sieve
         self._to_target = bytearray()
         self._room = memoryview(bytearray(CHUNK))
-        self._poll = select.poll()
-        self._poll.register(session.wake, select.POLLIN)
-        self._masks: dict[int, int] = {}
-        self._heard_at = self._pinged_at = time.monotonic()
 
-    def run(self, early: bytes) -> Ending:
-        browser, target = self._browser.fileno(), self._target.fileno()
-        try:
-            self._accept(early)
-            while True:
-                self._watch(browser, self._browser_mask())
-                self._watch(target, self._target_mask())
-                for descriptor, event in self._poll.poll(self._patience_ms()):
-                    if descriptor == self._session.wake and self._session.ending:
-                        return self._session.ending
-                    if descriptor == target:
-                        self._serve_target(event)
-                    if descriptor == browser:
-                        self._serve_browser(event)
-                self._keep_alive()
-        except Ended as ended:
-            return ended.ending
-        except OSError:
-            return Ending(CloseCode.NORMAL, "browser_gone", "")
-
-    def _watch(self, descriptor: int, mask: int) -> None:
-        if self._masks.get(descriptor, 0) == mask:
-            return
-        if mask:
-            self._poll.register(descriptor, mask)
-        else:
-            # Without a wish of ours poll would still report a hang-up, again and again.
-            self._poll.unregister(descriptor)
-        self._masks[descriptor] = mask
-
-    def _browser_mask(self) -> int:
-        reading = select.POLLIN if len(self._to_target) < TO_TARGET_LIMIT else 0
-        return reading | (select.POLLOUT if self._browser.has_waiting else 0)
+    def run(self, early: bytes) -> NoReturn:
+        poll = Poll()
+        browser, target = self._browser.sock.fileno(), self._target.fileno()
+        poll.watch(self._browser.session.wake, select.POLLIN)
+        self._accept(early)
+        while True:
+            poll.watch(browser, self._browser.mask(reading=len(self._to_target) < TO_TARGET_LIMIT))
+            poll.watch(target, self._target_mask())
+            for descriptor, event in poll.wait(self._browser.patience_ms()):
+                if descriptor == target:
+                    self._serve_target(event)
+                elif descriptor == browser:
+                    self._accept(self._browser.serve(event))
+            self._browser.check()
 
     def _target_mask(self) -> int:
-        reading = 0 if self._browser.is_congested else select.POLLIN
+        reading = 0 if self._browser.sock.is_congested else select.POLLIN
         return reading | (select.POLLOUT if self._to_target else 0)
-
-    def _patience_ms(self) -> float:
-        left_s = self._session.grant.expires_at - time.time()
-        return max(0.0, min(left_s, PING_EVERY_S / 3)) * 1000
 
     def _serve_target(self, event: int) -> None:
         if event & select.POLLOUT:
             self._feed_target()
-        if event & READABLE and not self._browser.is_congested:
+        if event & READABLE and not self._browser.sock.is_congested:
             try:
                 size = self._target.recv_into(self._room)
             except BlockingIOError:
@@ -247,22 +305,8 @@ class _Pump:
             except ConnectionError:
                 size = 0
             if not size:
-                raise Ended(Ending(CloseCode.NORMAL, "target_closed", "The machine closed its console."))
-            self._browser.push(self._room[:size])
-
-    def _serve_browser(self, event: int) -> None:
-        if event & select.POLLOUT:
-            self._browser.flush()
-        if not event & READABLE:
-            return
-        messages = self._browser.take()
-        self._heard_at = time.monotonic()
-        if messages is None:
-            raise Ended(Ending(CloseCode.NORMAL, "browser_closed", ""))
-        self._accept(b"".join(messages))
-        self._browser.flush()
-        if self._browser.is_closing:
-            raise Ended(Ending(CloseCode.PROTOCOL, "protocol", "That was not a binary message."))
+                raise Ended(TARGET_CLOSED)
+            self._browser.sock.push(self._room[:size])
 
     def _accept(self, data: bytes) -> None:
         self._to_target += self._sieve(data) if self._sieve else data
@@ -276,18 +320,8 @@ class _Pump:
         except BlockingIOError:
             return
         except ConnectionError:
-            raise Ended(Ending(CloseCode.NORMAL, "target_closed", "The machine closed its console.")) from None
+            raise Ended(TARGET_CLOSED) from None
         del self._to_target[:sent]
-
-    def _keep_alive(self) -> None:
-        now = time.monotonic()
-        if time.time() >= self._session.grant.expires_at:
-            raise Ended(Ending(CloseCode.EXPIRED, "expired", "This session has lasted as long as it may."))
-        if now - self._heard_at > SILENT_AFTER_S:
-            raise Ended(Ending(CloseCode.SILENT, "silent", "The browser stopped answering."))
-        if now - max(self._pinged_at, self._heard_at) > PING_EVERY_S and not self._browser.has_waiting:
-            self._browser.push(b"", PING)
-            self._pinged_at = now
 
 
 def _wait(browser: ConsoleSocket, event: int, deadline: float) -> bool:

@@ -57,7 +57,7 @@ class Subject(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """One open console; ``since`` in unix seconds, ``address`` is the peer as the proxy sees it."""
+    """One open console; ``since`` in unix seconds, ``address`` is the browser's, as far as our own proxies tell it."""
 
     id: str
     user: str

@@ -1,9 +1,9 @@
 """One reader per serial line, many viewers.
 
 QEMU's serial socket serves one client, so a hub thread opens it once, remembers the recent past, hands all output to
-every viewer and takes the input of those who may write. A viewer is one end of a socket pair: its kernel buffer and a
-small queue are all that a slow one can fill. The line runs at the pace of its fastest viewer; one that falls further
-behind loses output and is told so, and when none reads for ``STALL_S`` the guest is not kept waiting.
+every viewer and takes the input of those who may write. It serves its browsers itself, so a byte passes one thread. The
+line runs at the pace of its fastest viewer; one that falls further behind loses output and is told so, and when none reads
+for ``STALL_S`` the guest is not kept waiting.
 
 Of several console processes on a machine, the one that holds the line's lock reads it, and the hubs of the others are
 viewers of that one; when it goes, another takes over.
@@ -18,58 +18,27 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
+from vms.consoles.pump import BROWSER_GONE, CHUNK, READABLE, TARGET_CLOSED, Poll
+from vms.consoles.sessions import Ended, Ending
+from vms.consoles.viewers import Peer, Viewer
+
 log = structlog.get_logger()
 
 SCROLLBACK = 64 * 1024
-QUEUE_LIMIT = 256 * 1024
 INPUT_LIMIT = 64 * 1024
-CHUNK = 128 * 1024
 STALL_S = 2.0
 LINGER_S = 30.0
 RECONNECT_S = 0.3
+CHECK_EVERY_S = 1.0
 GIVE_UP_S = 10.0
-SKIPPED = b"\r\n[%d bytes of output skipped: this viewer was too slow]\r\n"
 # The first byte a hub sends to the hub that reads the line.
 WITH_PAST, WITHOUT_PAST = b"+", b"-"
-
-
-@dataclass(slots=True, eq=False)
-class _Viewer:
-    """``is_waiting``: another process's hub that has not yet said whether it wants the past."""
-
-    sock: socket.socket
-    writable: bool
-    is_waiting: bool = False
-    queue: bytearray = field(default_factory=bytearray)
-    skipped: int = 0
-
-    @property
-    def has_room(self) -> bool:
-        return len(self.queue) < QUEUE_LIMIT
-
-    def show(self, data: bytes | bytearray | memoryview) -> None:
-        """Send ``data`` and queue the rest; drop it when the queue is full. Raises ``OSError`` at the viewer's end."""
-        if not self.has_room:
-            self.skipped += len(data)
-            return
-        if not self.queue:
-            with suppress(BlockingIOError):
-                data = data[self.sock.send(data) :]
-        self.queue += data
-
-    def send(self) -> None:
-        """Send what is queued, and then how much was dropped."""
-        with suppress(BlockingIOError):
-            del self.queue[: self.sock.send(self.queue)]
-        if self.skipped and not self.queue:
-            self.queue += SKIPPED % self.skipped
-            self.skipped = 0
 
 
 class Hubs:
@@ -81,25 +50,21 @@ class Hubs:
         self._lock = threading.Lock()
         self._hubs: dict[str, _Hub] = {}
 
-    def attach(self, target: str, *, writable: bool, log_path: str = "") -> socket.socket:
-        """Join the line at the unix socket ``target``; the socket returned speaks its raw bytes, the past first.
+    def join(self, viewer: Viewer, *, target: str, log_path: str = "") -> None:
+        """Show ``viewer`` the line at the unix socket ``target``, the past first, until either of them ends.
 
-        It ends when the line has not been reachable for ``GIVE_UP_S`` since its first viewer; a line that was lost
-        later, as when its guest is restarted, is opened again for as long as anybody watches.
+        Viewers are closed when the line has not been reachable for ``GIVE_UP_S`` since the first of them; a line that was
+        lost later, as when its guest is restarted, is opened again for as long as anybody watches.
         """
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024 * 1024)
         with self._lock:
             hub = self._hubs.get(target)
-            if hub is None or not hub.add(_Viewer(ours, writable)):
+            if hub is None or not hub.add(viewer):
                 hub = _Hub(_Line(target, self._folder), log_path=log_path, linger_s=self._linger_s)
-                hub.add(_Viewer(ours, writable))
+                hub.add(viewer)
                 self._hubs[target] = hub
                 hub.start()
             for gone in [path for path, other in self._hubs.items() if other.is_over]:
                 del self._hubs[gone]
-        return theirs
 
 
 class _Line:
@@ -152,15 +117,18 @@ class _Hub(threading.Thread):
         self._line: socket.socket | None = None
         self._was_open = False
         self._input = bytearray()
-        self._viewers: dict[int, _Viewer] = {}
-        self._arrivals: list[_Viewer] = []
+        self._viewers: set[Viewer] = set()
+        self._by_descriptor: dict[int, Viewer] = {}
+        self._arrivals: list[Viewer] = []
         self._lock = threading.Lock()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._begun_at = self._watched_at = self._moved_at = time.monotonic()
+        self._poll = Poll()
+        self._poll.watch(self._wake, select.POLLIN)
+        self._begun_at = self._watched_at = self._moved_at = self._checked_at = time.monotonic()
         self._retry_at = 0.0
         self._room = memoryview(bytearray(CHUNK))
 
-    def add(self, viewer: _Viewer) -> bool:
+    def add(self, viewer: Viewer) -> bool:
         """Take a viewer in; False when this hub has already ended."""
         with self._lock:
             if self.is_over:
@@ -175,18 +143,22 @@ class _Hub(threading.Thread):
             while not self._may_end():
                 self._open_line()
                 self._welcome()
+                self._watch()
                 self._serve()
+                self._check()
         finally:
             with self._lock:
                 self.is_over = True
                 os.close(self._wake)
-            for viewer in [*self._viewers.values(), *self._arrivals]:
-                viewer.sock.close()
+            for viewer in [*self._viewers, *self._arrivals]:
+                viewer.close(TARGET_CLOSED)
             if self._line is not None:
                 self._line.close()
             self._way.close()
 
     def _may_end(self) -> bool:
+        if self._viewers and self._was_open:
+            return False
         now = time.monotonic()
         with self._lock:
             if self._viewers or self._arrivals:
@@ -196,15 +168,26 @@ class _Hub(threading.Thread):
             return self.is_over
 
     def _welcome(self) -> None:
+        if not self._arrivals:
+            return
         with self._lock:
             arrivals, self._arrivals = self._arrivals, []
         for viewer in arrivals:
-            self._viewers[viewer.sock.fileno()] = viewer
-            self._show(viewer, bytes(self._scrollback))
+            self._take_in(viewer)
+            self._show(viewer, bytes(self._scrollback[-SCROLLBACK:]))
+
+    def _take_in(self, viewer: Viewer) -> None:
+        self._viewers.add(viewer)
+        self._by_descriptor[viewer.descriptor] = viewer
+        if viewer.wake is not None:
+            self._by_descriptor[viewer.wake] = viewer
+            self._poll.watch(viewer.wake, select.POLLIN)
 
     def _open_line(self) -> None:
+        if self._line is not None:
+            return
         now = time.monotonic()
-        if self._line is not None or now < self._retry_at:
+        if now < self._retry_at:
             return
         self._retry_at = now + RECONNECT_S
         try:
@@ -217,57 +200,51 @@ class _Hub(threading.Thread):
         self._was_open = True
         self._input.clear()
 
-    def _serve(self) -> None:
-        poll = select.poll()
-        poll.register(self._wake, select.POLLIN)
-        line, listener = -1, -1
+    def _watch(self) -> None:
+        watch = self._poll.watch
         if self._line is not None:
-            line = self._line.fileno()
-            mask = (select.POLLIN if self._may_read() else 0) | (select.POLLOUT if self._input else 0)
-            if mask:
-                poll.register(line, mask)
+            reading = select.POLLIN if self._may_read() else 0
+            watch(self._line.fileno(), reading | (select.POLLOUT if self._input else 0))
         if self._way.listener is not None:
-            listener = self._way.listener.fileno()
-            poll.register(listener, select.POLLIN)
-        for descriptor, viewer in self._viewers.items():
-            reading = select.POLLIN if len(self._input) < INPUT_LIMIT else 0
-            poll.register(descriptor, reading | (select.POLLOUT if viewer.queue else 0))
-        for descriptor, event in poll.poll(RECONNECT_S * 1000):
-            if descriptor == self._wake:
-                os.eventfd_read(self._wake)
-            elif descriptor == line:
+            watch(self._way.listener.fileno(), select.POLLIN)
+        listening = len(self._input) < INPUT_LIMIT
+        for viewer in self._viewers:
+            watch(viewer.descriptor, viewer.mask(reading=listening))
+
+    def _serve(self) -> None:
+        for descriptor, event in self._poll.wait(RECONNECT_S * 1000):
+            if self._line is not None and descriptor == self._line.fileno():
                 self._serve_line(event)
-            elif descriptor == listener:
-                self._accept()
-            elif descriptor in self._viewers:
-                self._serve_viewer(self._viewers[descriptor], event)
+            elif descriptor in self._by_descriptor:
+                viewer = self._by_descriptor[descriptor]
+                self._with(viewer, self._serve_viewer, viewer, descriptor, event)
+            elif descriptor == self._wake:
+                os.eventfd_read(self._wake)
+            elif self._way.listener is not None and descriptor == self._way.listener.fileno():
+                self._accept(self._way.listener)
 
     def _may_read(self) -> bool:
-        viewers = self._viewers.values()
-        if not viewers or any(viewer.has_room for viewer in viewers):
-            return True
-        return time.monotonic() - self._moved_at > STALL_S
+        for viewer in self._viewers:
+            if viewer.has_room:
+                return True
+        return not self._viewers or time.monotonic() - self._moved_at > STALL_S
 
-    def _accept(self) -> None:
-        listener = self._way.listener
-        if listener is None:
-            return
+    def _accept(self, listener: socket.socket) -> None:
         try:
             sock, _ = listener.accept()
         except OSError as error:
             log.info("console_serial_peer_lost", error=type(error).__name__)
             return
-        sock.setblocking(False)
-        self._viewers[sock.fileno()] = _Viewer(sock, writable=True, is_waiting=True)
+        self._take_in(Peer(sock, writable=True, is_waiting=True))
 
     def _serve_line(self, event: int) -> None:
         line = self._line
         if line is None:
             return
         try:
-            if event & select.POLLOUT and self._input:
-                del self._input[: line.send(self._input)]
-            if event & ~select.POLLOUT:
+            if event & select.POLLOUT:
+                self._feed_line()
+            if event & READABLE:
                 size = line.recv_into(self._room)
                 if not size:
                     raise ConnectionResetError
@@ -275,51 +252,87 @@ class _Hub(threading.Thread):
         except BlockingIOError:
             return
         except OSError:
-            line.close()
+            self._lose_line()
+
+    def _feed_line(self) -> None:
+        if self._line is not None and self._input:
+            with suppress(BlockingIOError):
+                del self._input[: self._line.send(self._input)]
+
+    def _lose_line(self) -> None:
+        if self._line is not None:
+            self._poll.watch(self._line.fileno(), 0)
+            self._line.close()
             self._line = None
 
     def _hand_out(self, data: memoryview) -> None:
+        """Remember and show; of the past up to twice as much as is shown is kept, rather than moved at every byte."""
         self._scrollback += data[-SCROLLBACK:]
-        del self._scrollback[:-SCROLLBACK]
-        for viewer in list(self._viewers.values()):
+        if len(self._scrollback) > 2 * SCROLLBACK:
+            del self._scrollback[:-SCROLLBACK]
+        for viewer in list(self._viewers):
             if not viewer.is_waiting:
                 self._show(viewer, data)
 
-    def _serve_viewer(self, viewer: _Viewer, event: int) -> None:
-        try:
+    def _serve_viewer(self, viewer: Viewer, descriptor: int, event: int) -> None:
+        if descriptor == viewer.descriptor:
+            data = viewer.serve(event)
             if event & select.POLLOUT:
-                viewer.send()
                 self._moved_at = time.monotonic()
-            if event & ~select.POLLOUT:
-                self._hear(viewer, viewer.sock.recv(INPUT_LIMIT))
-        except BlockingIOError:
-            return
-        except OSError:
-            self._drop(viewer)
+            if data:
+                self._hear(viewer, data)
+        viewer.check()
 
-    def _hear(self, viewer: _Viewer, data: bytes) -> None:
-        """Take a viewer's input; raises ``OSError`` at its end."""
-        if not data:
-            raise ConnectionResetError
+    def _hear(self, viewer: Viewer, data: bytes) -> None:
         if viewer.is_waiting:
             viewer.is_waiting = False
             if data[:1] == WITH_PAST:
-                viewer.show(self._scrollback)
+                viewer.show(bytes(self._scrollback[-SCROLLBACK:]))
             data = data[1:]
-        if viewer.writable and self._line is not None:
-            self._input += data
+        if not viewer.writable or self._line is None:
+            return
+        self._input += data
+        try:
+            self._feed_line()
+        except OSError:
+            self._lose_line()
 
-    def _show(self, viewer: _Viewer, data: bytes | memoryview) -> None:
+    def _show(self, viewer: Viewer, data: bytes | memoryview) -> None:
         if viewer.has_room:
             self._moved_at = time.monotonic()
+        self._with(viewer, viewer.show, data)
+
+    def _check(self) -> None:
+        """Look after viewers with whom nothing happens."""
+        now = time.monotonic()
+        if now - self._checked_at < CHECK_EVERY_S:
+            return
+        self._checked_at = now
+        for viewer in list(self._viewers):
+            self._with(viewer, viewer.check)
+
+    def _with(self, viewer: Viewer, act: Callable[..., None], *arguments: object) -> None:
+        """Do something with one viewer; whatever breaks there ends that viewer and no other."""
         try:
-            viewer.show(data)
+            act(*arguments)
+        except BlockingIOError:
+            return
+        except Ended as ended:
+            self._drop(viewer, ended.ending)
         except OSError:
             self._drop(viewer)
+        except Exception:
+            log.exception("console_viewer_broke")
+            self._drop(viewer)
 
-    def _drop(self, viewer: _Viewer) -> None:
-        del self._viewers[viewer.sock.fileno()]
-        viewer.sock.close()
+    def _drop(self, viewer: Viewer, ending: Ending = BROWSER_GONE) -> None:
+        """Let a viewer go, from every list and from poll, before its descriptors are closed and used for others."""
+        self._viewers.discard(viewer)
+        self._watched_at = time.monotonic()
+        for descriptor in (viewer.descriptor, viewer.wake):
+            if descriptor is not None and self._by_descriptor.pop(descriptor, None) is not None:
+                self._poll.watch(descriptor, 0)
+        viewer.close(ending)
 
 
 def tail(path: str, limit: int = SCROLLBACK) -> bytes:

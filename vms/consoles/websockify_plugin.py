@@ -13,11 +13,13 @@ import structlog
 from redis.exceptions import RedisError
 from websockify.websocketproxy import ProxyRequestHandler
 
+from portal.core.addresses import caller_address
 from vms.consoles import registry, rfb, tickets
-from vms.consoles.pump import ConsoleSocket, Sieve, from_browser, from_target, pump, say_goodbye
+from vms.consoles.pump import Browser, ConsoleSocket, Sieve, from_browser, from_target, pump, say_goodbye
 from vms.consoles.registry import Watcher
 from vms.consoles.sessions import CloseCode, Ended, Ending, Session
 from vms.consoles.tickets import Grant, Kind
+from vms.consoles.viewers import Seat
 from vms.consoles.warden import revoked
 
 if TYPE_CHECKING:
@@ -100,7 +102,10 @@ class ConsoleHandler(ProxyRequestHandler):  # type: ignore[misc]  # websockify h
 
     @property
     def _address(self) -> str:
-        return str(self.client_address[0]) if self.client_address else ""
+        """Whose browser it is. Several headers of the name are one list, as HTTP says."""
+        peer = str(self.client_address[0]) if self.client_address else ""
+        forwarded = ",".join(self.headers.get_all("X-Forwarded-For", []))
+        return caller_address(peer, forwarded, hops=self.server.config.proxies)
 
     def _answer(self, status: HTTPStatus, text: str) -> None:
         body = f"{text}\n".encode()
@@ -189,8 +194,9 @@ class ConsoleHandler(ProxyRequestHandler):  # type: ignore[misc]  # websockify h
             self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         grant = session.grant
         if grant.kind is Kind.SERIAL:
-            with self.server.hubs.attach(grant.target, writable=grant.writable, log_path=grant.log_path) as line:
-                return pump(self.request, line, session)
+            seat = Seat(Browser(self.request, session), writable=grant.writable)
+            self.server.hubs.join(seat, target=grant.target, log_path=grant.log_path)
+            return seat.wait()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as display:
             display.settimeout(CONNECT_TIMEOUT_S)
             display.connect(grant.target)

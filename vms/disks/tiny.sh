@@ -27,7 +27,7 @@ pkg=$work/pkg root=$work/root initrd=$work/initrd
 programs="dropbear-bin qemu-guest-agent lua5.4 lua-yaml e2fsprogs"
 # shellcheck disable=SC2046,SC2086  # lists of package names
 fetch_packages "$cache" $(kernel_packages) busybox-static grub-pc-bin grub-common grub-efi-amd64-signed shim-signed \
-  $programs $(library_packages $programs)
+  $programs $(library_packages $programs grub-common)
 unpack_packages "$cache" "$pkg"
 [ -d "$pkg/lib/modules" ] || { mkdir -p "$pkg/lib" && ln -s ../usr/lib/modules "$pkg/lib/modules"; }
 version=$(ls "$pkg/lib/modules")

@@ -58,6 +58,7 @@ def restore(run: Run) -> None:
 
 
 @handles("guest.delete")
+@handles("guest.withdraw")
 def delete(run: Run) -> None:
     """Off the host, but not its disks."""
     with at(run) as place:
@@ -146,7 +147,6 @@ def ensure_seed(run: Run, place: Place) -> None:
     """The NoCloud disc with the guest's name, keys and user-data; sent whole or not at all, so one that is there is right."""
     guest = place.guest
     pool, name = pool_name(place.owner), seed_name(guest.pk)
-    run.say(_("Writing its first settings"), 55)
     if place.hv.volume(pool, name) is not None:
         return
     seed = Seed(
@@ -164,20 +164,23 @@ def ensure_seed(run: Run, place: Place) -> None:
 
 
 def ensure_networks(run: Run, place: Place) -> None:
-    """Its networks and their packet filters on this host; known to be there, they cost one look each."""
-    run.say(_("Connecting the network"), 60)
+    """Its networks and their packet filters on this host; where they are there, two looks and not a word."""
     mine = list(Network.objects.filter(ports__guest=place.guest).distinct())
     if operations_live_on("network", [network.pk for network in mine]):
         raise Retry(_("Waiting for the network"), close_lane=False)  # it is just being taken off a host
-    there = {network.name for network in place.hv.networks() if network.active}
-    filters = set(place.hv.filters())
+    running, filters = place.hv.networks_running(), place.hv.filters()
     for network in mine:
-        subnet = network.subnets.get(family=4)
         network_use_host(place.host, network)
-        if filter_name(place.owner, network.pk) not in filters:
+        has_filter = filter_name(place.owner, network.pk) in filters
+        is_running = network_name(place.owner, network.pk) in running
+        if has_filter and is_running:
+            continue
+        run.say(_("Connecting the network"), 60)
+        subnet = network.subnets.get(family=4)
+        if not has_filter:
             with run.effect("filter"):
                 place.hv.ensure_filter(design.filter_spec(network, subnet, place.owner, place.host))
-        if network_name(place.owner, network.pk) not in there:
+        if not is_running:
             with run.effect("network"):
                 place.hv.ensure_network(design.network_spec(network, subnet, place.owner))
 

@@ -1,8 +1,9 @@
-"""Testing a host: can we talk to it, what is it, what can it not do."""
+"""Testing a host (can we talk to it, what is it, what can it not do), and clearing it of what should be gone."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from uuid import UUID
 
 from django.utils.translation import gettext as _
 
@@ -15,6 +16,7 @@ from vms.models import Host
 from vms.names import pool_name
 from vms.selectors.installation import installation_owner
 from vms.services.hosts import host_record_facts, host_record_pool, host_record_probe
+from vms.services.leftovers import was_purged
 
 
 @handles("host.probe")
@@ -46,3 +48,16 @@ def probe(run: Run) -> None:
         with run.effect("trial"):
             result = hv.probe(owner=owner)
         host_record_probe(host, accelerated=result.accelerated, unenforced=result.unenforced, notes=result.notes)
+
+
+@handles("host.clear")
+def clear(run: Run) -> None:
+    """Undefine a machine that was removed for good and is there again; the host refuses where it runs or is not ours."""
+    host = Host.objects.get(pk=run.operation.subject_id)
+    guest = UUID(run.params["guest"])
+    if not was_purged(guest, host, generation=run.params["generation"]):
+        raise Conflict(_("Nobody has removed this machine."), code="not_purged", hint="")
+    with host_words(host):
+        hv = connect(host)
+        with run.effect("undefine"):
+            hv.undefine(str(guest), owner=installation_owner())

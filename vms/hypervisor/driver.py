@@ -234,6 +234,9 @@ class Hypervisor(Protocol):
 
     # --- networks -----------------------------------------------------------------------------------------------
     def networks(self) -> tuple[SeenNetwork, ...]: ...
+    def networks_running(self) -> tuple[str, ...]:
+        """Their names only, foreign ones among them: one call, however many there are."""
+
     def ensure_network(self, spec: NetworkSpec) -> SeenNetwork:
         """Defined as the spec says, started, autostarted. DHCP hosts are brought in line live, without a restart."""
 

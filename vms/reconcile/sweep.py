@@ -1,6 +1,7 @@
-"""One host, completely: what we want of it against what it has. Finds drift and shows it; deletes nothing.
+"""One host, completely: what we want of it against what it has. Finds drift and shows it; deletes nothing itself.
 
-Whatever carries no mark of this installation is not ours to judge, only to count.
+Whatever carries no mark of this installation is not ours to judge, only to count. What a finished deletion names and is
+there again goes through an operation (``vms.services.leftovers``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from vms.reconcile.converge import Place, guest_id, record
 from vms.reconcile.plan import Seen
 from vms.selectors.installation import installation_owner
 from vms.services.hosts import drift_clear, drift_record, host_mark_swept, host_record_heartbeat, host_record_pool
+from vms.services.leftovers import leftover_clear, leftover_withdraw
 from vms.states import Power
 
 
@@ -59,9 +61,10 @@ def _guests(host: Host, hv: Hypervisor, owner: Owner, ours: dict[str, SeenDomain
     busy = {str(pk) for pk in OperationLock.objects.filter(resource_type="guest").values_list("resource_id", flat=True)}
     for pk, domain in ours.items():
         if pk not in rows and pk not in busy:
-            drift_record(
-                host, "stray_domain", domain.name, detail=f"{domain.power}, carries our mark, no such machine here"
-            )
+            detail = f"{domain.power}, carries our mark, no such machine here"
+            drift = drift_record(host, "stray_domain", domain.name, detail=detail)
+            if domain.power == Power.STOPPED:
+                leftover_clear(host, UUID(pk), generation=domain.generation, drift=drift)
     for pk, guest in rows.items():
         if pk in busy:
             continue
@@ -78,7 +81,9 @@ def _guest_drift(host: Host, guest: Guest, domain: SeenDomain | None) -> None:
             drift_record(host, "missing_domain", guest.name, detail="should be defined here", guest_id=guest.pk)
         return
     if guest.binned_at is not None:
-        drift_record(host, "binned_but_defined", guest.name, detail=str(domain.power), guest_id=guest.pk)
+        drift = drift_record(host, "binned_but_defined", guest.name, detail=str(domain.power), guest_id=guest.pk)
+        if domain.power == Power.STOPPED:
+            leftover_withdraw(guest, generation=domain.generation, drift=drift)
     guest.refresh_from_db(fields=["want_power"])
     if guest.want_power != Power.ABSENT and domain.power not in (Power(guest.want_power), Power.UNKNOWN):
         drift_record(

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.db import transaction
-from django.db.models import Q, Sum
+from django.db.models import F, Q, Sum
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -224,15 +224,17 @@ def host_claimable(guest: Guest) -> Host:
     return choice.host
 
 
-def drift_record(host: Host, kind: str, subject: str, *, detail: str = "", guest_id: Any = None) -> None:
-    """Something does not agree: counted each time it is seen again."""
+def drift_record(host: Host, kind: str, subject: str, *, detail: str = "", guest_id: Any = None) -> Drift:
+    """Something does not agree: counted each time it is seen again; what is known of it so far."""
     drift, fresh = Drift.objects.get_or_create(
         host=host, kind=kind, subject=subject[:200], defaults={"detail": detail, "guest_id": guest_id}
     )
     if not fresh:
         Drift.objects.filter(pk=drift.pk).update(
-            detail=detail, guest_id=guest_id, sightings=drift.sightings + 1, last_seen_at=now()
+            detail=detail, guest_id=guest_id, sightings=F("sightings") + 1, last_seen_at=now()
         )
+        drift.refresh_from_db()
+    return drift
 
 
 def drift_clear(host: Host, *, seen_before: datetime) -> None:

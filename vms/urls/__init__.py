@@ -17,6 +17,7 @@ urlpatterns = [
     path("machines/create/recap/", guest_create.guest_recap, name="guest_recap"),
     path(f"{ONE}/", guest_detail.guest_detail, name="guest_detail"),
     path(f"{ONE}/row/", guest_list.guest_row, name="guest_row"),
+    path(f"{ONE}/menu/", guest_list.guest_menu, name="guest_menu"),
     path(f"{ONE}/header/", guest_detail.guest_header, name="guest_header"),
     path(f"{ONE}/power/<slug:action>/", guest_power.guest_power, name="guest_power"),
     path(f"{ONE}/rename/", guest_detail.guest_rename, name="guest_rename"),

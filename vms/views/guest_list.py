@@ -25,7 +25,7 @@ from vms.models import Guest, SshKey
 from vms.selectors.guests import GuestFilters, guest_counts, guest_rows, guests_visible, tags_worn
 from vms.services.guests import guest_delete, guest_power
 from vms.states import GuestStatus
-from vms.views.find import guest_now, tenant_of
+from vms.views.find import guest_now, guest_or_404, tenant_of
 from vms.views.shapes import STATUS, bulk_actions, guests_shown
 
 ALWAYS: Final = (GuestStatus.RUNNING, GuestStatus.STOPPED)
@@ -52,11 +52,12 @@ def _list_context(request: HttpRequest, counts: dict[GuestStatus, int]) -> dict[
     column = SORTS.get(sort.removeprefix("-"), "name")
     found = guest_rows(
         request.actor, filters, sort=f"-{column}" if sort.startswith("-") else column,
-        cursor=query.get("cursor", ""), limit=PAGE_SIZE,
+        cursor=query.get("cursor", ""), limit=PAGE_SIZE, volumes=False,
     )  # fmt: skip
     narrowed = bool(filters.q or filters.tag)
     return {
         "guests": guests_shown(found.items, request.actor),
+        "slug": tenant_of(request).slug,
         "chips": _chips(query, counts),
         "tags": [
             {"name": name, "url": _with(query, tag="" if name == filters.tag else name), "current": name == filters.tag}
@@ -157,6 +158,17 @@ def guest_row(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpResponse
     if shown.status == GuestStatus.BINNED and "status=binned" not in request.headers.get("HX-Current-URL", ""):
         return gone()  # it has left the list that the row stands in
     return render(request, "vms/_guest_row.html", {"guest": shown, "slug": tenant})
+
+
+@require_safe
+@page(Permission.GUEST_VIEW)
+def guest_menu(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpResponse:
+    """What can be done to one machine now: what its row shows when its menu opens."""
+    guest = guest_or_404(request, guest_id)
+    if not is_partial(request):
+        return redirect("vms:guest_detail", tenant, guest.pk)
+    context = {"guest": guest_now(request, guest), "slug": tenant, "partial": "row"}
+    return render(request, "vms/_actions_menu.html", context)
 
 
 @require_POST

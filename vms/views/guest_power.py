@@ -23,9 +23,8 @@ from tenants.policy import Permission
 from tenants.types import HttpRequest
 from vms.models import Guest
 from vms.services import guests as services
-from vms.services.guests.power import ACTIONS
 from vms.views.find import guest_now, guest_or_404, tenant_of
-from vms.views.shapes import GuestShown, action_shown
+from vms.views.shapes import BUTTONS, GuestShown
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -33,10 +32,10 @@ from vms.views.shapes import GuestShown, action_shown
 def guest_power(request: HttpRequest, tenant: str, guest_id: UUID, action: str) -> HttpResponse:
     """Press a power button; a GET asks first where something would be lost."""
     guest = guest_or_404(request, guest_id)
-    if action not in ACTIONS:
+    if action not in BUTTONS:
         raise Missing
     if request.method != "POST":
-        context = {"guest": guest_now(request, guest), "action": action_shown(ACTIONS[action])}
+        context = {"guest": guest_now(request, guest), "action": BUTTONS[action]}
         return render(request, part_template(request, "vms/guest_power.html", default="dialog"), context)
     services.guest_power(guest, action, actor=request.actor)
     if is_partial(request):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -19,7 +19,7 @@ from tenants.actors import Actor
 from tenants.policy import Permission
 from vms.models import Guest, Image
 from vms.selectors.guests import GuestRow
-from vms.services.guests.power import ACTIONS, PowerAction, guest_actions
+from vms.services.guests.power import ACTIONS, guest_actions
 from vms.states import GuestStatus, Power, VolumeState
 
 STATUS: Final[dict[GuestStatus, str | Promise]] = {
@@ -50,22 +50,42 @@ VOLUME_STATES: Final[dict[str, str | Promise]] = {
     VolumeState.READY: gettext_lazy("Ready"),
     VolumeState.DELETING: gettext_lazy("Deleting"),
 }
+ADDRESS_KINDS: Final[dict[str, str | Promise]] = {"private": gettext_lazy("Private"), "public": gettext_lazy("Public")}
 SYSTEMS: Final = ("debian", "ubuntu", "windows", "alpine", "fedora", "rocky")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ActionShown:
-    """One thing that can be done now; ``first`` stands in a row, ``quick`` in the head, all of them in the menu."""
+    """One thing that can be done now; ``first`` stands in a row, ``quick`` in the head, all of them in the menu.
+
+    There is one of each (``BUTTONS``), which is equal to itself alone.
+    """
 
     name: str
-    label: str
+    label: str | Promise
     icon: str
     danger: bool
     needs_confirm: bool
     quick: bool
     first: bool
-    text: str = ""
+    text: str | Promise = ""
     enabled: bool = True
+
+
+BUTTONS: Final = {
+    action.name: ActionShown(
+        name=action.name,
+        label=action.label,
+        icon=action.icon,
+        danger=action.danger,
+        needs_confirm=action.name in WARNINGS,
+        quick=action.name in QUICK,
+        first=action.name in FIRST,
+        text=WARNINGS.get(action.name, ""),
+    )
+    for action in ACTIONS.values()
+}
+"""Every power action as a button; made once, since fifty rows have hundreds of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +121,7 @@ class VolumeShown:
 
 @dataclass(frozen=True, slots=True)
 class GuestShown:
-    """A machine for rows, headers and pages."""
+    """A machine for rows, headers and pages; equal where it shows the same, so that what was drawn of it can be kept."""
 
     pk: UUID
     name: str
@@ -117,12 +137,12 @@ class GuestShown:
     disk_gib: int
     firmware: str
     host_name: str
-    addresses: Sequence[AddressShown]
-    volumes: Sequence[VolumeShown]
-    tags: Sequence[str]
+    addresses: tuple[AddressShown, ...]
+    volumes: tuple[VolumeShown, ...]
+    tags: tuple[str, ...]
     protected: bool
     created_at: datetime
-    actions: Sequence[ActionShown]
+    actions: tuple[ActionShown, ...]
     console: bool
     may_delete: bool
     may_restore: bool
@@ -153,10 +173,10 @@ def guest_shown(row: GuestRow, actor: Actor) -> GuestShown:
         host_name=guest.host.name if guest.host is not None and actor.is_operator else "",
         addresses=_addresses(row),
         volumes=_volumes(row),
-        tags=row.tags,
+        tags=tuple(row.tags),
         protected=guest.protected,
         created_at=guest.created_at,
-        actions=[action_shown(action) for action in guest_actions(guest, actor, busy=busy)],
+        actions=tuple(BUTTONS[action.name] for action in guest_actions(guest, actor, busy=busy)),
         console=_has_console(guest) and actor.may(Permission.GUEST_CONSOLE, guest),
         may_delete=deletable,
         may_restore=deletable and binned,
@@ -167,20 +187,6 @@ def guest_shown(row: GuestRow, actor: Actor) -> GuestShown:
 def guests_shown(rows: Iterable[GuestRow], actor: Actor) -> list[GuestShown]:
     """Machines as ``actor`` may see them."""
     return [guest_shown(row, actor) for row in rows]
-
-
-def action_shown(action: PowerAction) -> ActionShown:
-    """A power action as a button."""
-    return ActionShown(
-        name=action.name,
-        label=str(action.label),
-        icon=action.icon,
-        danger=action.danger,
-        needs_confirm=action.name in WARNINGS,
-        quick=action.name in QUICK,
-        first=action.name in FIRST,
-        text=str(WARNINGS.get(action.name, "")),
-    )
 
 
 def bulk_actions(actor: Actor) -> list[dict[str, Any]]:
@@ -233,16 +239,15 @@ def _has_console(guest: Guest) -> bool:
     return Power(guest.seen_power) in (Power.RUNNING, Power.PAUSED) and bool(guest.seen_display)
 
 
-def _addresses(row: GuestRow) -> list[AddressShown]:
-    kinds = {"private": _("Private"), "public": _("Public")}
-    return [
-        AddressShown(str(address.ip), port.mac, port.network.name, kinds.get(address.kind, address.kind))
-        for port, address in row.addresses
-    ]
+def _addresses(row: GuestRow) -> tuple[AddressShown, ...]:
+    return tuple(
+        AddressShown(address.ip, address.mac, address.network_name, str(ADDRESS_KINDS.get(address.kind, address.kind)))
+        for address in row.addresses
+    )
 
 
-def _volumes(row: GuestRow) -> list[VolumeShown]:
-    return [
+def _volumes(row: GuestRow) -> tuple[VolumeShown, ...]:
+    return tuple(
         VolumeShown(
             pk=volume.pk,
             name=volume.name,
@@ -252,4 +257,4 @@ def _volumes(row: GuestRow) -> list[VolumeShown]:
             state_label=str(VOLUME_STATES[volume.state]),
         )
         for volume in row.volumes
-    ]
+    )

@@ -30,7 +30,7 @@ PRODUCTION = {
     "GUESTHOUSE_PUBLIC_URL": "https://portal.example.test",
     "GUESTHOUSE_CONSOLE_URL": "wss://portal.example.test/console",
     "DATABASE_URL": "postgres://guesthouse@database.example.test/guesthouse",
-    "EMAIL_HOST": "mail.example.test",
+    "EMAIL_URL": "smtp+tls://mail.example.test",
 }
 CHECKS = (
     Check("ruff check", (str(BIN / "ruff"), "check", ".")),

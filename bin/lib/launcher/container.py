@@ -10,24 +10,18 @@ from pathlib import Path
 from launcher.installation import ROOT, new_secrets, write_once
 
 PORTAL_USER = 10000
-STEPS = (
-    ("migrate", "--no-input"),
-    ("collectstatic", "--no-input", "--verbosity", "0"),
-)
 
 
 def main() -> int:
-    """Prepare the volumes and the database; safe to repeat. Ends with the exit code of the first step that failed."""
+    """Prepare the volumes and the database; safe to repeat. Ends with the exit code of ``manage.py setup``."""
     state = Path(os.environ["GUESTHOUSE_STATE"])
     write_once(Path(os.environ["GUESTHOUSE_SECRET_FILE"]), new_secrets())
     make_certificate(Path("/etc/guesthouse-tls"))
-    for step in (*STEPS, ("seed", "--first-run", str(state / "first-run.json"))):
-        done = subprocess.run([sys.executable, str(ROOT / "manage.py"), *step], check=False)
-        if done.returncode:
-            return done.returncode
+    setup = (sys.executable, str(ROOT / "manage.py"), "setup", "--first-run", str(state / "first-run.json"))
+    done = subprocess.run(setup, check=False)
     for path in (state, *state.rglob("*")):
         os.chown(path, PORTAL_USER, PORTAL_USER)
-    return 0
+    return done.returncode
 
 
 def make_certificate(folder: Path) -> None:

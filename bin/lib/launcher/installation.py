@@ -22,6 +22,7 @@ DATA_ROOT = Path("/var/lib/guesthouse")
 SETTINGS_MODULE = "portal.settings.embedded"
 CONSOLE_PORTS_TRIED = 50
 QEMU_USERS = ("libvirt-qemu", "qemu")
+NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
 
 
 class Unusable(Exception):
@@ -124,8 +125,7 @@ class Installation:
             "PYTHONUNBUFFERED": "1",
             "MALLOC_ARENA_MAX": "2",  # glibc keeps a heap for every thread otherwise
         }
-        kept = {name: value for name, value in inherited.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-        return {**kept, **contract}
+        return {**{name: value for name, value in inherited.items() if name not in NOT_INHERITED}, **contract}
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

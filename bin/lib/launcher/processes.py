@@ -39,8 +39,7 @@ class Program:
 def programs(installation: Installation) -> list[Program]:
     """What a portal consists of, first to start first. Everything but Redis waits for the database to be migrated."""
     options = installation.options
-    manage = (str(BIN / "python"), str(ROOT / "manage.py"))
-    celery = (str(BIN / "celery"), "-A", "portal.celery")
+    module, manage = (str(BIN / "python"), "-m"), (str(BIN / "python"), str(ROOT / "manage.py"))
     web = (
         str(BIN / "uvicorn"), "portal.asgi:application",
         "--host", options.bind, "--port", str(options.port),
@@ -52,20 +51,11 @@ def programs(installation: Installation) -> list[Program]:
     return [
         *(redis if installation.has_own_redis else []),
         Program("watcher", (*manage, "watch_hosts"), 20, 15),
-        Program(
-            "worker",
-            (*celery, "worker", "--pool", "prefork", "--concurrency", "4", "--without-gossip", "--without-mingle",
-             "--hostname", f"worker-{installation.id[:8]}@%h", "--loglevel", "INFO"),
-            30, 60,
-        ),
-        Program(
-            "beat",
-            (str(BIN / "celery"), "-A", "portal.beat", "beat", "-S", "redbeat.RedBeatScheduler", "--pidfile=", "-l", "INFO"),
-            40, 10,
-        ),
+        Program("worker", (*module, "portal.worker", "--hostname", f"worker-{installation.id[:8]}@%h"), 30, 60),
+        Program("beat", (*module, "portal.beat"), 40, 10),
         Program("console", (*manage, "console_proxy"), 50, 10, stops_as_group=True),
         Program("web", web, 60, 15),
-    ]  # fmt: skip
+    ]
 
 
 def redis_server() -> str:

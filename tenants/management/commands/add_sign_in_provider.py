@@ -25,7 +25,9 @@ class Command(BaseCommand):
         parser.add_argument("--name", required=True, help="what the sign-in page calls it")
         parser.add_argument("--issuer", required=True, help="where /.well-known/openid-configuration lies")
         parser.add_argument("--client-id", required=True)
-        parser.add_argument("--everybody", action="store_true", help="the installation's own: it vouches for every address")
+        parser.add_argument(
+            "--everybody", action="store_true", help="the installation's own: it vouches for every address"
+        )
 
     @said
     def handle(self, *args: Any, **options: Any) -> str:

@@ -20,11 +20,13 @@ from vms.management.commands import console_proxy
 def test_the_settings_reach_the_console_process(settings: Any) -> None:
     settings.PUBLIC_URL, settings.CONSOLE_BIND = "https://Portal.Example/", "127.0.0.1:8001"
     settings.REDIS_URL, settings.RUN_DIR = "redis://:geheim@redis/0", Path("/run/x")
+    settings.TRUSTED_PROXIES = 2
 
     config = console_proxy.config()
 
     assert config.origins == ("https://portal.example",)
     assert (config.bind, config.redis_url, config.run_dir) == ("127.0.0.1:8001", "redis://:geheim@redis/0", "/run/x")
+    assert config.proxies == 2
     assert type(config).from_json(config.to_json()) == config
 
 

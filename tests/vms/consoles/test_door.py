@@ -136,6 +136,36 @@ def test_nothing_of_a_strange_request_is_repeated(proxy: ProxyProcess, request_l
     assert "<" not in answer
 
 
+@pytest.mark.parametrize(
+    ("proxies", "said", "address"),
+    [
+        (0, ["203.0.113.9"], "127.0.0.1"),
+        (1, ["203.0.113.9"], "203.0.113.9"),
+        (1, ["6.6.6.6, 203.0.113.9"], "203.0.113.9"),
+        (1, ["6.6.6.6", "203.0.113.9"], "203.0.113.9"),
+        (2, ["6.6.6.6, 203.0.113.9, 10.0.0.1"], "203.0.113.9"),
+        (2, ["203.0.113.9"], "127.0.0.1"),
+        (1, [], "127.0.0.1"),
+    ],
+)
+def test_a_watcher_is_shown_with_the_address_our_own_proxies_saw(
+    private_redis: str, redis: Redis, display: Display, proxies: int, said: list[str], address: str
+) -> None:
+    """P-I8: what a browser says of itself is never believed."""
+    grant = make_grant(target=display.path)
+    request = upgrade(
+        f"/?ticket={tickets.issue(redis, grant)}", f"Origin: {ORIGIN}", *(f"X-Forwarded-For: {one}" for one in said)
+    )
+    with (
+        run_proxy(private_redis, display.folder, proxies=proxies) as proxy,
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as browser,
+    ):
+        browser.sendall(request.encode())
+        (watcher,) = wait_until(lambda: registry.watchers(redis, grant.guest), timeout_s=5, what="the watcher")
+
+    assert watcher.address == address
+
+
 def test_health_is_redis_answering(proxy: ProxyProcess) -> None:
     answer = ask(proxy, "GET /healthz HTTP/1.1\r\nHost: portal\r\n\r\n")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,11 @@ import pytest
 from redis import Redis
 
 from tests.lab.waiting import wait_until
-from tests.vms.consoles.conftest import Opener, make_grant, run_proxy
+from tests.vms.consoles.conftest import Opener, closing, make_grant, run_proxy
 from tests.vms.consoles.peers import Beside, ProxyProcess, Stream, qemu
 from vms.consoles import serial
 from vms.consoles.tickets import Kind
+from vms.consoles.viewers import Peer
 
 
 def test_two_viewers_read_one_line_and_one_of_them_may_type(open_console: Opener, line: Beside) -> None:
@@ -30,6 +32,18 @@ def test_two_viewers_read_one_line_and_one_of_them_may_type(open_console: Opener
     assert writer.read(10) == reader.read(10) == b"Password: "
     assert bytes(line.received) == b"root\r"
     assert len(line.clients) == 1
+
+
+def test_a_viewer_that_breaks_the_protocol_takes_nobody_along(open_console: Opener, line: Beside) -> None:
+    broken = open_console(make_grant(kind=Kind.SERIAL, target=line.path))
+    reader = Stream(open_console(make_grant(kind=Kind.SERIAL, target=line.path)))
+    wait_until(lambda: line.clients, timeout_s=3, what="the hub to connect")
+
+    broken.send("a text message")
+
+    assert closing(broken)[0] == 1003
+    line.say(b"onward")
+    assert reader.read(6) == b"onward"
 
 
 def test_a_late_viewer_sees_the_recent_past(open_console: Opener, line: Beside) -> None:
@@ -74,22 +88,29 @@ def test_viewers_stay_while_a_guest_restarts(open_console: Opener, folder: Path)
     line.close()
 
 
+def joined(hubs: serial.Hubs, target: str) -> socket.socket:
+    """A viewer's end of the line at ``target``."""
+    ours, theirs = socket.socketpair()
+    hubs.join(Peer(theirs, writable=True), target=target)
+    return ours
+
+
 def test_a_line_that_never_was_there_closes_its_viewers(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setattr(serial, "GIVE_UP_S", 0.5)
 
-    with serial.Hubs(folder).attach(str(folder / "missing"), writable=True) as viewer:
+    with joined(serial.Hubs(folder), str(folder / "missing")) as viewer:
         viewer.settimeout(3)
         assert viewer.recv(1) == b""
 
 
 def test_the_line_is_let_go_after_the_last_viewer(folder: Path) -> None:
     line, hubs = Beside(folder / "line"), serial.Hubs(folder, linger_s=0.2)
-    hubs.attach(line.path, writable=True).close()
+    joined(hubs, line.path).close()
     wait_until(lambda: line.clients, timeout_s=3, what="the hub to connect")
     line.clients[0].settimeout(5)
 
     assert line.clients[0].recv(1) == b""
-    with hubs.attach(line.path, writable=True):
+    with joined(hubs, line.path):
         wait_until(lambda: len(line.clients) == 2, timeout_s=3, what="a new hub")
     line.close()
 

@@ -456,6 +456,7 @@ def test_a_foreign_network_is_never_touched(world: World):
 
 def test_removing_a_network_twice_is_fine(world: World):
     world.hypervisor.ensure_network(world.network())
+    assert "gh-contract-n" in world.hypervisor.networks_running()
 
     with pytest.raises(Refused):
         world.hypervisor.remove_network("gh-contract-n", owner=STRANGER)
@@ -463,6 +464,7 @@ def test_removing_a_network_twice_is_fine(world: World):
     world.hypervisor.remove_network("gh-contract-n", owner=OWNER)
 
     assert "gh-contract-n" not in [seen.name for seen in world.hypervisor.networks()]
+    assert "gh-contract-n" not in world.hypervisor.networks_running()
     with pytest.raises(Missing):
         world.hypervisor.leases("gh-contract-n")
 

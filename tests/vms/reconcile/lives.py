@@ -11,6 +11,7 @@ import pytest
 from operations import runner
 from operations.models import Operation
 from tests.vms.reconcile.bench import Bench
+from vms.hypervisor.errors import Refused
 from vms.models import Guest
 from vms.states import Power
 
@@ -40,6 +41,14 @@ def _from_bin(action: str) -> Callable[[Bench], tuple[Guest, Operation]]:
     return ask
 
 
+def _withdraw(bench: Bench) -> tuple[Guest, Operation]:
+    """A restore that failed once the machine stood."""
+    guest, restore = _from_bin("restore")(bench)
+    bench.on_host.fail("domain", Refused("no"), at=2)
+    assert runner.run(restore.pk) == "failed"
+    return guest, Operation.objects.get(kind="guest.withdraw", subject_id=guest.pk)
+
+
 R, S, P, Z, A = Power.RUNNING, Power.STOPPED, Power.PAUSED, Power.SUSPENDED, Power.ABSENT
 RECIPES = {
     recipe.kind: recipe
@@ -56,6 +65,7 @@ RECIPES = {
         Recipe("guest.wake", _from(Z, "wake"), R),
         Recipe("guest.delete", _from(R, "delete"), A),
         Recipe("guest.restore", _from_bin("restore"), S),
+        Recipe("guest.withdraw", _withdraw, A),
         Recipe("guest.purge", _from(R, "purge"), None),
     )
 }

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 
@@ -17,6 +18,7 @@ from tests.architecture.test_pages import browser
 from tests.factories import House
 from vms.models import Guest, Network, SshKey
 from vms.services.guests import guest_edit
+from vms.services.guests.power import ACTIONS
 from vms.states import Power
 
 pytestmark = pytest.mark.django_db
@@ -196,13 +198,14 @@ def test_without_scripts_a_button_leads_back_to_the_machine(house: House, client
     assert answer["Location"] == url(house, "guest_detail", guest.pk)
 
 
-def test_what_can_be_pressed_follows_the_state_and_the_role(house: House) -> None:
+@pytest.mark.parametrize("name", ["guest_row", "guest_menu", "guest_header"])
+def test_what_can_be_pressed_follows_the_state_and_the_role(house: House, name: str) -> None:
     running = factories.guest(house, "up")
     viewer, _token = factories.member_with(house.tenant, [Permission.GUEST_VIEW])
     presser, _token = factories.member_with(house.tenant, [Permission.GUEST_VIEW, Permission.GUEST_POWER])
 
     seen = {
-        person: browser(person).get(url(house, "guest_row", running.pk)).content.decode()
+        person: browser(person).get(url(house, name, running.pk), headers=PARTIAL).content.decode()
         for person in (viewer, presser)
     }
 
@@ -212,6 +215,59 @@ def test_what_can_be_pressed_follows_the_state_and_the_role(house: House) -> Non
     assert "/power/shutdown/" in seen[presser]
     assert "/power/start/" not in seen[presser]
     assert "/delete/" not in seen[presser]
+
+
+@pytest.mark.parametrize("power", [power for power in Power if power != Power.ABSENT])
+def test_a_menu_offers_exactly_what_the_service_takes_now(house: House, client: Client, power: Power) -> None:
+    guest = factories.guest(house, power=power)
+
+    menu = client.get(url(house, "guest_menu", guest.pk), headers=PARTIAL).content.decode()
+
+    offered = set(re.findall(r'<(?:form|a)[^>]+/power/(\w+)/"', menu))
+    taken = set()
+    for action in ACTIONS:
+        with transaction.atomic():
+            form = {"partial": "row", "confirmed": "yes"}
+            answer = client.post(url(house, "guest_power", guest.pk, action), form, headers=PARTIAL)
+            taken |= {action} if answer.status_code == 200 else set()
+            transaction.set_rollback(True)
+    assert offered == taken
+
+
+def test_a_row_holds_no_menu_and_leads_to_the_machine_without_scripts(house: House, client: Client) -> None:
+    guest = factories.guest(house, "up")
+    menu = url(house, "guest_menu", guest.pk)
+
+    row = client.get(url(house, "guest_row", guest.pk), headers=PARTIAL).content.decode()
+    answer = client.get(menu)
+
+    assert f'hx-get="{menu}"' in row
+    assert "/power/stop/" not in row
+    assert f'<a href="{url(house, "guest_detail", guest.pk)}"' in row
+    assert answer["Location"] == url(house, "guest_detail", guest.pk)
+
+
+def test_only_rows_that_show_something_new_are_drawn_again(house: House, client: Client) -> None:
+    guest = factories.guest(house, "first-name")
+    address = url(house, "guest_list")
+
+    def drawn() -> int:
+        return [part.name for part in client.get(address).templates].count("vms/_guest_row.html")
+
+    assert [drawn(), drawn()] == [1, 0]
+    with tenant_scope(house.tenant):
+        guest_edit(guest, actor=house.actor, name="second-name")
+
+    assert "second-name" in client.get(address).content.decode()
+
+
+def test_the_menu_of_a_foreign_or_hidden_machine_is_not_there(house: House, client: Client) -> None:
+    foreign = factories.guest(factories.tenant_with_owner(), "foreign")
+    other = factories.guest(house, "other")
+    person, _token = factories.member_with(house.tenant, [Permission.GUEST_VIEW], tags=["prod"])
+
+    assert client.get(url(house, "guest_menu", foreign.pk), headers=PARTIAL).status_code == 404
+    assert browser(person).get(url(house, "guest_menu", other.pk), headers=PARTIAL).status_code == 404
 
 
 def test_deleting_needs_the_name(house: House, client: Client) -> None:

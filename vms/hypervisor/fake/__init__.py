@@ -9,10 +9,16 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from vms.hypervisor.errors import Unreachable
-from vms.hypervisor.fake.connection import FakeHypervisor
+from vms.hypervisor.fake.domains import Domains
 from vms.hypervisor.fake.host import FakeDomain, FakeHost, FakePool, forget_hosts, host
+from vms.hypervisor.fake.networks import Networks
+from vms.hypervisor.fake.storage import Storage
 
 __all__ = ["FakeDomain", "FakeHost", "FakeHypervisor", "FakePool", "connect", "forget_hosts", "host"]
+
+
+class FakeHypervisor(Domains, Storage, Networks):
+    """The driver over a ``FakeHost``: the verbs of the protocol, with the real one's promises."""
 
 
 def connect(uri: str, *, deadline_s: float = 3.0) -> FakeHypervisor:

@@ -86,6 +86,10 @@ class FakeHost:
         self._faults.append(_Fault(verb, self.calls[verb] + at, release=release))
         return release
 
+    def heal(self) -> None:
+        """What was planned to fail and has not happened yet does not happen any more."""
+        self._faults.clear()
+
     def fall_silent(self, reason: str = "keepalive") -> None:
         """From now on nothing answers; listeners hear that the connection closed."""
         self.silent = True

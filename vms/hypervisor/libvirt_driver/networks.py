@@ -24,6 +24,10 @@ class Networks(Link):
         with translated("list networks"):
             return tuple(_seen(raw) for raw in self.raw.listAllNetworks(0))
 
+    def networks_running(self) -> tuple[str, ...]:
+        with translated("list running networks"):
+            return tuple(sorted(self.raw.listNetworks()))
+
     def ensure_network(self, spec: NetworkSpec) -> SeenNetwork:
         """See the protocol. ``Busy`` where it must change in a way that needs a restart while guests are plugged in."""
         with translated(f"ensure network {spec.name}"):

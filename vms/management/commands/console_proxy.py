@@ -23,6 +23,7 @@ def config() -> Config:
         origins=(origin_of(settings.PUBLIC_URL),),
         name=f"{socket.gethostname()}:{os.getpid()}",
         run_dir=str(settings.RUN_DIR),
+        proxies=settings.TRUSTED_PROXIES,
     )
 
 

@@ -23,8 +23,10 @@ declare(Kind("guest.suspend", _("Suspend %(name)s"), settle=settle.powered, dead
 declare(Kind("guest.wake", _("Wake %(name)s"), settle=settle.powered, deadline_s=POWER_DEADLINE_S))
 declare(Kind("guest.delete", _("Delete %(name)s"), settle=settle.deleted, deadline_s=900))
 declare(Kind("guest.restore", _("Restore %(name)s"), settle=settle.restored, deadline_s=POWER_DEADLINE_S))
+declare(Kind("guest.withdraw", _("Take %(name)s off its host"), settle=settle.withdrawn, deadline_s=7 * 86400))
 declare(Kind("guest.purge", _("Remove %(name)s for good"), settle=settle.purged, deadline_s=7 * 86400))
 declare(Kind("network.delete", _("Delete network %(name)s"), settle=networks.network_settle_delete, deadline_s=900))
+declare(Kind("host.clear", _("Clear %(name)s of a removed machine"), deadline_s=900))
 declare(Kind("host.probe", _("Test host %(name)s"), settle=hosts.host_settle_probe, deadline_s=300))
 declare(
     Kind(

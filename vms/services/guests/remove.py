@@ -38,10 +38,7 @@ def guest_delete(guest: Guest, *, actor: Actor, purge: bool = False) -> Operatio
         raise Conflict(_("This machine is in the bin already."), code="in_bin", hint="")
     purge = purge or guest.tenant.bin_days == 0 or guest.built_at is None
     before = guest.want_power
-    guest_want(guest, Power.ABSENT)
-    guest.want_generation += 1
-    guest.version += 1
-    guest.save(update_fields=["want_power", "want_generation", "version"])
+    _want_absent(guest)
     operation = _ask(guest, "guest.purge" if purge else "guest.delete", actor=actor, params={"want_before": before})
     audit_record(actor, "guest.purge" if purge else "guest.delete", guest)
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
@@ -87,12 +84,20 @@ def guest_restore(guest: Guest, *, actor: Actor) -> Operation:
     return operation
 
 
-def _ask(guest: Guest, kind: str, *, actor: Actor, params: dict[str, Any] | None = None) -> Operation:
+def _ask(
+    guest: Guest,
+    kind: str,
+    *,
+    actor: Actor,
+    params: dict[str, Any] | None = None,
+    after: Operation | None = None,
+) -> Operation:
     return operation_submit(
         guest,
         kind=kind,
         actor=actor,
-        holds=[Hold("guest", guest.pk)],
+        holds=[Hold("guest", guest.pk)] if after is None else (),
+        after=after,
         lane=guest.host.lane if guest.host else "",
         generation=guest.want_generation,
         params=params,
@@ -101,10 +106,7 @@ def _ask(guest: Guest, kind: str, *, actor: Actor, params: dict[str, Any] | None
 
 def guest_purge_failed_build(guest: Guest, *, actor: Actor) -> Operation:
     """What a failed creation left is taken off the host and forgotten; asked for by the settling of that creation."""
-    guest_want(guest, Power.ABSENT)
-    guest.want_generation += 1
-    guest.version += 1
-    guest.save(update_fields=["want_power", "want_generation", "version"])
+    _want_absent(guest)
     return operation_submit(
         guest,
         kind="guest.purge",
@@ -113,3 +115,20 @@ def guest_purge_failed_build(guest: Guest, *, actor: Actor) -> Operation:
         generation=guest.want_generation,
         params={"after_failed_build": True},
     )
+
+
+def guest_withdraw(guest: Guest, *, actor: Actor, after: Operation | None = None) -> Operation:
+    """Take a binned machine's definition off its host once more; its disks stay.
+
+    Asked for by the settling of a restore that failed (``after``), or by the sweep that found one. Raises ``Conflict`` while
+    something else is being done with it.
+    """
+    _want_absent(guest)
+    return _ask(guest, "guest.withdraw", actor=actor, after=after)
+
+
+def _want_absent(guest: Guest) -> None:
+    guest_want(guest, Power.ABSENT)
+    guest.want_generation += 1
+    guest.version += 1
+    guest.save(update_fields=["want_power", "want_generation", "version"])

@@ -19,7 +19,7 @@ from tenants.reactions import announce
 from tenants.services.quota import class_disk, quota_release
 from vms.models import Address, Guest, HostClaim, Port, Volume
 from vms.models.guests import Charge
-from vms.services.guests.remove import guest_purge_failed_build
+from vms.services.guests.remove import guest_purge_failed_build, guest_withdraw
 from vms.services.guests.wanting import guest_want
 from vms.states import SETTLED, Power
 
@@ -91,7 +91,10 @@ def deleted(operation: Operation) -> None:
 
 
 def restored(operation: Operation) -> None:
-    """Back on the host: out of the bin. Not back: vCPUs, memory and place return, and it stays in the bin."""
+    """Back on the host: out of the bin. Not back: vCPUs, memory and place return, and it stays in the bin.
+
+    A worker that had begun may have defined it before it failed or fell silent: that is taken off the host again.
+    """
     guest = _guest(operation)
     if guest is None:
         return
@@ -104,6 +107,19 @@ def restored(operation: Operation) -> None:
         guest_want(guest, Power.ABSENT)
         guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
     guest.save(update_fields=["charge", "binned_at", "purge_after", "want_power", "problem_code", "problem_message"])
+    if not _ended(operation) and operation.started_at is not None:
+        guest_withdraw(guest, actor=system_actor(guest.tenant, why="settle"), after=operation)
+    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
+
+
+def withdrawn(operation: Operation) -> None:
+    """Off the host again, or not, with the reason: in the bin it is in any case."""
+    guest = _guest(operation)
+    if guest is None:
+        return
+    if not _ended(operation):
+        guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
+        guest.save(update_fields=["problem_code", "problem_message"])
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
 
 

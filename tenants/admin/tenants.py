@@ -1,8 +1,7 @@
-"""Tenants and people, for operators: made, suspended with a reason, given more or less; tokens; what was done by whom."""
+"""Tenants, for operators: made, suspended with a reason, given more or less, and their first people."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,23 +10,20 @@ from django.contrib import admin
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from portal.admin_base import DeedForm, Forecast, Revealed, ServiceAdmin, deed
-from portal.admin_shown import Note, Panel, column, headed, labelled, moment, yes_no
-from portal.templatetags.portal_ui import dot, gauge
+from portal.admin_base import DeedForm, Forecast, ServiceAdmin, deed
+from portal.admin_shown import Note, Panel, column, headed, labelled, moment, mono, state
+from portal.templatetags.portal_ui import gauge
 from tenants.actors import Actor
-from tenants.models import SLUG, ApiToken, AuditEntry, Member, Quota, Tenant, TenantState, User
+from tenants.models import SLUG, AuditEntry, Member, Quota, Tenant, TenantState, User
 from tenants.policy import BUILT_IN_ROLES
 from tenants.scoping import tenant_scope
 from tenants.services.members import member_add
-from tenants.services.people import password_make, user_create
 from tenants.services.quota import RESOURCES, quota_set
 from tenants.services.roles import role_named
 from tenants.services.tenants import tenant_create, tenant_suspend, tenant_unsuspend
-from tenants.services.tokens import token_revoke
 
 SHAPES = {TenantState.ACTIVE: "running", TenantState.SUSPENDED: "paused", TenantState.CLOSED: "stopped"}
 
@@ -116,6 +112,7 @@ class TenantAdmin(ServiceAdmin):
     )
 
     made = moment("created_at", gettext_lazy("Created"), "date")
+    uuid = column("pk", gettext_lazy("Id"), mono)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Tenant]:
         rows: QuerySet[Tenant] = super().get_queryset(request)
@@ -124,16 +121,12 @@ class TenantAdmin(ServiceAdmin):
 
     @admin.display(description=gettext_lazy("State"), ordering="state")
     def shown_state(self, tenant: Tenant) -> str:
-        state = TenantState(tenant.state)
-        return format_html('<span class="gh-state">{}{}</span>', dot(SHAPES[state]), state.label)
+        known = TenantState(tenant.state)
+        return state(SHAPES[known], known.label)
 
     @admin.display(description=gettext_lazy("Members"), ordering="member_count")
     def members(self, tenant: Any) -> int:
         return tenant.member_count or 0
-
-    @admin.display(description=gettext_lazy("Id"))
-    def uuid(self, tenant: Tenant) -> str:
-        return format_html('<span class="mono">{}</span>', tenant.pk)
 
     def notes(self, tenant: Tenant) -> Iterable[Note]:
         if tenant.state == TenantState.SUSPENDED:
@@ -232,174 +225,3 @@ def _gauge(quota: Quota, label: object) -> str:
     percent = 100 * quota.used / quota.limit
     level = "full" if percent >= 100 else "warn" if percent >= 80 else "ok"
     return gauge(percent, f"{label}: {quota.used} / {quota.limit}", level)
-
-
-class PersonForm(DeedForm):
-    """Who a new person is."""
-
-    email = forms.EmailField(label=gettext_lazy("E-mail address"))
-    name = forms.CharField(label=gettext_lazy("Name"), max_length=100, required=False)
-    operator = forms.BooleanField(
-        label=gettext_lazy("Operator"), required=False,
-        help_text=gettext_lazy("May do everything here, in every tenant."),
-    )  # fmt: skip
-
-
-@admin.register(User)
-class UserAdmin(ServiceAdmin):
-    """People who can sign in."""
-
-    plural = gettext_lazy("People")
-    lede = gettext_lazy("Everybody who can sign in. What they may do is their role in each tenant.")
-    list_display = ("email", "name", "operator", "active", "signed_in", "joined")
-    list_filter = ("is_staff", "is_active")
-    search_fields = ("email", "name")
-    ordering = ("email",)
-    fieldsets = (
-        (None, {"fields": ("email", "name", "operator", "active")}),
-        (gettext_lazy("More"), {"fields": ("timezone", "language", "signed_in", "joined", "uuid")}),
-    )
-
-    signed_in = moment("last_login", gettext_lazy("Last sign-in"))
-    joined = moment("date_joined", gettext_lazy("Since"), "date")
-
-    @admin.display(description=gettext_lazy("Operator"), ordering="is_staff")
-    def operator(self, user: User) -> str:
-        return yes_no(user.is_staff)
-
-    @admin.display(description=gettext_lazy("May sign in"), ordering="is_active")
-    def active(self, user: User) -> str:
-        return yes_no(user.is_active)
-
-    @admin.display(description=gettext_lazy("Id"))
-    def uuid(self, user: User) -> str:
-        return format_html('<span class="mono">{}</span>', user.pk)
-
-    def panels(self, user: User) -> Iterable[Panel]:
-        members = Member.objects.filter(user=user).select_related("tenant", "role").order_by("tenant__slug")
-        yield Panel(
-            _("In tenants"),
-            [_("Tenant"), _("Role")],
-            [(labelled(member.tenant), member.role.name) for member in members],
-            _("In none."),
-        )
-
-    @deed(
-        gettext_lazy("Add a person"),
-        explain=gettext_lazy("Makes somebody who can sign in, with a random password that is shown once."),
-        icon="user-plus", form=PersonForm, adds=True,
-    )  # fmt: skip
-    def add(self, row: None, actor: Actor, answers: dict[str, Any]) -> Revealed:
-        password = password_make()
-        user = user_create(password=password, actor=actor, **answers)
-        return Revealed(_("%s is added.") % user, _("Their password"), password)
-
-
-@admin.register(Member)
-class MemberAdmin(ServiceAdmin):
-    """Who is in which tenant."""
-
-    plural = gettext_lazy("Members")
-    lede = gettext_lazy("Who is in which tenant, as what. Owners and admins manage them in their own pages.")
-    list_display = ("user", "tenant", "role", "made")
-    list_filter = ("role",)
-    list_select_related = ("user", "tenant", "role")
-    search_fields = ("user__email", "user__name", "tenant__slug", "tenant__name")
-    ordering = ("tenant__slug", "user__email")
-    fieldsets = ((None, {"fields": ("user", "tenant", "role", "made")}),)
-
-    made = moment("created_at", gettext_lazy("Since"), "date")
-
-
-def _token_ends(self: Any, token: ApiToken, actor: Actor) -> Forecast:
-    if token.revoked_at is not None:
-        return Forecast(False, _("is revoked already"))
-    return Forecast(True, _("ends at once, with the consoles it opened"))
-
-
-class Revoked(admin.SimpleListFilter):
-    """Alive or revoked."""
-
-    title = gettext_lazy("state")
-    parameter_name = "revoked"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("no", _("Not revoked")), ("yes", _("Revoked"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(revoked_at__isnull=self.value() == "no") if self.value() else queryset
-
-
-@admin.register(ApiToken)
-class ApiTokenAdmin(ServiceAdmin):
-    """API tokens; what they are made of is not here, only their first letters."""
-
-    plural = gettext_lazy("API tokens")
-    lede = gettext_lazy("Of everybody. Only a token's first letters are known here.")
-    list_display = ("prefix_shown", "name", "user", "tenant", "used", "ends", "ended")
-    list_filter = (Revoked,)
-    list_select_related = ("user", "tenant")
-    search_fields = ("prefix", "name", "user__email", "tenant__slug")
-    ordering = ("-created_at",)
-    fieldsets = (
-        (None, {"fields": ("prefix_shown", "name", "user", "tenant", "scopes")}),
-        (gettext_lazy("When"), {"fields": ("made", "used", "ends", "ended")}),
-    )
-
-    made = moment("created_at", gettext_lazy("Made"))
-    used = moment("last_used_at", gettext_lazy("Last used"))
-    ends = moment("expires_at", gettext_lazy("Expires"), "date")
-    ended = moment("revoked_at", gettext_lazy("Revoked"))
-
-    @admin.display(description=gettext_lazy("Token"), ordering="prefix")
-    def prefix_shown(self, token: ApiToken) -> str:
-        return format_html('<span class="mono">{}…</span>', token.prefix)
-
-    @admin.display(description=gettext_lazy("May"))
-    def scopes(self, token: ApiToken) -> str:
-        return _("what its owner may") if token.permissions is None else ", ".join(token.permissions) or _("nothing")
-
-    @deed(
-        gettext_lazy("Revoke"),
-        explain=gettext_lazy("Ends the token at once, with the consoles that were opened by it. It cannot be brought back."),
-        icon="x", many=True, danger=True, foresee=_token_ends,
-    )  # fmt: skip
-    def revoke(self, token: ApiToken, actor: Actor, answers: dict[str, Any]) -> str:
-        token_revoke(token, actor=actor)
-        return _("%s is revoked.") % token
-
-
-@admin.register(AuditEntry)
-class AuditEntryAdmin(ServiceAdmin):
-    """What was done, by whom; each entry is chained to the one before it."""
-
-    plural = gettext_lazy("Audit log")
-    lede = gettext_lazy(
-        "What was done, by whom, in every tenant. Nobody can change it; manage.py verify_audit_log checks it."
-    )
-    list_display = ("when_shown", "action", "shown_subject", "tenant", "who", "how", "address")
-    list_filter = ("via", "subject_type")
-    list_select_related = ("tenant",)
-    search_fields = ("action", "subject_name", "actor_label", "tenant__slug", "request_id", "subject_id")
-    ordering = ("-at",)
-    fieldsets = (
-        (None, {"fields": ("when_shown", "action", "shown_subject", "tenant", "shown_changes")}),
-        (gettext_lazy("Who"), {"fields": ("who", "how", "address", "request")}),
-        (gettext_lazy("Chain"), {"fields": ("seq", "before", "own")}),
-    )
-
-    when_shown = moment("at", gettext_lazy("When"))
-    who = column("actor_label", gettext_lazy("Who"))
-    how = column("via", gettext_lazy("Through"))
-    request = column("request_id", gettext_lazy("Request"))
-    before = column("prev_hash", gettext_lazy("Hash of the one before"))
-    own = column("hash", gettext_lazy("Own hash"))
-
-    @admin.display(description=gettext_lazy("To what"), ordering="subject_name")
-    def shown_subject(self, entry: AuditEntry) -> str:
-        return f"{entry.subject_type} {entry.subject_name}".strip() or "–"
-
-    @admin.display(description=gettext_lazy("Changes"))
-    def shown_changes(self, entry: AuditEntry) -> str:
-        text = json.dumps(entry.changes, indent=2, ensure_ascii=False, sort_keys=True)
-        return format_html('<pre class="mono tiny">{}</pre>', text)

@@ -1,0 +1,83 @@
+"""The operators' pages: nothing the browser complains about, no barrier, no sideways scroll."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browser.test_every_page import LOOKS
+from tests.browser.visitor import visitor
+from tests.journeys.customer import Customer
+from tests.setup.test_up import Portal
+
+LISTS = {
+    "machines": "vms/guest/",
+    "hosts": "vms/host/",
+    "drift": "vms/drift/",
+    "images": "vms/image/",
+    "tenants": "tenants/tenant/",
+    "audit": "tenants/auditentry/",
+    "operations": "operations/operation/",
+    "operations-none": "operations/operation/?status=cancelled&kind=guest.delete",
+}
+ROWS = ("machines", "hosts", "tenants", "operations")
+"""Lists whose first row is looked at, with the first of its deeds."""
+
+
+@pytest.fixture(scope="module")
+def seen(customer: Customer) -> Iterator[str]:
+    """A machine that costs no boot, so that lists and pages have something to show."""
+    guest = customer.create("seen", start=False, tags=["prod"])
+    yield str(guest["id"])
+    customer.done(customer.delete(f"/guests/{guest['id']}", purge="true"))
+
+
+@pytest.mark.parametrize(("size", "theme"), LOOKS[:1], ids=["1440-light"])
+def test_pages_of_the_operators_site(
+    chromium: Browser, portal: Portal, seen: str, size: tuple[int, int], theme: str, pictures: Path | None
+) -> None:
+    faults: list[str] = []
+    first = portal.first_run
+    with visitor(
+        chromium, first["url"], size=size, theme=theme, pictures=pictures and pictures / "operator"
+    ) as operator:
+        page = operator.page
+
+        def look(name: str, address: str) -> None:
+            operator.go(address)
+            faults.extend(operator.faults())
+            operator.picture(name)
+
+        operator.sign_in(first["operator"])
+        look("dashboard", "/operator/")
+        for name, path in {**LISTS, "enrol": "vms/host/add/"}.items():
+            look(name, f"/operator/{path}")
+        for name in ROWS:
+            operator.go(f"/operator/{LISTS[name]}")
+            look(f"{name}-row", str(page.locator("#result_list tbody a[href*='/change/']").first.get_attribute("href")))
+            deeds = page.locator("a[href*='/do/']")
+            if deeds.count():
+                look(f"{name}-deed", str(deeds.first.get_attribute("href")))
+
+    assert faults == []
+
+
+def test_many_rows_are_asked_about_before_anything_is_done(
+    chromium: Browser, portal: Portal, seen: str, pictures: Path | None
+) -> None:
+    first = portal.first_run
+    with visitor(chromium, first["url"], pictures=pictures and pictures / "operator") as operator:
+        page = operator.page
+        operator.sign_in(first["operator"])
+        operator.go("/operator/vms/guest/")
+        page.locator(".action-select").first.check()
+        page.select_option("select[name=action]", label="Start")
+        page.get_by_role("button", name="Look at it first").click()
+        page.locator("text=seen").first.wait_for()
+        operator.picture("many")
+
+        assert operator.faults() == []
+        assert "is asked for" in page.locator("main").inner_text()
