@@ -14,6 +14,7 @@ from ninja.parser import Parser
 
 import operations.api
 import tenants.api.audit
+import tenants.api.invitations
 import tenants.api.journal
 import tenants.api.me
 import tenants.api.members
@@ -141,6 +142,7 @@ for nouns in (
     vms.api.volumes,
     vms.api.keys,
     tenants.api.members,
+    tenants.api.invitations,
     tenants.api.quota,
     tenants.api.quota_requests,
     tenants.api.roles,

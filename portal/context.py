@@ -18,7 +18,8 @@ from tenants.selectors import memberships
 from tenants.shapes import initials, role_label, standing_shown
 from tenants.visiting import visit_shown
 
-MOST_TENANTS = 20
+MOST_TENANTS = 10
+"""In the switch of the sidebar; the rest are found on the page of all projects."""
 P = Permission
 
 
@@ -51,6 +52,8 @@ def _shell(request: HttpRequest) -> dict[str, Any]:
 
 def _inside(request: HttpRequest, actor: Actor, tenant: Tenant) -> dict[str, Any]:
     assert actor.user is not None
+    mine = memberships(actor.user)
+    shown = sorted(mine, key=lambda member: member.tenant_id != tenant.pk)[:MOST_TENANTS]
     return {
         "tenant": {"slug": tenant.slug, "name": tenant.name, "initials": initials(tenant.name)},
         "role_label": role_label(actor.role),
@@ -61,8 +64,9 @@ def _inside(request: HttpRequest, actor: Actor, tenant: Tenant) -> dict[str, Any
                 "url": reverse("vms:overview", args=[member.tenant.slug]),
                 "current": member.tenant_id == tenant.pk,
             }
-            for member in memberships(actor.user)[:MOST_TENANTS]
+            for member in shown
         ],
+        "more_tenants": len(mine) > MOST_TENANTS,
         "nav": _navigation(request, actor, tenant.slug),
         "visit": visit_shown(actor),
         "running": operations_running(actor) if actor.may(P.OPERATION_VIEW) else 0,

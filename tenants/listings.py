@@ -7,11 +7,13 @@ from typing import Any
 from allauth.socialaccount.models import SocialApp
 from django.db.models import QuerySet
 
+from portal.core.clock import now
 from portal.core.paging import Sorts
 from tenants.actors import Actor
 from tenants.journal.models import AuditEntry, Event, InstallationEntry, Journal, UsageInterval
 from tenants.models import (
     ApiToken,
+    Invitation,
     Member,
     Notice,
     Quota,
@@ -28,6 +30,7 @@ from tenants.services.sign_in import PROVIDER
 
 TENANT_SORTS: Sorts = {"slug": ("slug",), "name": ("name", "id"), "created_at": ("created_at", "id")}
 MEMBER_SORTS: Sorts = {"created_at": ("created_at", "id")}
+INVITATION_SORTS: Sorts = {"created_at": ("created_at", "id")}
 TOKEN_SORTS: Sorts = {"created_at": ("created_at", "id"), "name": ("name", "id")}
 PROVIDER_SORTS: Sorts = {"name": ("name", "id")}
 SIGN_IN_DOMAIN_SORTS: Sorts = {"domain": ("domain",), "created_at": ("created_at", "id")}
@@ -69,6 +72,20 @@ def sign_in_domains() -> QuerySet[SignInDomain]:
 def members(tenant: Tenant) -> QuerySet[Member]:
     """Who belongs to a tenant."""
     return Member.objects.filter(tenant=tenant).select_related("user", "role")
+
+
+def invitations(tenant: Tenant, *, state: str = "") -> QuerySet[Invitation]:
+    """Who has been asked to join a tenant; ``state``: ``open``, ``expired``, ``waiting`` (either), ``accepted``, ``revoked``."""
+    rows = Invitation.objects.filter(tenant=tenant).select_related("role", "tenant", "invited_by", "accepted_by")
+    if state == "accepted":
+        rows = rows.exclude(accepted_at=None)
+    elif state == "revoked":
+        rows = rows.exclude(revoked_at=None)
+    elif state:
+        rows = rows.filter(accepted_at=None, revoked_at=None)
+        rows = rows.filter(expires_at__gt=now()) if state == "open" else rows
+        rows = rows.filter(expires_at__lte=now()) if state == "expired" else rows
+    return rows.order_by("-created_at", "-pk")
 
 
 def tokens(actor: Actor) -> QuerySet[ApiToken]:

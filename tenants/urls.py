@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from django.urls import path
 
-from tenants.views import audit, home, members, notices, quota, roles, second_factor, settings, tokens, visits
+from tenants.views import (
+    audit,
+    home,
+    invitations,
+    members,
+    notices,
+    quota,
+    roles,
+    second_factor,
+    settings,
+    tokens,
+    visits,
+)
 
 app_name = "tenants"
 urlpatterns = [
     path("", home.home, name="home"),
+    path("account/invitation/<str:secret>/", invitations.invitation, name="invitation"),
+    path("account/invitations/<uuid:invitation_id>/join/", invitations.invitation_join, name="invitation_join"),
     path("account/notices/", notices.notice_list, name="notice_list"),
     path("account/notices/bell/", notices.notice_bell, name="notice_bell"),
     path("account/notices/choices/", notices.notice_choices, name="notice_choices"),
@@ -17,9 +31,18 @@ urlpatterns = [
     path("t/<slug:tenant>/visit/", visits.visit, name="visit"),
     path("t/<slug:tenant>/visit/end/", visits.visit_end, name="visit_end"),
     path("t/<slug:tenant>/members/", members.member_list, name="member_list"),
-    path("t/<slug:tenant>/members/add/", members.member_add_post, name="member_add"),
     path("t/<slug:tenant>/members/<uuid:member_id>/role/", members.member_role, name="member_role"),
-    path("t/<slug:tenant>/members/<uuid:member_id>/remove/", members.member_remove_post, name="member_remove"),
+    path("t/<slug:tenant>/members/<uuid:member_id>/remove/", members.member_remove, name="member_remove"),
+    path("t/<slug:tenant>/members/<uuid:member_id>/transfer/", members.member_transfer, name="member_transfer"),
+    path("t/<slug:tenant>/invitations/", invitations.invitation_create, name="invitation_create"),
+    path(
+        "t/<slug:tenant>/invitations/<uuid:invitation_id>/resend/",
+        invitations.invitation_again,
+        name="invitation_resend",
+    ),
+    path(
+        "t/<slug:tenant>/invitations/<uuid:invitation_id>/revoke/", invitations.invitation_end, name="invitation_revoke"
+    ),
     path("t/<slug:tenant>/roles/", roles.role_list, name="role_list"),
     path("t/<slug:tenant>/roles/create/", roles.role_create, name="role_create"),
     path("t/<slug:tenant>/roles/<uuid:role_id>/", roles.role_edit, name="role_edit"),

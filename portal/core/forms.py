@@ -8,7 +8,7 @@ from typing import Any
 
 from django import forms
 
-from portal.core.errors import Conflict, Invalid
+from portal.core.errors import Conflict, Invalid, TooMany
 
 
 class Choice(forms.Select):
@@ -20,14 +20,14 @@ class Choice(forms.Select):
 
 @contextmanager
 def refusals_in(form: forms.Form, fields: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Turn ``Invalid`` and ``Conflict`` of a service into errors of ``form``.
+    """Turn ``Invalid``, ``Conflict`` and ``TooMany`` of a service into errors of ``form``.
 
     A pointer such as ``/ssh_keys/0`` finds the field of that name. ``fields`` says which field a refusal without pointers is
     about, by its code; whatever finds no field stands above the form, with its advice.
     """
     try:
         yield
-    except (Invalid, Conflict) as error:
+    except (Invalid, Conflict, TooMany) as error:
         placed = [(fault.pointer.strip("/").split("/")[0], fault.message) for fault in error.errors]
         if not placed:
             placed = [((fields or {}).get(error.code, ""), f"{error.sentence} {error.advice}".strip())]

@@ -12,13 +12,13 @@ from pydantic import BaseModel, Field
 
 from portal.core.bodies import Body, Listed, Listing, listed
 from portal.core.errors import FieldError, Invalid
-from portal.core.etags import etag_of, find
+from portal.core.etags import CHANGES, etag_of, find
 from tenants.api.people import PersonOut, person_out
 from tenants.api.tenants import tenant_in_path
 from tenants.listings import MEMBER_SORTS, members
 from tenants.models import Member, User
 from tenants.policy import Permission
-from tenants.services.members import member_add, member_remove, member_set_role
+from tenants.services.members import member_add, member_remove, member_set_role, ownership_transfer, people_lock
 from tenants.services.roles import role_named
 from tenants.types import HttpRequest
 
@@ -68,7 +68,10 @@ def _shown(response: HttpResponse, member: Member) -> MemberOut:
 
 
 def _member(request: HttpRequest, member_id: str) -> Member:
-    return find(request, members(tenant_in_path(request)), member_id)
+    tenant = tenant_in_path(request)
+    if request.method in CHANGES:
+        people_lock(tenant)
+    return find(request, members(tenant), member_id)
 
 
 @router.get("/members", response=Listed[MemberOut], summary="List members")
@@ -85,10 +88,10 @@ def member_list(request: HttpRequest, query: Query[MemberQuery]) -> dict[str, An
     return listed(request, query, rows, sorts=MEMBER_SORTS, out=member_out)
 
 
-@router.post("/members", response={201: MemberOut}, summary="Add a member")
+@router.post("/members", response={201: MemberOut}, summary="Add a member (operators)")
 def member_post(request: HttpRequest, response: HttpResponse, body: MemberIn) -> Status[MemberOut]:
-    """Let somebody in who can sign in already."""
-    request.actor.require(Permission.MEMBER_MANAGE)
+    """Let somebody in who can sign in already, without asking them; a project's own people send an invitation."""
+    request.actor.require(Permission.OPERATE)
     user = User.objects.filter(email__iexact=body.email.strip(), is_active=True).first()
     if user is None:
         raise Invalid(errors=[FieldError("/email", "unknown", _("Nobody with this address can sign in."))])
@@ -118,3 +121,10 @@ def member_delete(request: HttpRequest, member_id: str) -> Status[None]:
     """Their sessions in this project and open consoles close at once."""
     member_remove(_member(request, member_id), actor=request.actor)
     return Status(204, None)
+
+
+@router.post("/members/{member_id}/transfer", response=MemberOut, summary="Hand the project over")
+def member_transfer_post(request: HttpRequest, member_id: str, response: HttpResponse) -> MemberOut:
+    """They become an owner and you an admin, in one step. Only for owners."""
+    request.actor.require(Permission.OWNER_MANAGE)
+    return _shown(response, ownership_transfer(_member(request, member_id), actor=request.actor))

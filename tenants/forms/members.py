@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.contrib.auth.password_validation import password_validators_help_texts, validate_password
 from django.utils.translation import gettext_lazy as _
 
 from portal.core.forms import Choice
@@ -22,10 +23,14 @@ def roles_given_by(actor: Actor) -> list[Role]:
     return sorted(rows, key=lambda role: (order.index(role.name) if role.name in order else len(order), role.name))
 
 
-class MemberForm(forms.Form):
-    """Somebody who can sign in already joins the tenant."""
+class InvitationForm(forms.Form):
+    """Somebody is asked to join the tenant."""
 
-    email = forms.EmailField(label=_("E-mail"), help_text=_("Of somebody who can sign in here already."))
+    email = forms.EmailField(
+        label=_("E-mail"),
+        max_length=254,
+        help_text=_("They get a letter with a link, whether or not they are new here."),
+    )
     role = forms.ChoiceField(label=_("Role"), widget=Choice)
 
     def __init__(self, *args: Any, actor: Actor, roles: list[Role] | None = None, **kwargs: Any) -> None:
@@ -36,13 +41,38 @@ class MemberForm(forms.Form):
         field.choices = [(role.name, ROLES[role.name][0] if role.name in ROLES else role.name) for role in given]
         field.initial = "member"
 
-    def clean_email(self) -> User:
-        """The person of that address."""
-        user = User.objects.filter(email__iexact=self.cleaned_data["email"], is_active=True).first()
-        if user is None:
-            raise forms.ValidationError(_("Nobody with this address can sign in here. Ask an operator to add them."))
-        return user
-
-    def spec(self) -> tuple[User, Role]:
-        """Who joins, with which role."""
+    def spec(self) -> tuple[str, Role]:
+        """Who is asked, and with which role."""
         return self.cleaned_data["email"], role_named(self.cleaned_data["role"])
+
+
+class NewPersonForm(forms.Form):
+    """Somebody new, whose address a letter's link has proven."""
+
+    name = forms.CharField(label=_("Your name"), max_length=100, required=False)
+    password = forms.CharField(
+        label=_("Password"),
+        max_length=4096,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+    def __init__(self, *args: Any, email: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.email = email
+        self.fields["name"].widget.attrs["autocomplete"] = "name"
+        self.fields["password"].help_text = " ".join(password_validators_help_texts())
+
+    def clean(self) -> dict[str, Any]:
+        """The password against the house's rules, and against the person's own words."""
+        said = super().clean() or {}
+        if "password" in said:
+            try:
+                validate_password(said["password"], User(email=self.email, name=said.get("name", "")))
+            except forms.ValidationError as error:
+                self.add_error("password", error)
+        return said
+
+    def spec(self) -> tuple[str, str]:
+        """Their name and password."""
+        return self.cleaned_data["name"], self.cleaned_data["password"]

@@ -63,7 +63,7 @@ def notice_send(
         choice = chosen.get(person.pk)
         in_portal, by_mail = (choice.in_portal, choice.by_mail) if choice is not None else DEFAULTS[kind]
         with translation.override(person.language):
-            title, words = _one_line(subject), str(text)
+            title, words = one_line(subject), str(text)
             if by_mail or kind in ALWAYS_BY_MAIL:
                 _write_letter(person, title, words, url)
         if in_portal:
@@ -110,17 +110,17 @@ def notices_forget(*, at: datetime) -> int:
     return Notice.objects.filter(created_at__lt=at - settings.NOTICE_RETENTION).delete()[0]
 
 
+def one_line(words: Words) -> str:
+    """Fit for a header: names of tenants and machines are in it, and they may hold anything."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(words)).split())[:200]
+
+
 def _holders(tenant: Tenant | None, permission: Permission) -> list[User]:
     if tenant is None:
         raise ValueError("a permission is held in a tenant")
     with tenant_scope(tenant):
         members = Member.objects.select_related("user", "role")
         return [member.user for member in members if permission.value in member.role.permissions]
-
-
-def _one_line(words: Words) -> str:
-    """Fit for a header: names of tenants and machines are in it, and they may hold anything."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(words)).split())[:200]
 
 
 def _write_letter(person: User, title: str, words: str, url: str) -> None:

@@ -9,20 +9,27 @@ from django.views.decorators.http import require_safe
 
 from tenants.models import User
 from tenants.selectors import memberships
+from tenants.services.invitations import invitations_to
 from tenants.shapes import initials, role_label
 from tenants.types import HttpRequest
+
+SEARCHABLE = 10
+"""From so many projects on, there is a search."""
 
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """The way in: straight to the only project, to the operators' site, or a choice."""
+    """The way in: straight to the only project, to the operators' site, or a choice; ``?q=`` is part of a name."""
     user = request.user
     assert isinstance(user, User)
-    found = memberships(user)
-    if request.actor.is_operator and not found:
-        return redirect("/operator/")
-    if len(found) == 1 and not request.actor.is_operator:
-        return redirect("vms:overview", found[0].tenant.slug)
+    found, invited = memberships(user), invitations_to(user)
+    query = request.GET.get("q", "").strip()[:100]
+    if not invited and not query:
+        if request.actor.is_operator and not found:
+            return redirect("/operator/")
+        if len(found) == 1 and not request.actor.is_operator:
+            return redirect("vms:overview", found[0].tenant.slug)
+    wanted = query.casefold()
     tenants = [
         {
             "name": member.tenant.name,
@@ -31,6 +38,22 @@ def home(request: HttpRequest) -> HttpResponse:
             "url": reverse("vms:overview", args=[member.tenant.slug]),
         }
         for member in found
+        if wanted in member.tenant.name.casefold() or wanted in member.tenant.slug
     ]
-    context = {"tenants": tenants, "user_label": user.label, "is_operator": request.actor.is_operator}
+    context = {
+        "tenants": tenants,
+        "invitations": [
+            {
+                "pk": row.pk,
+                "tenant": row.tenant.name,
+                "initials": initials(row.tenant.name),
+                "role_label": role_label(row.role.name),
+            }
+            for row in invited
+        ],
+        "query": query,
+        "searchable": len(found) >= SEARCHABLE,
+        "user_label": user.label,
+        "is_operator": request.actor.is_operator,
+    }
     return render(request, "tenants/home.html", context)

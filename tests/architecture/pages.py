@@ -12,13 +12,15 @@ P = Permission
 class PageRow(NamedTuple):
     """One method of one page, by its name, and what it needs; ``None`` is anybody who is signed in.
 
-    ``also`` is what the service asks for besides, about a thing that is not the caller's own.
+    ``also`` is what the service asks for besides, about a thing that is not the caller's own. ``anybody`` need not be
+    signed in: what is in the address is the secret.
     """
 
     method: str
     name: str
     permission: Permission | None
     also: tuple[Permission, ...] = ()
+    anybody: bool = False
 
 
 PAGES = [
@@ -33,9 +35,17 @@ PAGES = [
     PageRow("POST", "tenants:visit", P.OPERATE),
     PageRow("POST", "tenants:visit_end", P.TENANT_VIEW),
     PageRow("GET", "tenants:member_list", P.MEMBER_VIEW),
-    PageRow("POST", "tenants:member_add", P.MEMBER_MANAGE),
     PageRow("POST", "tenants:member_role", P.MEMBER_MANAGE),
+    PageRow("GET", "tenants:member_remove", P.TENANT_VIEW, (P.MEMBER_MANAGE,)),
     PageRow("POST", "tenants:member_remove", P.TENANT_VIEW, (P.MEMBER_MANAGE,)),  # leaving needs no more
+    PageRow("GET", "tenants:member_transfer", P.OWNER_MANAGE),
+    PageRow("POST", "tenants:member_transfer", P.OWNER_MANAGE),
+    PageRow("POST", "tenants:invitation_create", P.MEMBER_MANAGE),
+    PageRow("POST", "tenants:invitation_resend", P.MEMBER_MANAGE),
+    PageRow("POST", "tenants:invitation_revoke", P.MEMBER_MANAGE),
+    PageRow("GET", "tenants:invitation", None, anybody=True),
+    PageRow("POST", "tenants:invitation", None, anybody=True),
+    PageRow("POST", "tenants:invitation_join", None),
     PageRow("GET", "tenants:role_list", P.MEMBER_VIEW),
     PageRow("GET", "tenants:role_create", P.ROLE_MANAGE),
     PageRow("POST", "tenants:role_create", P.ROLE_MANAGE),

@@ -8,6 +8,7 @@ from typing import Any
 from tenants.actors import system_actor
 from tenants.models import AuditEntry, Member, Notice, NoticeKind, Role, User
 from tenants.scoping import every_tenant, tenant_scope
+from tenants.services.invitations import invitation_send
 from tenants.services.notices import notice_send
 from tenants.services.quota import quota_request_make
 from tenants.services.sign_in import provider_create, sign_in_domain_create
@@ -75,6 +76,8 @@ def build(slug: str = "") -> World:
             "entry_id": AuditEntry.objects.all()[0].pk,
         }
     with every_tenant(why="test"):
+        invitation = invitation_send(house.tenant, email="asked@example.test", role=role, actor=house.actor)
+        ids["invitation_id"] = invitation.pk
         app = provider_create(
             slug=f"idp-{house.tenant.slug}"[:40],
             name="Theirs",
@@ -122,6 +125,7 @@ def _post_body(world: World, last: str) -> Any:
         "networks": {"name": "fresh"},
         "ssh-keys": {"name": "fresh", "public_key": factories.public_key()},
         "members": {"email": factories.user().email, "role": NOBODY},
+        "invitations": {"email": "fresh@example.test", "role": NOBODY},
         "roles": {"name": "fresh"},
         "quota-requests": {"wanted": {"guests": 99}, "reason": "A sale."},
         "decline": {"answer": "Not now."},

@@ -146,7 +146,7 @@ def test_old_notices_are_forgotten(house: House) -> None:
 
 # --- failed operations ------------------------------------------------------------------------------------------
 def test_who_asked_is_told_that_it_failed(house: House) -> None:
-    guest, operation = factories.guest_building(house, "web-1")
+    _guest, operation = factories.guest_building(house, "web-1")
 
     factories.operation_broken(operation)
 

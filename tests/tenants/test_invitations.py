@@ -1,0 +1,537 @@
+"""Invitations: by letter, once, for a week, to no more than the inviter has; nobody learns who has an account."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from allauth.account.models import EmailAddress
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from portal.core.clock import now
+from portal.core.errors import Conflict, Forbidden, Invalid, TooMany
+from tenants.actors import Actor
+from tenants.models import ApiToken, AuditEntry, Invitation, Letter, Member, Notice, Role, Tenant, TenantState, User
+from tenants.policy import BUILT_IN_ROLES, Permission
+from tenants.scoping import every_tenant, tenant_scope
+from tenants.services.invitations import (
+    LIFE,
+    PAUSE,
+    InvitationOver,
+    invitation_accept,
+    invitation_accept_new,
+    invitation_by_secret,
+    invitation_resend,
+    invitation_revoke,
+    invitation_send,
+    invitations_forget,
+    invitations_to,
+)
+from tenants.services.members import member_remove, member_set_role
+from tenants.services.roles import role_named
+from tenants.services.tokens import token_create
+from tests import factories
+from tests.architecture.test_pages import browser
+from tests.factories import PASSWORD, House
+from tests.portal.api.rest import Rest
+from tests.support.crowd import together
+
+pytestmark = pytest.mark.django_db
+BROWSER = Actor(None, None, frozenset(), "browser", address="192.0.2.1")
+
+
+@pytest.fixture
+def house() -> House:
+    return factories.tenant_with_owner("harbour")
+
+
+def invite(
+    house: House, email: str = "mara@example.test", role: str = "viewer", actor: Actor | None = None
+) -> Invitation:
+    with tenant_scope(house.tenant):
+        return invitation_send(house.tenant, email=email, role=role_named(role), actor=actor or house.actor)
+
+
+def letter() -> Letter:
+    return Letter.objects.order_by("-created_at", "-pk")[0]
+
+
+def secret() -> str:
+    """What the newest letter's link holds."""
+    found = re.search(r"/account/invitation/([\w-]+)/", letter().body)
+    assert found is not None
+    return found[1]
+
+
+def later(**by: float) -> None:
+    """Let so much time pass for every invitation."""
+    with every_tenant(why="test"):
+        for row in Invitation.objects.all():
+            row.sent_at -= timedelta(**by)
+            row.expires_at -= timedelta(**by)
+            row.save()
+
+
+def is_member(house: House, person: User) -> bool:
+    with tenant_scope(house.tenant):
+        return bool(Member.objects.filter(user=person).exists())
+
+
+def link(of: str | None = None) -> str:
+    return reverse("tenants:invitation", args=[of or secret()])
+
+
+def alive(of: str) -> bool:
+    try:
+        return bool(invitation_by_secret(of))
+    except InvitationOver:
+        return False
+
+
+# --- sending ----------------------------------------------------------------------------------------------------
+def test_an_invitation_is_a_letter_with_a_link_that_is_stored_as_a_hash(house: House) -> None:
+    row = invite(house, " Mara@Example.test ")
+
+    assert (letter().to, row.email) == ("mara@example.test", "mara@example.test")
+    assert house.owner.email in letter().subject
+    assert "Harbour" in letter().subject
+    assert secret() not in str(vars(row))
+    assert row.expires_at == row.sent_at + LIFE
+
+
+def test_who_has_an_account_is_not_told(house: House) -> None:
+    """P-C13: the same answer, the same work, for an address with an account and one without."""
+    known = factories.user("known@example.test")
+    rest = Rest(house.token)
+    answers, work = [], []
+
+    for email in ("first@example.test", known.email, "fresh@example.test"):
+        with CaptureQueriesContext(connection) as queries:
+            answers.append(rest.post(f"{house.url}/invitations", {"email": email, "role": "viewer"}))
+        work.append([re.sub(r"'[^']*'|\d+", "", query["sql"]) for query in queries])
+
+    said = [{**a.json, "id": "", "email": "", "created_at": "", "sent_at": "", "expires_at": ""} for a in answers]
+    assert said[1] == said[2]
+    assert {a.status for a in answers} == {201}
+    assert work[1] == work[2]
+
+
+def test_adding_without_asking_is_for_operators(house: House) -> None:
+    """The old door told whether an address has an account."""
+    rest = Rest(house.token)
+    _person, operating = factories.operator()
+
+    addresses = ("no@example.test", factories.user().email)
+    refused = [rest.post(f"{house.url}/members", {"email": email, "role": "viewer"}) for email in addresses]
+    added = Rest(operating).post(f"{house.url}/members", {"email": factories.user().email, "role": "viewer"})
+
+    assert [(answer.status, answer.json["code"]) for answer in refused] == [(403, "forbidden")] * 2
+    assert added.status == 201
+
+
+@pytest.mark.parametrize("role", ["owner", "admin"])
+def test_nobody_invites_to_more_than_they_have(house: House, role: str) -> None:
+    held = BUILT_IN_ROLES["member"] | {Permission.MEMBER_MANAGE}
+    person, _token = factories.member_with(house.tenant, held)
+
+    with pytest.raises(Forbidden):
+        invite(house, role=role, actor=factories.actor_in(house.tenant, person))
+    assert not Letter.objects.exists()
+
+
+def test_what_one_has_for_tagged_machines_only_one_cannot_offer(house: House) -> None:
+    person, _token = factories.member_with(
+        house.tenant, BUILT_IN_ROLES["member"] | {Permission.MEMBER_MANAGE}, tags=["qa"]
+    )
+
+    with pytest.raises(Forbidden):
+        invite(house, role="member", actor=factories.actor_in(house.tenant, person))
+
+
+def test_a_role_of_ones_own_project_may_be_offered_and_no_other(house: House) -> None:
+    other = factories.tenant_with_owner()
+    with every_tenant(why="test"):
+        Role.objects.create(tenant=house.tenant, name="night shift", permissions=["guest.view"])
+        Role.objects.create(tenant=other.tenant, name="theirs", permissions=[])
+
+    assert invite(house, role="night shift").role.name == "night shift"
+    with pytest.raises(Invalid):
+        invite(house, "b@example.test", role="theirs")
+
+
+@pytest.mark.parametrize("email", ["", "mara", "a@b\nBcc: c@example.test", "a@example.test,b@example.test", "x" * 255])
+def test_only_an_address_is_invited(house: House, email: str) -> None:
+    with pytest.raises(Invalid):
+        invite(house, email)
+
+
+def test_a_member_and_an_invited_one_are_not_invited_again(house: House) -> None:
+    invite(house)
+
+    for email, code in ((house.owner.email, "already_member"), ("MARA@example.test", "already_invited")):
+        with pytest.raises(Conflict) as refusal:
+            invite(house, email)
+        assert refusal.value.code == code
+
+
+def test_an_invitation_is_no_way_to_fill_a_mailbox(house: House, settings: Any) -> None:
+    settings.CAPS = {**settings.CAPS, "invitations": 3}
+    row = invite(house)
+    with tenant_scope(house.tenant):
+        with pytest.raises(TooMany):
+            invitation_resend(row, actor=house.actor)
+        invitation_revoke(row, actor=house.actor)
+    with pytest.raises(TooMany):
+        invite(house)
+    for number in range(2):
+        invite(house, f"p{number}@example.test")
+    with pytest.raises(TooMany):
+        invite(house, "p3@example.test")
+    later(days=1)
+    invite(house, "p3@example.test")
+    with pytest.raises(Conflict) as refusal:
+        invite(house, "p4@example.test")
+    assert refusal.value.code == "too_many_invitations"
+
+
+def test_a_name_in_a_letter_is_no_header_and_no_markup(house: House) -> None:
+    house.owner.name = "Eve\r\nBcc: all@example.test"
+    house.owner.save()
+
+    invite(house)
+
+    assert letter().subject == "Eve Bcc: all@example.test invites you to Harbour"
+
+
+# --- the link ---------------------------------------------------------------------------------------------------
+def test_sending_again_kills_the_old_link(house: House) -> None:
+    row = invite(house)
+    first = secret()
+    later(minutes=PAUSE.total_seconds() / 60)
+    with tenant_scope(house.tenant):
+        invitation_resend(row, actor=house.actor)
+
+    assert not alive(first)
+    assert alive(secret())
+
+
+def test_dead_links_answer_alike_whatever_killed_them(house: House) -> None:
+    def revoked(row: Invitation) -> None:
+        with tenant_scope(house.tenant):
+            invitation_revoke(row, actor=house.actor)
+
+    answers = [Client().get(link("never-was"))]
+    invite(house, "used@example.test")
+    invitation_accept_new(invitation_by_secret(secret()), name="", password=PASSWORD, facts=BROWSER)
+    answers.append(Client().get(link()))
+    revoked(invite(house, "revoked@example.test"))
+    answers.append(Client().get(link()))
+    invite(house, "ended@example.test")
+    later(days=8)
+    answers.append(Client().get(link()))
+    invite(house, "suspended@example.test")
+    Tenant.objects.update(state=TenantState.SUSPENDED)
+    answers.append(Client().get(link()))
+
+    bodies = {re.sub(r"\b[0-9a-f]{32}\b", "", answer.content.decode()) for answer in answers}
+    assert {answer.status_code for answer in answers} == {404}
+    assert len(bodies) == 1
+
+
+def test_looking_at_the_link_uses_nothing_up(house: House) -> None:
+    """Mail filters open every link they see."""
+    invite(house)
+
+    for _ in range(3):
+        assert "no-store" in Client().get(link())["Cache-Control"]
+    assert Client().head(link()).status_code == 200
+
+    assert alive(secret())
+    assert not User.objects.filter(email="mara@example.test").exists()
+
+
+# --- accepting --------------------------------------------------------------------------------------------------
+def test_somebody_new_chooses_a_password_and_is_in(house: House) -> None:
+    invite(house, role="member")
+    client = Client()
+
+    page = client.get(link()).content.decode()
+    weak = client.post(link(), {"name": "Mara", "password": "short"})
+    joined = client.post(link(), {"name": "Mara", "password": PASSWORD})
+
+    person = User.objects.get(email="mara@example.test")
+    assert 'value="mara@example.test"' in page
+    assert (weak.status_code, list(weak.context["form"].errors)) == (422, ["password"])
+    assert joined["Location"] == "/t/harbour/"
+    assert client.get("/t/harbour/").status_code == 200
+    assert (person.name, person.is_staff, person.check_password(PASSWORD)) == ("Mara", False, True)
+    assert EmailAddress.objects.get(user=person).verified
+    with tenant_scope(house.tenant):
+        assert Member.objects.get(user=person).role.name == "member"
+    assert not alive(link().rsplit("/", 2)[1])
+
+
+def test_the_address_of_the_form_is_the_invited_one_whatever_is_posted(house: House) -> None:
+    invite(house)
+
+    Client().post(
+        link(), {"name": "M", "password": PASSWORD, "email": "root@example.test", "is_staff": "on", "role": "owner"}
+    )
+
+    assert not User.objects.filter(email="root@example.test").exists()
+    with tenant_scope(house.tenant):
+        assert Member.objects.get(user__email="mara@example.test").role.name == "viewer"
+
+
+def test_somebody_with_an_account_signs_in_first_and_joins_with_one_click(house: House) -> None:
+    person = factories.user("mara@example.test")
+    invite(house)
+    anonymous, client = Client(), browser(person)
+
+    asked = anonymous.get(link())
+    forced = anonymous.post(link(), {"name": "M", "password": "another correct horse"})
+    joined = client.post(link())
+
+    assert "/account/login/?next=" in asked.content.decode()
+    assert forced.status_code == 200
+    assert User.objects.get(pk=person.pk).check_password(PASSWORD)
+    assert joined["Location"] == "/t/harbour/"
+    assert is_member(house, person)
+
+
+def test_who_is_signed_in_as_somebody_else_is_told_so(house: House) -> None:
+    other = factories.user("other@example.test")
+    invite(house)
+    client = browser(other)
+
+    text = client.get(link()).content.decode()
+    client.post(link())
+
+    assert "You are signed in as other@example.test." in text
+    assert "The invitation is for mara@example.test." in text
+    assert is_member(house, other)
+    notice = Notice.objects.get(user=house.owner)
+    assert "other@example.test" in notice.text
+
+
+def test_ones_projects_show_invitations_to_ones_proven_addresses_only(house: House) -> None:
+    person, stranger = factories.user("mara@example.test"), factories.user()
+    EmailAddress.objects.create(user=stranger, email="Mara@Example.test".lower() + ".x", verified=False)
+    EmailAddress.objects.create(user=stranger, email="eve@example.test", verified=False)
+    row, to_eve = invite(house), invite(house, "eve@example.test")
+
+    page = browser(person).get("/")
+    stolen = browser(stranger).post(reverse("tenants:invitation_join", args=[row.pk]))
+    unproven = browser(stranger).post(reverse("tenants:invitation_join", args=[to_eve.pk]))
+    joined = browser(person).post(reverse("tenants:invitation_join", args=[row.pk]))
+
+    assert [found["tenant"] for found in page.context["invitations"]] == ["Harbour"]
+    assert invitations_to(stranger) == []
+    assert (stolen.status_code, unproven.status_code) == (404, 404)
+    assert joined["Location"] == "/t/harbour/"
+    assert is_member(house, person)
+    assert not is_member(house, stranger)
+
+
+def test_a_member_who_accepts_stays_what_they_are(house: House) -> None:
+    invite(house, "second@example.test", role="viewer")
+
+    member = invitation_accept(invitation_by_secret(secret()), house.owner, facts=BROWSER)
+
+    assert member.role.name == "owner"
+    assert not alive(secret())
+
+
+def test_accepting_is_written_down_with_who_and_from_where(house: House) -> None:
+    invite(house)
+    invitation_accept_new(invitation_by_secret(secret()), name="Mara", password=PASSWORD, facts=BROWSER)
+
+    with tenant_scope(house.tenant):
+        entry = AuditEntry.objects.get(action="invitation.accept")
+    assert (entry.actor_label, entry.address, entry.via) == ("mara@example.test", "192.0.2.1", "browser")
+    assert Notice.objects.get(user=house.owner).subject == "Mara has joined Harbour"
+
+
+def test_what_was_offered_ends_with_the_right_to_offer_it(house: House) -> None:
+    def admin() -> tuple[User, Actor]:
+        person = factories.user()
+        factories.join(house.tenant, person, role="admin")
+        return person, factories.actor_in(house.tenant, person)
+
+    secrets = []
+    for number, end in enumerate(("removed", "demoted", "inactive", "role narrowed")):
+        person, actor = admin()
+        invite(house, f"p{number}@example.test", role="admin", actor=actor)
+        secrets.append(secret())
+        assert alive(secrets[-1])
+        with tenant_scope(house.tenant):
+            member = Member.objects.get(user=person)
+            if end == "removed":
+                member_remove(member, actor=house.actor)
+            elif end == "demoted":
+                member_set_role(member, role=role_named("viewer"), actor=house.actor)
+            elif end == "inactive":
+                User.objects.filter(pk=person.pk).update(is_active=False)
+            else:
+                member.role = Role.objects.create(tenant=house.tenant, name="narrow", permissions=["member.manage"])
+                member.save()
+
+    assert [alive(each) for each in secrets] == [False] * 4
+
+
+def test_a_lesser_role_offered_stays_when_its_sender_becomes_less(house: House) -> None:
+    person = factories.user()
+    factories.join(house.tenant, person, role="owner")
+    invite(house, role="viewer", actor=factories.actor_in(house.tenant, person))
+    with tenant_scope(house.tenant):
+        member_set_role(Member.objects.get(user=person), role=role_named("admin"), actor=house.actor)
+
+    assert alive(secret())
+
+
+def test_who_comes_back_finds_no_old_token_open(house: House) -> None:
+    person = factories.user("mara@example.test")
+    factories.join(house.tenant, person, role="member")
+    with tenant_scope(house.tenant):
+        actor = factories.actor_in(house.tenant, person)
+        token, raw = token_create(person, name="old", actor=actor, tenant=house.tenant)
+        member_remove(Member.objects.get(user=person), actor=house.actor)
+    invite(house, role="owner")
+    invitation_accept(invitation_by_secret(secret()), person, facts=BROWSER)
+
+    assert Rest(raw).get(f"{house.url}/guests").status == 401
+    assert ApiToken.objects.get(pk=token.pk).revoked_at is not None
+
+
+def test_what_ended_long_ago_is_forgotten(house: House) -> None:
+    invite(house)
+
+    assert invitations_forget(at=now() + timedelta(days=96)) == 0
+    assert invitations_forget(at=now() + timedelta(days=98)) == 1
+
+
+# --- at the same time -------------------------------------------------------------------------------------------
+@pytest.mark.django_db(transaction=True)
+def test_one_link_lets_one_person_in_however_many_try() -> None:
+    house = factories.tenant_with_owner()
+    people = [factories.user() for _ in range(6)]
+    invite(house)
+    row = invitation_by_secret(secret())
+
+    done = together([lambda person=person: invitation_accept(row, person, facts=BROWSER) for person in people])
+
+    assert sum(isinstance(each, Member) for each in done) == 1
+    assert sum(isinstance(each, InvitationOver) for each in done) == 5
+
+
+@pytest.mark.django_db(transaction=True)
+def test_revoked_and_accepted_at_once_is_one_of_them() -> None:
+    for _ in range(5):
+        house = factories.tenant_with_owner()
+        person = factories.user()
+        row = invite(house)
+
+        def revoke(house: House = house, row: Invitation = row) -> Any:
+            with tenant_scope(house.tenant):
+                return invitation_revoke(row, actor=house.actor)
+
+        together([revoke, lambda row=row, person=person: invitation_accept(row, person, facts=BROWSER)])
+
+        with tenant_scope(house.tenant):
+            row.refresh_from_db()
+        assert (row.accepted_at is None) != (row.revoked_at is None)
+        assert is_member(house, person) == (row.accepted_at is not None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_cap_of_members_holds_against_a_crowd(settings: Any) -> None:
+    settings.CAPS = {**settings.CAPS, "members": 3}
+    house = factories.tenant_with_owner()
+    work = []
+    for number in range(6):
+        invite(house, f"p{number}@example.test")
+        row = invitation_by_secret(secret())
+        work.append(lambda row=row: invitation_accept_new(row, name="", password=PASSWORD, facts=BROWSER))
+
+    done = together(work)
+
+    assert sum(isinstance(each, Member) for each in done) == 2
+    assert {each.code for each in done if isinstance(each, Conflict)} == {"too_many_members"}
+    assert User.objects.filter(email__startswith="p").exclude(email__startswith="person").count() == 2
+
+
+# --- pages and REST ---------------------------------------------------------------------------------------------
+def test_the_page_sends_sends_again_and_revokes(house: House) -> None:
+    client = browser(house.owner)
+
+    client.post(
+        reverse("tenants:invitation_create", args=["harbour"]), {"email": "mara@example.test", "role": "viewer"}
+    )
+    first = secret()
+    shown = client.get(reverse("tenants:member_list", args=["harbour"])).context["invitations"]
+    early = client.post(reverse("tenants:invitation_resend", args=["harbour", shown[0]["pk"]]))
+    later(minutes=6)
+    client.post(reverse("tenants:invitation_resend", args=["harbour", shown[0]["pk"]]))
+    second = secret()
+    client.post(reverse("tenants:invitation_revoke", args=["harbour", shown[0]["pk"]]))
+
+    assert [row["email"] for row in shown] == ["mara@example.test"]
+    assert early.status_code == 429
+    assert first != second
+    assert not alive(second)
+
+
+@pytest.mark.parametrize(
+    ("email", "role", "field"),
+    [("no address", "viewer", "email"), ("mara@example.test", "king", "role"), ("owner", "viewer", "email")],
+)
+def test_who_cannot_be_invited_is_said_at_the_field(house: House, email: str, role: str, field: str) -> None:
+    address = house.owner.email if email == "owner" else email
+
+    answer = browser(house.owner).post(
+        reverse("tenants:invitation_create", args=["harbour"]), {"email": address, "role": role}
+    )
+
+    assert (answer.status_code, list(answer.context["form"].errors)) == (422, [field])
+
+
+def test_who_may_not_invite_sees_no_invitations_and_cannot_send(house: House) -> None:
+    viewer = factories.user()
+    factories.join(house.tenant, viewer, role="viewer")
+    invite(house)
+    client = browser(viewer)
+
+    page = client.get(reverse("tenants:member_list", args=["harbour"]))
+    asked = {"email": "x@example.test", "role": "viewer"}
+    forced = client.post(reverse("tenants:invitation_create", args=["harbour"]), asked)
+
+    assert "mara@example.test" not in page.content.decode()
+    assert forced.status_code == 403
+
+
+def test_rest_invites_lists_sends_again_and_revokes(house: House) -> None:
+    rest = Rest(house.token)
+    url = f"{house.url}/invitations"
+
+    made = rest.post(url, {"email": "mara@example.test", "role": "viewer"})
+    first = secret()
+    one = rest.get(made.headers["Location"])
+    early = rest.post(f"{url}/{made.json['id']}/resend")
+    later(minutes=6)
+    again = rest.post(f"{url}/{made.json['id']}/resend")
+    stale = rest.delete(f"{url}/{made.json['id']}", If_Match=one.headers["ETag"])
+    gone = rest.delete(f"{url}/{made.json['id']}", If_Match=again.headers["ETag"])
+    twice = rest.delete(f"{url}/{made.json['id']}")
+
+    assert (made.status, one.json["status"], one.json["email"]) == (201, "open", "mara@example.test")
+    assert first not in str(made.json)
+    assert (early.status, int(early.headers["Retry-After"]) > 0) == (429, True)
+    assert (again.status, stale.status, gone.status, twice.status) == (200, 412, 204, 409)
+    assert [row["status"] for row in rest.get(f"{url}?status=revoked").json["items"]] == ["revoked"]
+    assert rest.get(f"{url}?status=open").json["items"] == []
+    assert rest.post(url, {"email": "x@example.test", "role": "king"}).json["errors"][0]["pointer"] == "/role"
