@@ -22,6 +22,7 @@ from portal.core.sealed import seal
 from tenants.actors import Actor, system_actor
 from tenants.journal.audit import audit_record
 from tenants.journal.models import AuditEntry
+from tenants.listings import PROVIDER
 from tenants.models import Member, Role, SignInDomain, Tenant, User
 from tenants.policy import Permission
 from tenants.scoping import tenant_scope
@@ -30,7 +31,6 @@ from tenants.services.members import member_add
 from tenants.services.people import person_make
 
 log = structlog.get_logger(__name__)
-PROVIDER: Final = "openid_connect"
 EVERYBODY: Final = "everybody"
 DOMAIN: Final = re.compile(r"\A(?=.{3,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]\Z")
 SLUG: Final = re.compile(r"\A[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?\Z")
