@@ -49,6 +49,7 @@ NAVIGATION: tuple[tuple[str | Promise, tuple[Entry, ...]], ...] = (
             Entry(_("People"), "user", "tenants_user_changelist"),
             Entry(_("Members"), "user-plus", "tenants_member_changelist"),
             Entry(_("API tokens"), "key", "tenants_apitoken_changelist"),
+            Entry(_("Quota requests"), "gauge", "tenants_quotarequest_changelist"),
             Entry(_("Flavors"), "cpu", "vms_flavor_changelist"),
             Entry(_("Images"), "photo", "vms_image_changelist"),
         ),

@@ -7,9 +7,10 @@ from typing import Any
 from django.contrib.admin.models import CHANGE, LogEntry
 
 from operations.models import Operation
-from tenants.models import ApiToken, AuditEntry, Letter, Member, Tenant, User
+from tenants.models import ApiToken, AuditEntry, Letter, Member, QuotaRequest, Tenant, User
 from tenants.scoping import every_tenant
 from tenants.services.letters import letter_write
+from tenants.services.quota import quota_request_make
 from tests import factories
 from vms.models import Drift, Flavor, Guest, Host, HostPool, Image, StoragePool
 from vms.services.hosts import drift_record
@@ -24,6 +25,7 @@ def one_of_each() -> dict[type, Any]:
             user=house.owner, object_repr="web-1", action_flag=CHANGE, change_message="Test: done."
         )
         letter_write(to="a@example.test", subject="Hello", body="https://portal.test/secret")
+        quota_request_make(house.tenant, {"guests": 99}, reason="A sale.", actor=house.actor)
         drift_record(guest.host, "stray_domain", "gh-1", detail="running", guest_id=guest.pk)
         models = (
             ApiToken,
@@ -37,6 +39,7 @@ def one_of_each() -> dict[type, Any]:
             Letter,
             Member,
             Operation,
+            QuotaRequest,
             StoragePool,
             Tenant,
         )
