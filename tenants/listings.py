@@ -26,12 +26,12 @@ from tenants.models import (
 )
 from tenants.policy import Permission
 from tenants.scoping import every_tenant
-from tenants.services.sign_in import PROVIDER
 
 TENANT_SORTS: Sorts = {"slug": ("slug",), "name": ("name", "id"), "created_at": ("created_at", "id")}
 MEMBER_SORTS: Sorts = {"created_at": ("created_at", "id")}
 INVITATION_SORTS: Sorts = {"created_at": ("created_at", "id")}
 TOKEN_SORTS: Sorts = {"created_at": ("created_at", "id"), "name": ("name", "id")}
+PROVIDER = "openid_connect"
 PROVIDER_SORTS: Sorts = {"name": ("name", "id")}
 SIGN_IN_DOMAIN_SORTS: Sorts = {"domain": ("domain",), "created_at": ("created_at", "id")}
 NOTICE_SORTS: Sorts = {"created_at": ("created_at", "id")}
@@ -61,7 +61,8 @@ def tenants_all() -> QuerySet[Tenant]:
 
 def providers() -> QuerySet[Any]:
     """All single sign-on providers, for operators."""
-    return SocialApp.objects.filter(provider=PROVIDER)
+    rows: QuerySet[Any] = SocialApp.objects.filter(provider=PROVIDER)
+    return rows
 
 
 def sign_in_domains() -> QuerySet[SignInDomain]:

@@ -6,7 +6,7 @@ from celery import shared_task
 
 from portal.core.clock import now
 from tenants.journal.retention import audit_forget_old
-from tenants.services import invitations, letters, notices, visits
+from tenants.services import invitations, letters, notices, people, visits
 from tenants.services.ending import tenants_purge
 
 
@@ -24,10 +24,11 @@ def visits_end_due() -> None:
 
 @shared_task(name="tenants.tasks.forget_old", time_limit=300)
 def forget_old() -> None:
-    """Let go of what is past its retention: letters, notices and invitations."""
+    """Let go of what is past its retention: letters, notices, invitations and sign-ins."""
     letters.letters_forget(at=now())
     notices.notices_forget(at=now())
     invitations.invitations_forget(at=now())
+    people.sign_ins_forget(at=now())
 
 
 @shared_task(name="tenants.tasks.purge_tenants", time_limit=1800)

@@ -24,7 +24,7 @@ def announce(operation: Operation) -> None:
 
 
 def tell_who_asked(operation: Operation) -> None:
-    """Tell the person who asked that it failed, if they still belong to the tenant; many at once are their parent's one notice."""
+    """Tell the person who asked that it failed, if they still belong to the tenant; many at once are one notice."""
     tenant, person = operation.tenant, operation.requested_by
     if tenant is None or person is None:
         return

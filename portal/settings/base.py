@@ -222,7 +222,7 @@ DEFAULT_QUOTA = {
     "running_guests": None,
     "backups_gib": 500,
     "images": 20,
-    "ports": 50,
+    "ports": None,
     "public_addresses": 5,
     "security_group_rules": 200,
     "guest_vcpus": None,

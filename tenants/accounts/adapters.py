@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -12,16 +12,36 @@ from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.usersessions.adapter import DefaultUserSessionsAdapter
 from allauth.usersessions.models import UserSession
 from django.conf import settings
+from django.contrib.auth.tokens import default_token_generator
 from django.db import transaction
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from portal.core.middleware import client_address
 from portal.core.sealed import seal, unseal
 from tenants.access import session_mark
+from tenants.models import User
 from tenants.reactions import announce
 from tenants.services.letters import letter_write
+from tenants.services.notices import security_notice
+
+CHANGES: Final[dict[str, Promise]] = {
+    "password_changed": _("Your password was changed"),
+    "password_set": _("Your account has a password now"),
+    "password_reset": _("Your password was changed by a link in a letter"),
+    "email_changed": _("You sign in with another address now"),
+    "email_deleted": _("An address was taken off your account"),
+    "totp_activated": _("An authenticator app was set up"),
+    "totp_deactivated": _("Your authenticator app was switched off"),
+    "webauthn_added": _("A passkey was added"),
+    "webauthn_removed": _("A passkey was removed"),
+    "recovery_codes_generated": _("New recovery codes were made"),
+    "account_connected": _("You can sign in through your organisation now"),
+    "account_disconnected": _("You no longer sign in through your organisation"),
+}
+"""What the library tells of, by the name of its letter."""
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -42,8 +62,25 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Write the letter; a worker sends it. So an answer takes no longer where there is somebody to write to."""
+        if template_prefix == "account/email/unknown_account":
+            _work_of_a_link(email)
         message = self.render_mail(template_prefix, email, {"email": email, "portal": settings.PUBLIC_URL, **context})
         letter_write(to=email, subject=str(message.subject), body=str(message.body))
+
+    def send_notification_mail(
+        self, template_prefix: str, user: User, context: dict[str, Any] | None = None, email: str | None = None
+    ) -> None:
+        """Tell somebody of a change to their account, in the portal and by mail; of a new address, the old one."""
+        subject = CHANGES[template_prefix.rpartition("/")[2]]
+        facts = {"address": self.get_client_ip(self.request), "agent": self.get_http_user_agent(self.request)[:200]}
+        text = (
+            _("It was asked for from %(address)s, with this browser: %(agent)s. Was it not you? Tell your operator.")
+            % facts
+        )
+        if email is None or email == user.email:
+            security_notice(user, subject=subject, text=text)
+            return
+        letter_write(to=email, subject=str(subject), body=f"{text}\n\n{settings.PUBLIC_URL}\n")
 
     def get_reset_password_from_key_url(self, key: str) -> str:
         path = reverse("account_reset_password_from_key", kwargs={"uidb36": "UID", "key": "KEY"})
@@ -53,6 +90,11 @@ class AccountAdapter(DefaultAccountAdapter):
         """Failed tries count by address *and* account, so that nobody locks anybody else out (Keystone CVE-2021-38155)."""
         login = str(credentials.get("email", "")).lower()
         return f"{truncate_ip(self.get_client_ip(request))}:{login}"
+
+
+def _work_of_a_link(email: str) -> None:
+    """What making a link for somebody known costs beyond what looking for nobody does: no answer tells by its time (P-C13)."""
+    default_token_generator.make_token(User(email=email))
 
 
 class SecondFactorAdapter(DefaultMFAAdapter):

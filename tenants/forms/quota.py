@@ -15,7 +15,8 @@ from django.utils.translation import gettext_lazy
 from portal.core.clock import now
 from tenants.actors import Actor
 from tenants.models import Quota
-from tenants.services.quota import LIMIT_MAX, TEXT_MAX, resource_name
+from tenants.services.quota import LIMIT_MAX, TEXT_MAX
+from tenants.shapes import is_gib, resource_title
 
 FIRST: Final = ("guests", "vcpus", "memory_mib", "disk_gib")
 """What most people need more of; the rest is folded away."""
@@ -49,9 +50,9 @@ class QuotaRequestForm(forms.Form):
         self.zone = ZoneInfo(actor.tenant.timezone)
         self.limits = {row.resource: row.limit for row in rows if row.limit is not None}
         for resource, limit in self.limits.items():
-            name = resource_name(resource)
+            unit = " (MiB)" if resource.endswith("memory_mib") else " (GiB)" if is_gib(resource) else ""
             self.fields[resource] = forms.IntegerField(
-                label=name[:1].upper() + name[1:],
+                label=resource_title(resource)[1] + unit,
                 required=False,
                 min_value=limit + 1,
                 max_value=LIMIT_MAX,

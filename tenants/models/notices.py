@@ -77,3 +77,6 @@ class Letter(models.Model):
         indexes = [
             models.Index(fields=["due_at"], condition=models.Q(sent_at=None, given_up_at=None), name="letter_waiting")
         ]
+
+    def __str__(self) -> str:
+        return self.subject

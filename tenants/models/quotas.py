@@ -113,3 +113,6 @@ class QuotaRequest(TenantOwned):
                 name="quota_request_grant_has_an_end",
             ),
         ]
+
+    def __str__(self) -> str:
+        return self.reason[:60]

@@ -29,11 +29,13 @@ from tenants.models import (
     Tenant,
     TenantState,
 )
+from tenants.policy import Permission
 from tenants.reactions import announce
 from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.tenants.telling import owners_tell
 
 log = structlog.get_logger(__name__)
+OWNER: Final = Permission.OWNER_MANAGE.value
 WHY: Final = "closing"
 """What the journal calls the portal while it ends a tenant."""
 
@@ -96,15 +98,16 @@ def _close(tenant: Tenant, actor: Actor, at: datetime) -> None:
     if tenant_left(tenant):
         return
     with every_tenant(why="the last things of a tenant that ends"):
-        owners_tell(tenant, "tenant.closed")
-        people = sorted(Member.objects.filter(tenant=tenant).values_list("user__email", flat=True))
+        members = list(Member.objects.filter(tenant=tenant).select_related("user", "role").order_by("user__email"))
         for token in ApiToken.objects.filter(tenant=tenant):
             announce("access.revoked", user=None, tenant=None, session=f"token:{token.pk}", reason="tenant closed")
         for model in (ApiToken, Invitation, SignInDomain, Member, QuotaRequest, RateUse, Role):
             model._base_manager.filter(tenant=tenant).delete()
+        emails = [member.user.email for member in members]
         before, tenant.state = tenant.state, TenantState.CLOSED
         tenant.state_since, tenant.purge_after, tenant.version = at, None, tenant.version + 1
         tenant.save(update_fields=["state", "state_since", "purge_after", "version"])
-        audit_record(actor, "tenant.closed", tenant, tenant=tenant, state=[before, tenant.state], members=people)
+        audit_record(actor, "tenant.closed", tenant, tenant=tenant, state=[before, tenant.state], members=emails)
         event_append(tenant, "tenant.changed", "tenant", tenant.pk)
+        owners_tell(tenant, "tenant.closed", owners=[m.user for m in members if OWNER in m.role.permissions])
         announce("access.revoked", user=None, tenant=tenant, session="", reason="tenant closed")

@@ -100,7 +100,7 @@ def _line(facts: Facts) -> str:
 
 
 def _plain(value: object) -> str:
-    return rfc3339(value) if isinstance(value, datetime) else str(value)
+    return str(rfc3339(value) if isinstance(value, datetime) else value)
 
 
 @exports("project", Permission.TENANT_VIEW)
@@ -111,15 +111,15 @@ def _project(tenant: Tenant, actor: Actor) -> Iterator[Facts]:
 
 
 @exports("quota", Permission.QUOTA_VIEW)
-def _quota(tenant: Tenant, actor: Actor) -> Iterable[Any]:
+def _quota(tenant: Tenant, actor: Actor) -> Iterator[Any]:
     columns = ("resource", "limit", "soft_limit", "grant_limit", "grant_until", "used")
-    return Quota.objects.filter(tenant=tenant).order_by("resource").values(*columns)
+    yield from Quota.objects.filter(tenant=tenant).order_by("resource").values(*columns)
 
 
 @exports("roles", Permission.MEMBER_VIEW)
-def _roles(tenant: Tenant, actor: Actor) -> Iterable[Any]:
+def _roles(tenant: Tenant, actor: Actor) -> Iterator[Any]:
     rows = Role.objects.filter(tenant=tenant).order_by("name")
-    return rows.values("id", "name", "permissions", "tagged", "tags", "created_at")
+    yield from rows.values("id", "name", "permissions", "tagged", "tags", "created_at")
 
 
 @exports("members", Permission.MEMBER_VIEW)
@@ -131,25 +131,27 @@ def _members(tenant: Tenant, actor: Actor) -> Iterator[Facts]:
 
 
 @exports("invitations", Permission.MEMBER_VIEW)
-def _invitations(tenant: Tenant, actor: Actor) -> Iterable[Any]:
+def _invitations(tenant: Tenant, actor: Actor) -> Iterator[Any]:
     rows = Invitation.objects.order_by("created_at", "pk")
-    return rows.values(
+    yield from rows.values(
         "id", "email", "role__name", "created_at", "expires_at", "accepted_at", "revoked_at"
     ).iterator(chunk_size=CHUNK)  # fmt: skip
 
 
 @exports("tokens", Permission.TOKEN_VIEW)
-def _tokens(tenant: Tenant, actor: Actor) -> Iterable[Any]:
+def _tokens(tenant: Tenant, actor: Actor) -> Iterator[Any]:
     rows = ApiToken.objects.filter(tenant=tenant).order_by("created_at", "pk")
     columns = ("id", "name", "prefix", "user__email", "role__name", "permissions", "tags", "networks")
-    return rows.values(*columns, "created_at", "expires_at", "last_used_at", "revoked_at").iterator(chunk_size=CHUNK)
+    yield from rows.values(*columns, "created_at", "expires_at", "last_used_at", "revoked_at").iterator(
+        chunk_size=CHUNK
+    )
 
 
 @exports("usage", Permission.USAGE_VIEW)
-def _usage(tenant: Tenant, actor: Actor) -> Iterable[Any]:
+def _usage(tenant: Tenant, actor: Actor) -> Iterator[Any]:
     rows = UsageInterval.objects.order_by("started_at", "pk")
     columns = ("id", "resource_type", "resource_id", "meter", "quantity", "attributes", "started_at", "ended_at")
-    return rows.values(*columns).iterator(chunk_size=CHUNK)
+    yield from rows.values(*columns).iterator(chunk_size=CHUNK)
 
 
 @exports("audit", Permission.AUDIT_VIEW)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import secrets
+from datetime import datetime
 from zoneinfo import available_timezones
 
 from allauth.account.models import EmailAddress
+from allauth.usersessions.models import UserSession
+from django.contrib.sessions.models import Session
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
@@ -33,8 +36,10 @@ def user_create(*, email: str, password: str, actor: Actor, name: str = "", oper
 
 
 @transaction.atomic
-def person_make(*, email: str, password: str, name: str = "", operator: bool = False) -> User:
+def person_make(*, email: str, password: str | None, name: str = "", operator: bool = False) -> User:
     """The rows of a person whose address has been proven, or is vouched for; whoever calls has made sure of that.
+
+    Without a password they come by single sign-on alone, until they set one.
 
     Raises ``Invalid`` for what is no address, ``Conflict`` where somebody has it.
     """
@@ -60,6 +65,13 @@ def profile_edit(user: User, *, name: str, timezone: str) -> User:
     user.name, user.timezone = name, timezone
     user.save(update_fields=["name", "timezone"])
     return user
+
+
+def sign_ins_forget(*, at: datetime) -> int:
+    """Let go of browser sessions that ran out, begun and never finished sign-ins among them; how many."""
+    old = Session.objects.filter(expire_date__lt=at)
+    UserSession.objects.filter(session_key__in=old.values("session_key")).delete()
+    return old.delete()[0]
 
 
 @transaction.atomic

@@ -12,7 +12,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
-from allauth.account.models import EmailAddress
 from allauth.socialaccount.models import SocialAccount, SocialApp
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
@@ -23,14 +22,15 @@ from portal.core.sealed import seal
 from tenants.actors import Actor, system_actor
 from tenants.journal.audit import audit_record
 from tenants.journal.models import AuditEntry
+from tenants.listings import PROVIDER
 from tenants.models import Member, Role, SignInDomain, Tenant, User
 from tenants.policy import Permission
 from tenants.scoping import tenant_scope
 from tenants.services.letters import address_check
 from tenants.services.members import member_add
+from tenants.services.people import person_make
 
 log = structlog.get_logger(__name__)
-PROVIDER: Final = "openid_connect"
 EVERYBODY: Final = "everybody"
 DOMAIN: Final = re.compile(r"\A(?=.{3,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]\Z")
 SLUG: Final = re.compile(r"\A[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?\Z")
@@ -206,12 +206,9 @@ def _owns(app: SocialApp, user: User) -> bool:
 
 def _person_make(email: str, name: str) -> User:
     try:
-        with transaction.atomic():
-            user = User.objects.create_user(email, None, name=name.strip()[:100] if name.isprintable() else "")
-    except IntegrityError:
+        return person_make(email=email, password=None, name=name.strip()[:100] if name.isprintable() else "")
+    except Conflict:  # they came twice at once
         return User.objects.get(email=email)
-    EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
-    return user
 
 
 def _let_in(user: User, row: SignInDomain) -> None:

@@ -21,7 +21,7 @@ from tenants.shapes import deeds
 from tenants.types import HttpRequest
 
 PAGE: Final = "tenants/audit_list.html"
-AT_ONCE: Final = 100_000
+AT_ONCE: Final = 25_000
 FILES: Final = (("csv", "CSV"), ("jsonl", "JSON"))
 
 

@@ -20,7 +20,8 @@ from requests import RequestException
 
 from portal.core.errors import Unreachable
 from tenants.forms.account import SignOnForm
-from tenants.services.sign_in import PROVIDER, provider_for
+from tenants.listings import providers
+from tenants.services.sign_in import provider_for
 from tenants.types import HttpRequest
 
 HANDSHAKE_S = 600
@@ -53,7 +54,7 @@ def sign_on(request: HttpRequest) -> HttpResponseBase:
 @ratelimit.decorator(app="allauth.account", action="single_sign_on")
 def sign_on_begin(request: HttpRequest, provider_id: str) -> HttpResponseBase:
     """Leads to one provider."""
-    app = SocialApp.objects.filter(provider=PROVIDER, provider_id=provider_id).first()
+    app = providers().filter(provider_id=provider_id).first()
     if app is None:
         raise Http404
     return _leave(request, app)

@@ -22,7 +22,7 @@ LIMITS: dict[str, tuple[str, str]] = {
     "vms.Volume": (QUOTA, "volumes"),
     "vms.Network": (QUOTA, "networks"),
     "vms.Address": (QUOTA, "addresses"),
-    "vms.Port": (WITH, "vms.Address"),
+    "vms.Port": (QUOTA, "ports"),
     "vms.Subnet": (WITH, "vms.Network"),
     "vms.NetworkOnHost": (WITH, "vms.Network"),
     "vms.HostClaim": (WITH, "vms.Guest"),

@@ -55,10 +55,13 @@ class Things:
             "activity": "activity/",
             "operation": f"activity/{self.operation}/",
             "audit": "audit/",
+            "audit-filtered": "audit/?action=guest.&since=2026-01-01",
+            "audit-checked": "audit/verify/",
             "members": "members/",
             "tokens": "tokens/",
             "quota": "quota/",
             "settings": "settings/",
+            "close": "settings/close/",
         }
 
 

@@ -15,16 +15,18 @@ from django.test import Client
 
 from operations.consumers import NO_ACCESS, NOT_SIGNED_IN, REPLAY_MAX
 from portal.asgi import application
+from portal.core.clock import now
 from portal.core.ids import uuid7
 from tenants.access import session_mark
 from tenants.journal.events import event_append
 from tenants.journal.models import Event
-from tenants.models import Member, Role, User
+from tenants.models import Member, Role, Tenant, User
 from tenants.reactions import announce
 from tenants.scoping import tenant_scope
+from tenants.services.ending import tenants_purge
 from tenants.services.members import member_remove, member_set_role
 from tenants.services.roles import role_named
-from tenants.services.tenants import tenant_suspend
+from tenants.services.tenants import tenant_close, tenant_suspend
 from tests import factories
 from tests.operations.sockets import Socket
 
@@ -246,6 +248,36 @@ async def test_ended_access_closes_the_page_within_two_seconds_and_no_others(
         await sync_to_async(say)(house)
         while (await owners.hear())["type"] != "guest.changed":
             pass
+
+
+def tenant_ended(house: factories.House) -> None:
+    """The last step of a closing tenant: it is closed, everything it had is gone already."""
+    tenant_close(house.tenant, confirm=house.tenant.slug, actor=factories.desk())
+    Tenant.objects.filter(pk=house.tenant.pk).update(purge_after=now())
+    assert tenants_purge() == {house.tenant.slug: 0}
+
+
+async def test_a_closed_tenants_pages_close_within_two_seconds() -> None:
+    """P-C9."""
+    house = await make()
+
+    async with hearing(house) as live:
+        await sync_to_async(tenant_ended)(house)
+        assert await live.closed(timeout_s=CLOSED_WITHIN_S) == NO_ACCESS
+
+
+async def test_access_that_ended_unheard_hears_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P-C10: while Redis was away nobody was told; back again, no event reaches whoever lost their access meanwhile."""
+    house = await make()
+    person = await sync_to_async(factories.user)()
+    await sync_to_async(factories.join)(house.tenant, person, role="viewer")
+    monkeypatch.setattr("operations.consumers.LOOK_AGAIN_S", 0.0)
+
+    async with hearing(house) as owners, hearing(house, person=person) as theirs:
+        await sync_to_async(Member._base_manager.filter(user=person).delete)()
+        await sync_to_async(say)(house)
+        assert (await theirs.receive_output(CLOSED_WITHIN_S))["type"] == "websocket.close"
+        assert (await owners.hear())["type"] == "guest.changed"
 
 
 async def test_a_role_that_still_may_look_keeps_its_page() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import smtplib
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +15,11 @@ from django.db import connection, transaction
 
 from portal.core.clock import now
 from portal.core.errors import Conflict, Forbidden, Invalid
+from portal.settings.env import mailer
 from tenants.models import Letter
 from tenants.services import letters
 from tests import factories
+from tests.architecture.test_pages import browser
 from tests.support.crowd import together
 
 pytestmark = pytest.mark.django_db
@@ -236,3 +239,31 @@ def test_many_workers_send_each_letter_once() -> None:
 
     assert sum(n for n in counts if isinstance(n, int)) == 10
     assert sorted(m.to[0] for m in mail.outbox) == sorted(f"p{n}@example.test" for n in range(10))
+
+
+def test_operators_see_what_was_given_up_and_have_it_sent_again() -> None:
+    letter, (person, _token) = written(), factories.operator()
+    faults[:] = [smtplib.SMTPDataError(554, b"spam")]
+    send()
+    client = browser(person)
+
+    dashboard = client.get("/operator/").content.decode()
+    listed = client.get("/operator/tenants/letter/?state=given_up").content.decode()
+    page = client.get(f"/operator/tenants/letter/{letter.pk}/change/").content.decode()
+
+    assert "1 letter could not be sent" in dashboard
+    assert "SMTPDataError" in listed
+    assert "portal.test/secret" not in page
+
+
+def test_without_a_mail_server_letters_are_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.delenv("EMAIL_URL", raising=False)
+    settings.MAILERS = {"default": mailer(tmp_path / "mail")}
+    written()
+
+    assert send() == 1
+
+    (file,) = (tmp_path / "mail").iterdir()
+    assert "https://portal.test/secret" in file.read_text()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from redis import RedisError
 
 from operations.models import Operation
 from operations.services import operation_claim
@@ -35,8 +36,11 @@ from tests import factories
 from tests.factories import House
 from tests.portal.api.rest import Rest
 from tests.support.crowd import together
+from tests.vms.consoles.conftest import make_grant
+from vms.consoles import registry
 from vms.models import Guest, Host, Image, Network, SshKey
 from vms.services import ending
+from vms.services.consoles import console_redis
 from vms.services.guests import guest_delete, guest_edit, guest_power
 from vms.services.halting import guests_halt
 from vms.services.keys import key_create
@@ -279,6 +283,48 @@ def test_changes_of_standing_at_once_leave_a_whole_log() -> None:
         assert chain_verify(house.tenant).is_whole
         moves = list(AuditEntry.objects.filter(changes__has_key="state").order_by("seq"))
     assert all(before.changes["state"][1] == after.changes["state"][0] for before, after in itertools.pairwise(moves))
+
+
+# -- what is open ------------------------------------------------------------------------------------------------
+
+
+def test_consoles_of_it_and_of_everybody_below_are_revoked(
+    house: House, django_capture_on_commit_callbacks: Any
+) -> None:
+    """P-C9: in the stream that proxies read, and a ticket from before is void."""
+    child = child_of(house, "child")
+    redis = console_redis()
+    since = registry.mark(redis)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        tenant_suspend(house.tenant, reason="", actor=DESK())
+
+    for one in (house, child):
+        open_there = make_grant(tenant=str(one.tenant.pk))
+        assert registry.revoked_since(redis, open_there, since) == "tenant suspended"
+    assert registry.revoked_since(redis, make_grant(), since) is None
+
+
+def test_without_redis_tokens_and_pages_are_as_dead(
+    house: House, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    """P-C10: who may do what is never kept anywhere but in the database."""
+    rest, guest = Rest(house.token), factories.guest(house)
+    assert rest.get(f"{house.url}/guests").status == 200
+
+    def away() -> Any:
+        raise RedisError
+
+    monkeypatch.setattr("vms.services.reactions.console_redis", away)
+    monkeypatch.setattr("vms.services.consoles.console_redis", away)
+    with django_capture_on_commit_callbacks(execute=True):
+        tenant_suspend(house.tenant, reason="", actor=DESK())
+
+    assert rest.post(f"{house.url}/guests/{guest.pk}/stop").status == 403
+    assert rest.post(f"{house.url}/guests/{guest.pk}/console", {"kind": "vnc"}).status in (403, 503)
+    close(house, actor=DESK())
+    Tenant.objects.filter(pk=house.tenant.pk).update(state="closed", purge_after=None)
+    assert rest.get(f"{house.url}/guests").status == 404
 
 
 # -- closed, and reopened ----------------------------------------------------------------------------------------

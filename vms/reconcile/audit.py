@@ -15,6 +15,7 @@ from django.db.models import F
 from operations.models import Operation, OperationLock
 from operations.states import LIVE, Status
 from portal.core.clock import now
+from portal.core.units import GIB, MIB
 from tenants.journal.chain import chain_verify
 from tenants.journal.models import UsageInterval
 from tenants.models import Tenant
@@ -24,7 +25,8 @@ from vms.disks.errors import DiskError
 from vms.disks.soundness import is_sound
 from vms.hypervisor import errors
 from vms.hypervisor import pool as connections
-from vms.hypervisor.driver import Hypervisor
+from vms.hypervisor.driver import Hypervisor, SeenVolume
+from vms.hypervisor.xml.parse import root_of
 from vms.models import Guest, Host, HostClaim, NetworkOnHost, Port, Volume
 from vms.models.guests import Charge
 from vms.names import Owner, base_name, network_name, pool_name, seed_name, serial_log, volume_name
@@ -33,6 +35,7 @@ from vms.selectors.installation import installation_owner
 from vms.states import Power
 
 LATE = timedelta(seconds=60)
+UNITS = {"bytes": 1, "KiB": 1024, "MiB": MIB, "GiB": GIB}
 KEPT_ON_FAILED = {Status.FAILED, Status.CANCELLED}
 
 
@@ -127,6 +130,19 @@ def _domains(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
             yield f"I1 machine {pk} is defined on {host.name} and should not be"
         elif domain is not None and domain.power != guest.seen_power:
             yield f"I1 machine {pk} is {domain.power} on {host.name}, last seen {guest.seen_power}"
+        if wanted and domain is not None:
+            yield from _size(guest, hv.domain_xml(domain.uuid))
+
+
+def _size(guest: Guest, xml: str) -> Iterator[str]:
+    """I3: a machine takes of its host what its row says and its tenant is charged; with I1 the hosts' sums are the counters."""
+    root = root_of(xml)
+    memory = root.find("memory")
+    unit = UNITS[memory.get("unit", "KiB")] if memory is not None else 0
+    vcpus, memory_mib = int(root.findtext("vcpu") or 0), int(root.findtext("memory") or 0) * unit // MIB
+    if (vcpus, memory_mib) != (guest.vcpus, guest.memory_mib):
+        charged = f"{guest.vcpus} vCPUs and {guest.memory_mib} MiB"
+        yield f"I3 machine {guest.pk} has {vcpus} vCPUs and {memory_mib} MiB on its host and is charged for {charged}"
 
 
 def _networks(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
@@ -142,7 +158,7 @@ def _networks(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
 
 
 def _storage(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
-    """I2 and I8: each file in our pool belongs to a row, each volume has its file, and it is sound."""
+    """I2: each file in our pool belongs to a row, and each volume has its file."""
     pool = pool_name(owner)
     if hv.pool(pool) is None:
         return
@@ -158,12 +174,20 @@ def _storage(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
             continue
         if volume.state == "ready" and name not in files:
             yield f"I1 volume {volume.pk} has no file on {host.name}"
-        elif name in files and volume.guest is not None and volume.guest.seen_power == Power.STOPPED:
-            yield from _soundness(volume, Path(files[name].path))
+        elif name in files:
+            yield from _file(volume, files[name])
     logs = tuple(serial_log(pk) for pk in Guest.objects.filter(host=host).values_list("pk", flat=True))
     for name in sorted(set(files) - known):
         if not name.startswith(("img-", *logs)):
             yield f"I2 host {host.name}: file {name} has no row"
+
+
+def _file(volume: Volume, seen: SeenVolume) -> Iterator[str]:
+    """I3 and I8: a disk is as large as is charged for, and whole."""
+    if seen.capacity != volume.size_gib * GIB:
+        yield f"I3 volume {volume.pk} is {seen.capacity} bytes, charged for {volume.size_gib} GiB"
+    if volume.guest is not None and volume.guest.seen_power == Power.STOPPED:
+        yield from _soundness(volume, Path(seen.path))
 
 
 def _soundness(volume: Volume, path: Path) -> Iterator[str]:

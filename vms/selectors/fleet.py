@@ -16,7 +16,7 @@ from django.db.models import Count, ExpressionWrapper, F, FloatField, Q, QuerySe
 from operations.models import Operation
 from operations.states import LIVE, Status
 from portal.core.units import GIB
-from tenants.models import Quota, Tenant
+from tenants.models import Letter, Quota, Tenant
 from tenants.scoping import every_tenant
 from vms.consoles import registry
 from vms.models import Drift, Guest, Host, HostClaim
@@ -103,7 +103,10 @@ class NearQuota:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What the dashboard shows. ``consoles`` is None where Redis cannot say; ``operations`` counts 24 h by status."""
+    """What the dashboard shows. ``consoles`` is None where Redis cannot say.
+
+    ``operations`` (by status) and ``letters_given_up`` count 24 hours.
+    """
 
     hosts: list[HostLoad]
     pools: list[PoolLoad]
@@ -122,6 +125,7 @@ class Fleet:
     swept_at: datetime | None
     consoles: int | None
     versions: list[tuple[str, int]]
+    letters_given_up: int
 
     @property
     def silent(self) -> list[HostLoad]:
@@ -172,6 +176,7 @@ def fleet_overview(*, at: datetime) -> Fleet:
         swept_at=min((load.host.swept_at for load in hosts if load.host.swept_at), default=None),
         consoles=fleet_consoles(),
         versions=_versions(load.host for load in hosts),
+        letters_given_up=Letter.objects.filter(given_up_at__gte=at - timedelta(days=1)).count(),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 from operations.models import Operation
@@ -39,12 +39,12 @@ def _port(port: Port) -> Facts:
 
 
 @exports("volumes", Permission.VOLUME_VIEW)
-def _volumes(tenant: Tenant, actor: Actor) -> Iterable[Any]:
+def _volumes(tenant: Tenant, actor: Actor) -> Iterator[Any]:
     rows = Volume.objects.order_by("created_at", "pk")
     if actor.narrowed:
         rows = rows.filter(guest__in=actor.visible(Guest.objects.all()))
     columns = ("id", "name", "guest_id", "guest__name", "position", "size_gib", "storage_class__name", "state")
-    return rows.values(*columns, "created_at").iterator(chunk_size=CHUNK)
+    yield from rows.values(*columns, "created_at").iterator(chunk_size=CHUNK)
 
 
 @exports("networks", Permission.NETWORK_VIEW)
@@ -56,20 +56,22 @@ def _networks(tenant: Tenant, actor: Actor) -> Iterator[Facts]:
 
 
 @exports("images", Permission.IMAGE_VIEW)
-def _images(tenant: Tenant, actor: Actor) -> Iterable[Any]:
+def _images(tenant: Tenant, actor: Actor) -> Iterator[Any]:
     rows = Image.objects.filter(tenant=tenant).order_by("created_at", "pk")
-    return rows.values("id", "name", "state", "os_family", "os_version", "size", "virtual_size", "sha256", "created_at")
+    yield from rows.values(
+        "id", "name", "state", "os_family", "os_version", "size", "virtual_size", "sha256", "created_at"
+    )
 
 
 @exports("ssh_keys", Permission.KEY_VIEW)
-def _keys(tenant: Tenant, actor: Actor) -> Iterable[Any]:
-    return SshKey.objects.order_by("name").values("id", "name", "public_key", "fingerprint", "created_at")
+def _keys(tenant: Tenant, actor: Actor) -> Iterator[Any]:
+    yield from SshKey.objects.order_by("name").values("id", "name", "public_key", "fingerprint", "created_at")
 
 
 @exports("operations", Permission.OPERATION_VIEW)
-def _operations(tenant: Tenant, actor: Actor) -> Iterable[Any]:
+def _operations(tenant: Tenant, actor: Actor) -> Iterator[Any]:
     rows = Operation.objects.filter(tenant=tenant).order_by("created_at", "pk")
     if actor.narrowed:
         rows = rows.filter(subject_id__in=actor.visible(Guest.objects.all()).values("pk"))
     columns = ("id", "kind", "subject_type", "subject_id", "subject_name", "status", "error_code", "error_message")
-    return rows.values(*columns, "requested_label", "created_at", "finished_at").iterator(chunk_size=CHUNK)
+    yield from rows.values(*columns, "requested_label", "created_at", "finished_at").iterator(chunk_size=CHUNK)

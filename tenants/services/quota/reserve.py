@@ -79,11 +79,7 @@ def quota_reserve(tenant: Tenant, amounts: Amounts, *, forced: bool = False) -> 
     if not forced:
         refuse_short(reckon(lineage, rows, amounts, _rates(lineage, amounts, at), at))
     _count(lineage, rows, amounts, 1, at)
-    uses = {name: amount for name, amount in amounts.items() if kind_of(name) == Kind.RATE}
-    RateUse.objects.filter(tenant__in=lineage, resource__in=uses, at__lte=at - RATE_WINDOW).delete()
-    RateUse.objects.bulk_create(
-        RateUse(tenant=level, resource=name, amount=amount, at=at) for level in lineage for name, amount in uses.items()
-    )
+    _note_rates(lineage, amounts, at)
 
 
 def quota_release(tenant: Tenant, amounts: Amounts) -> None:
@@ -141,6 +137,17 @@ def _rates(lineage: Sequence[Tenant], amounts: Amounts, at: datetime) -> Rates:
         for row in uses.values("tenant", "resource").annotate(n=Sum("amount"))
     }
     return sums
+
+
+def _note_rates(lineage: Sequence[Tenant], amounts: Amounts, at: datetime) -> None:
+    """Write down what was used of rates, and let go of what has left their window."""
+    uses = {name: amount for name, amount in amounts.items() if kind_of(name) == Kind.RATE}
+    if not uses:
+        return
+    RateUse.objects.filter(tenant__in=lineage, resource__in=uses, at__lte=at - RATE_WINDOW).delete()
+    RateUse.objects.bulk_create(
+        RateUse(tenant=level, resource=name, amount=amount, at=at) for level in lineage for name, amount in uses.items()
+    )
 
 
 def _count(lineage: Sequence[Tenant], rows: Rows, amounts: Amounts, sign: int, at: datetime) -> None:

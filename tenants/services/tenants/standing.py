@@ -135,12 +135,12 @@ def _move(tenant: Tenant, state: TenantState, action: str, *, reason: str, actor
             announce("tenant.suspended", tenant=tenant, actor=actor)
         changes.pop("state_reason", None)
         audit_record(actor, action, tenant, tenant=tenant, state=[before, state.value], reason=reason, **changes)
-        owners_tell(tenant, action, reason=reason)
         for one in family:
             event_append(one, "tenant.changed", "tenant", one.pk)
             if state not in (ACTIVE, before):
                 announce("tenant.halted", tenant=one)
                 announce("access.revoked", user=None, tenant=one, session="", reason=f"tenant {state.value}")
+        owners_tell(tenant, action, reason=reason)  # after its event: what is announced keeps its order
     return tenant
 
 

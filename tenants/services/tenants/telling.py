@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from tenants.models import NoticeKind, Tenant
+from tenants.models import NoticeKind, Tenant, User
 from tenants.policy import Permission
 from tenants.services.notices import notice_send
 
@@ -27,11 +28,14 @@ TEXTS: Final[dict[str, Any]] = {
 }
 
 
-def owners_tell(tenant: Tenant, action: str, *, reason: str = "") -> None:
-    """Tell a tenant's owners what ``action`` made of it, with the reason that was given; in the transaction of the change."""
+def owners_tell(tenant: Tenant, action: str, *, reason: str = "", owners: Sequence[User] | None = None) -> None:
+    """Tell a tenant's owners what ``action`` made of it, with the reason that was given; in the transaction of the change.
+
+    ``owners`` where they are its owners no longer.
+    """
     url = f"/t/{tenant.slug}/settings/" if action != "tenant.closed" else ""
     notice_send(
-        tenant, Permission.OWNER_MANAGE, NoticeKind.TENANT,
+        tenant, Permission.OWNER_MANAGE if owners is None else owners, NoticeKind.TENANT,
         subject=format_lazy(SUBJECTS[action], name=tenant.name),
         text=format_lazy("{said} {reason}", said=TEXTS[action], reason=reason), url=url,
     )  # fmt: skip

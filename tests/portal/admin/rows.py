@@ -7,8 +7,10 @@ from typing import Any
 from django.contrib.admin.models import CHANGE, LogEntry
 
 from operations.models import Operation
-from tenants.models import ApiToken, AuditEntry, Member, Tenant, User
+from tenants.models import ApiToken, AuditEntry, Letter, Member, QuotaRequest, Tenant, User
 from tenants.scoping import every_tenant
+from tenants.services.letters import letter_write
+from tenants.services.quota import quota_request_make
 from tests import factories
 from vms.models import Drift, Flavor, Guest, Host, HostPool, Image, StoragePool
 from vms.services.hosts import drift_record
@@ -22,6 +24,8 @@ def one_of_each() -> dict[type, Any]:
         entry = LogEntry.objects.create(
             user=house.owner, object_repr="web-1", action_flag=CHANGE, change_message="Test: done."
         )
+        letter_write(to="a@example.test", subject="Hello", body="https://portal.test/secret")
+        quota_request_make(house.tenant, {"guests": 99}, reason="A sale.", actor=house.actor)
         drift_record(guest.host, "stray_domain", "gh-1", detail="running", guest_id=guest.pk)
         models = (
             ApiToken,
@@ -32,8 +36,10 @@ def one_of_each() -> dict[type, Any]:
             Host,
             HostPool,
             Image,
+            Letter,
             Member,
             Operation,
+            QuotaRequest,
             StoragePool,
             Tenant,
         )
@@ -56,4 +62,5 @@ def many(count: int) -> None:
         factories.guest(house, flavor=small, image=picture, tags=["a", "b"])
         with every_tenant(why="test"):
             HostPool.objects.create(name=f"pool-{house.tenant.slug}")
+            letter_write(to="a@example.test", subject=house.tenant.slug, body="x")
             drift_record(host, "stray_domain", f"gh-{house.tenant.slug}")

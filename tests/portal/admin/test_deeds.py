@@ -12,6 +12,7 @@ from django.test import Client
 from django.urls import reverse
 
 from operations.models import Operation
+from tenants.journal.audit import audit_record
 from tenants.models import ApiToken, AuditEntry, Member, Quota, Tenant, TenantState, User
 from tenants.scoping import every_tenant
 from tests import factories
@@ -376,9 +377,8 @@ def test_hostile_names_stay_text(desk: Client, house: House) -> None:
     Host.objects.update(name=bad[:64], problem=bad, notes=[bad], facts={"cpu_model": bad, "libvirt_version": bad})
     with every_tenant(why="test"):
         Guest.objects.filter(pk=guest.pk).update(name=bad[:63], problem_message=bad)
-        AuditEntry.objects.update(subject_name=bad, changes={"x": bad})
         guest.refresh_from_db()
-        entry = AuditEntry.objects.first()
+        entry = audit_record(house.actor, "guest.edit", guest, name=["x", bad])
     rows = [house.tenant, house.owner, guest, guest.host, operation, entry]
     lists = [reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_changelist") for row in rows if row]
     ways = [address(guest, "deed", "stop"), address(house.tenant, "deed", "suspend")]

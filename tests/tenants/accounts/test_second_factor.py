@@ -16,7 +16,7 @@ from portal.core.errors import Conflict
 from tenants import reactions
 from tenants.access import actor_for_token
 from tenants.journal.models import AuditEntry
-from tenants.models import Tenant, User
+from tenants.models import Letter, Notice, Tenant, User
 from tenants.policy import BUILT_IN_ROLES
 from tenants.scoping import tenant_scope
 from tenants.services.second_factor import has_second_factor, tenant_require_second_factor
@@ -24,6 +24,7 @@ from tests import factories
 from tests.tenants.accounts.people import (
     FACTOR,
     LOGIN,
+    PASSWORD,
     SECOND,
     code,
     confirms,
@@ -334,6 +335,82 @@ def test_recovery_codes_alone_are_no_second_factor() -> None:
     recovery_codes(person)
 
     assert not has_second_factor(person)
+
+
+def test_no_project_locks_operators_out(client: Client) -> None:
+    house = factories.tenant_with_owner()
+    asking(house)
+    _person, token = factories.operator()
+
+    answer = client.patch(
+        house.url,
+        {"require_second_factor": False},
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {token}"},
+    )
+
+    assert (answer.status_code, answer.json()["require_second_factor"]) == (200, False)
+
+
+def test_the_setting_is_a_page_s_and_rest_s(client: Client) -> None:
+    house = factories.tenant_with_owner()
+    page = f"/t/{house.tenant.slug}/settings/"
+    signs_in(client, house.owner)
+
+    refused = client.post(f"{page}second-factor/", {"required": "on"}, follow=True)
+    assert "this would lock you out" in refused.content.decode()
+    rest = client.patch(
+        house.url,
+        {"require_second_factor": True},
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {house.token}"},
+    )
+    assert (rest.status_code, rest.json()["code"]) == (409, "own_second_factor_first")
+
+    with_app(house.owner)
+    client.post(f"{page}second-factor/", {"required": "on"})
+    house.tenant.refresh_from_db()
+    assert house.tenant.require_second_factor
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [
+        "", "{}", "[]", "null", "1", "\"x\"", '{"id":"x"}', '{"id":"eA","rawId":"eA","response":{}}',
+        '{"id":"eA","rawId":"eA","type":"public-key","response":{"clientDataJSON":"eA","authenticatorData":"eA","signature":"eA"}}',
+        '{"id":[],"rawId":{},"response":[]}', '{"id":"eA","rawId":"eA","response":{"userHandle":"eA"},"type":"public-key"}',
+        '{"id":"eA","rawId":"eA","response":{"userHandle":12},"type":"public-key"}',
+    ],
+)  # fmt: skip
+def test_what_is_no_passkey_is_refused_without_a_fault(client: Client, credential: str) -> None:
+    person = factories.user()
+    with_app(person)
+    client.get("/account/2fa/webauthn/login/", headers={"Accept": "application/json"})
+    assert client.post("/account/2fa/webauthn/login/", {"credential": credential}).status_code == 302
+    signs_in(client, person)
+    client.get(SECOND)
+    assert client.post(SECOND, {"credential": credential}).status_code == 200
+    assert not is_in(client)
+
+    inside = factories.user()
+    client = Client()
+    signs_in(client, inside)
+    confirms(client)
+    client.get("/account/2fa/webauthn/add/")
+    assert client.post("/account/2fa/webauthn/add/", {"name": "x", "credential": credential}).status_code == 200
+    assert factors(inside) == set()
+
+
+def test_changes_of_an_account_are_told(client: Client) -> None:
+    person = factories.user()
+    signs_in(client, person)
+
+    client.post(
+        "/account/password/change/", {"oldpassword": PASSWORD, "password1": "z1 z2 z3 z4", "password2": "z1 z2 z3 z4"}
+    )
+
+    assert list(Notice.objects.filter(user=person).values_list("subject", flat=True)) == ["Your password was changed"]
+    assert Letter.objects.filter(to=person.email, subject="Your password was changed").count() == 1
 
 
 def test_operators_can_be_asked_too(client: Client, settings: Any) -> None:

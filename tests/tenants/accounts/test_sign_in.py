@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -13,6 +14,8 @@ from django.core.cache import cache
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
+from portal.core.clock import now
+from tenants.services.people import sign_ins_forget
 from tests import factories
 from tests.tenants.accounts.people import LOGIN, SECOND, is_in, signs_in
 
@@ -106,6 +109,15 @@ def test_looking_at_the_sign_in_page_leaves_no_session() -> None:
     Client().get("/account/sign-on/")
 
     assert Session.objects.count() == 0
+
+
+def test_sign_ins_that_ran_out_are_let_go(client: Client) -> None:
+    signs_in(client, factories.user())
+    Client().get("/account/2fa/webauthn/login/", headers={"Accept": "application/json"})
+    Session.objects.exclude(session_key=client.session.session_key).update(expire_date=now() - timedelta(seconds=1))
+
+    assert sign_ins_forget(at=now()) == 1
+    assert client.get("/account/profile/").status_code == 200
 
 
 def test_wrong_passwords_leave_no_session() -> None:

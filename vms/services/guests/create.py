@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -199,17 +199,17 @@ def guest_fit(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Fit:
     except Invalid as error:
         reasons += [(fault.code, fault.message) for fault in error.errors] or [(error.code, error.sentence)]
     needs_first = not spec.networks and not Network.objects.filter(is_default=True).exists()
-    lines = quota_foresee(tenant, guest_cost(spec) | ({"networks": 1} if needs_first else {}))
+    cost = guest_cost(spec)
+    lines = quota_foresee(tenant, cost | ({"networks": 1} if needs_first else {}))
     reasons += [("over_quota", line.refusal().sentence) for line in lines if line.is_short]
     rooms = host_rooms()
     slots = sum(room.slots(spec.flavor.vcpus, spec.flavor.memory_mib, spec.flavor.disk_gib) for room in rooms)
     if slots < spec.count:
         reasons.append((NoRoom.code, NoRoom().sentence))
-    one = guest_cost(replace(spec, count=1))
     left = [
-        (line.limit - line.after) // one[line.name]
+        (line.limit - line.after) // (cost[line.name] // spec.count)
         for line in lines
-        if line.limit is not None and one.get(line.name) and kind_of(line.name) != Kind.EACH
+        if line.limit is not None and line.name in cost and kind_of(line.name) != Kind.EACH
     ]
     more = max(0, min([*left, slots - spec.count])) if not reasons else 0
     return Fit(not reasons, reasons, lines, more)

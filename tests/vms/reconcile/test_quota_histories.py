@@ -1,0 +1,249 @@
+"""I3, P-G3: after any history, cut off anywhere, every counter of quota is what the rows and the hosts make."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import pytest
+from django.db import transaction
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from operations.models import Operation
+from operations.runner import run
+from operations.services import operation_cancel
+from portal.core.clock import now
+from portal.core.errors import Conflict, Invalid
+from tenants.models import Quota
+from tenants.scoping import every_tenant, tenant_scope
+from tenants.services.quota import (
+    Miscount,
+    quota_request_approve,
+    quota_request_make,
+    quota_set,
+    quota_verify,
+)
+from tenants.services.tenants import tenant_create
+from tests import factories
+from tests.factories import House
+from tests.operations.kinds import lapse
+from tests.vms.reconcile.bench import Bench
+from tests.vms.reconcile.lives import Killed, at_points
+from vms.hypervisor.errors import Refused, Unreachable
+from vms.models import Guest
+from vms.reconcile.sweep import sweep
+from vms.services.guests import guest_create, guest_delete, guest_power, guest_restore
+from vms.services.guests.power import ACTIONS
+from vms.specs import GuestSpec
+from vms.states import Power
+
+PICK = st.integers(min_value=0, max_value=10**6)
+VERBS = (
+    "upload_volume",
+    "create_overlay",
+    "ensure_network",
+    "define",
+    "start",
+    "pull_plug",
+    "undefine",
+    "delete_volume",
+)
+LIMITED = ("guests", "running_guests", "vcpus", "disk_gib", "ports", "guest_vcpus", "guest_creates_per_day")
+HELD = ("guests", "running_guests", "vcpus", "disk_gib", "ports")
+
+
+class Histories(RuleBasedStateMachine):
+    """A reseller and its customer on one host; what people, workers, hosts and operators do, in any order."""
+
+    bench: ClassVar[Bench]
+
+    @initialize()
+    def begin(self) -> None:
+        self.undone = transaction.atomic()
+        self.undone.__enter__()
+        host = self.bench.on_host
+        for kept in (host.domains, host.pools, host.networks, host.filters, host.calls, host._faults):
+            kept.clear()
+        self.desk = factories.desk()
+        reseller = self.bench.house
+        customer = tenant_create(slug="customer", name="Customer", parent=reseller.tenant, actor=self.desk)
+        factories.join(customer, reseller.owner, role="owner")
+        self.houses = [reseller, House(customer, reseller.owner, "")]
+        self.number = 0
+
+    # --- who and what ------------------------------------------------------------------------------------------------
+    def guests(self) -> list[Guest]:
+        with every_tenant(why="test"):
+            return list(Guest.objects.select_related("tenant", "host").order_by("pk"))
+
+    def live(self) -> list[Operation]:
+        return list(
+            Operation.objects.filter(status__in=["queued", "running"]).exclude(kind="guest.batch").order_by("pk")
+        )
+
+    # --- people ------------------------------------------------------------------------------------------------------
+    @rule(which=PICK, start=st.booleans(), count=st.integers(min_value=1, max_value=2))
+    def create(self, which: int, start: bool, count: int) -> None:
+        house = self.houses[which % 2]
+        self.number += 1
+        name = f"g{self.number}"
+        spec = GuestSpec(name=name, flavor=self.bench.flavor, image=self.bench.image, start=start, count=count)
+        with tenant_scope(house.tenant), contextlib.suppress(Conflict):
+            guest_create(house.tenant, spec, actor=house.actor)
+
+    @precondition(lambda self: self.guests())
+    @rule(which=PICK, action=st.sampled_from([*ACTIONS, "delete", "purge", "restore"]))
+    def ask(self, which: int, action: str) -> None:
+        guests = self.guests()
+        guest = guests[which % len(guests)]
+        actor = factories.actor_in(guest.tenant, self.houses[0].owner)
+        with tenant_scope(guest.tenant), contextlib.suppress(Conflict):
+            if action in ("delete", "purge"):
+                guest_delete(guest, actor=actor, purge=action == "purge")
+            elif action == "restore":
+                guest_restore(guest, actor=actor)
+            else:
+                guest_power(guest, action, actor=actor)
+
+    @precondition(lambda self: self.live())
+    @rule(which=PICK)
+    def call_off(self, which: int) -> None:
+        live = self.live()
+        operation = live[which % len(live)]
+        assert operation.tenant is not None
+        actor = factories.actor_in(operation.tenant, self.houses[0].owner)
+        with tenant_scope(operation.tenant), contextlib.suppress(Conflict):
+            operation_cancel(operation, actor=actor)
+
+    # --- workers and hosts -------------------------------------------------------------------------------------------
+    @precondition(lambda self: self.live())
+    @rule(which=PICK)
+    def work(self, which: int) -> None:
+        live = self.live()
+        run(live[which % len(live)].pk)
+
+    @precondition(lambda self: self.live())
+    @rule(which=PICK, at=st.integers(min_value=0, max_value=25))
+    def work_and_die(self, which: int, at: int) -> None:
+        operation = self.live()[which % len(self.live())]
+        left = at
+
+        def die(_point: str) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Killed
+
+        with at_points(die), contextlib.suppress(Killed):
+            run(operation.pk)
+        lapse(operation)
+
+    @rule(verb=st.sampled_from(VERBS), error=st.sampled_from([Refused, Unreachable]), after=st.booleans())
+    def expect_trouble(self, verb: str, error: type[Refused | Unreachable], after: bool) -> None:
+        self.bench.on_host.fail(verb, error("no"), after=after)
+
+    @precondition(lambda self: self.bench.on_host.domains)
+    @rule(which=PICK, power=st.sampled_from([Power.RUNNING, Power.STOPPED, Power.PAUSED, Power.CRASHED]))
+    def happen(self, which: int, power: Power) -> None:
+        """From inside the machine, or by an operator's hand on the host."""
+        names = sorted(self.bench.on_host.domains)
+        self.bench.on_host.happen(names[which % len(names)], power)
+        self.look()
+
+    @rule()
+    def look(self) -> None:
+        with every_tenant(why="test"):
+            sweep(self.bench.host)
+
+    @rule()
+    def catch_up(self) -> None:
+        self.bench.settle()
+
+    # --- operators ---------------------------------------------------------------------------------------------------
+    @rule(which=PICK, name=st.sampled_from(LIMITED), limit=st.sampled_from([None, 0, 1, 2, 3]))
+    def limit(self, which: int, name: str, limit: int | None) -> None:
+        tenant = self.houses[which % 2].tenant
+        with tenant_scope(tenant):
+            quota_set(tenant, {name: limit}, actor=self.desk)
+
+    @rule(which=PICK, name=st.sampled_from(HELD), soft=st.sampled_from([None, 0, 1]), old=st.booleans())
+    def warn(self, which: int, name: str, soft: int | None, old: bool) -> None:
+        tenant = self.houses[which % 2].tenant
+        with tenant_scope(tenant), contextlib.suppress(Invalid):
+            quota_set(tenant, {}, soft={name: soft}, actor=self.desk)
+        if old:
+            Quota.objects.filter(soft_since__isnull=False).update(soft_since=now() - timedelta(days=30))
+
+    @rule(which=PICK, name=st.sampled_from(HELD), more=st.integers(min_value=1, max_value=3))
+    def grant(self, which: int, name: str, more: int) -> None:
+        house = self.houses[which % 2]
+        wanted = {name: (Quota.objects.get(tenant=house.tenant, resource=name).limit or 0) + more}
+        with contextlib.suppress(Invalid):
+            with tenant_scope(house.tenant):
+                request = quota_request_make(house.tenant, wanted, reason="More.", actor=house.actor)
+            quota_request_approve(request, until=now() + timedelta(hours=1), actor=self.desk)
+
+    @rule()
+    def grants_end(self) -> None:
+        Quota.objects.filter(grant_until__isnull=False).update(grant_until=now())
+
+    # --- what must hold ----------------------------------------------------------------------------------------------
+    @invariant()
+    def counters_say_what_is_so(self) -> None:
+        assert wrong(quota_verify()) == []
+
+    def teardown(self) -> None:
+        if not hasattr(self, "undone"):
+            return
+        try:
+            self.bench.on_host._faults.clear()
+            self.bench.settle(rounds=40)
+            assert self.bench.findings() == []
+            self.everything_goes()
+        finally:
+            transaction.set_rollback(True)
+            self.undone.__exit__(None, None, None)
+
+    def everything_goes(self) -> None:
+        """Purged, nothing is counted any more but each tenant's network."""
+        for guest in self.guests():
+            with tenant_scope(guest.tenant):
+                guest_delete(guest, actor=factories.actor_in(guest.tenant, self.houses[0].owner), purge=True)
+        self.bench.settle(rounds=40)
+        assert self.guests() == []
+        assert self.bench.findings() == []
+        left = Quota.objects.filter(used__gt=0, tenant__in=[house.tenant for house in self.houses])
+        assert set(left.values_list("resource", flat=True)) <= {"networks"}
+
+
+def wrong(found: list[Miscount]) -> list[tuple[str, str, int, int]]:
+    return [(miss.tenant.slug, miss.resource, miss.counted, miss.real) for miss in found]
+
+
+@pytest.mark.parametrize(
+    ("examples", "steps"), [(4, 20), pytest.param(400, 60, marks=pytest.mark.long)], ids=["a sample", "whole"]
+)
+def test_after_any_history_the_counters_are_what_is_so(bench: Bench, examples: int, steps: int) -> None:
+    machine: Any = type("Here", (Histories,), {"bench": bench})
+
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate],  # a history is told step by step when it fails; making it short takes hours
+        ),
+    )
