@@ -70,7 +70,7 @@ class MiscountOut(BaseModel):
     real: int
 
 
-class VerdictOut(BaseModel):
+class RecountOut(BaseModel):
     """Whether all counters of all projects agree with what is there."""
 
     clean: bool
@@ -129,12 +129,12 @@ def quota_patch(request: HttpRequest, response: HttpResponse, body: QuotaPatch) 
     return _quota(request, response)
 
 
-@operators.get("/quota/verify", response=VerdictOut, summary="Recount every project's use")
-def quota_verify_get(request: HttpRequest) -> VerdictOut:
+@operators.get("/quota/verify", response=RecountOut, summary="Recount every project's use")
+def quota_verify_get(request: HttpRequest) -> RecountOut:
     """Each counter beside what the machines, disks and networks make; reads only."""
     request.actor.require(Permission.OPERATE)
     findings = [
         MiscountOut(tenant=found.tenant.slug, resource=found.resource, counted=found.counted, real=found.real)
         for found in quota_verify()
     ]
-    return VerdictOut(clean=not findings, findings=findings)
+    return RecountOut(clean=not findings, findings=findings)
