@@ -12,6 +12,7 @@ from django.test import Client
 from django.urls import reverse
 
 from operations.models import Operation
+from tenants.journal.audit import audit_record
 from tenants.models import ApiToken, AuditEntry, Member, Quota, Tenant, TenantState, User
 from tenants.scoping import every_tenant
 from tests import factories
@@ -103,6 +104,34 @@ def test_suspending_needs_a_reason_which_the_tenant_can_read(desk: Client, house
     assert "Unpaid for 60 days" in desk.get(address(house.tenant)).content.decode()
 
     do(desk, house.tenant, "unsuspend", reason="Paid")
+    house.tenant.refresh_from_db()
+    assert house.tenant.state == TenantState.ACTIVE
+
+
+def test_a_tenant_is_suspended_with_its_machines_running_if_so_wished(desk: Client, house: House) -> None:
+    guest = factories.guest(house)
+
+    do(desk, house.tenant, "suspend", reason="A warning", guests="keep")
+
+    assert not Operation.objects.filter(subject_id=guest.pk, status="queued").exists()
+    assert "go on running" in desk.get(address(house.tenant)).content.decode()
+
+
+def test_a_tenant_is_closed_with_its_name_typed_and_reopened(desk: Client, house: House) -> None:
+    factories.network(house, "blue")
+
+    wrong = do(desk, house.tenant, "close", reason="Gone", confirm="harbor")
+    assert "Type harbour to confirm" in wrong.content.decode()
+    do(desk, house.tenant, "close", reason="Gone", confirm="harbour")
+
+    house.tenant.refresh_from_db()
+    assert house.tenant.state == TenantState.CLOSING
+    page = desk.get(address(house.tenant)).content.decode()
+    assert "Still to be removed: 1" in page
+    assert "blue" in page
+    assert desk.get(reverse("admin:tenants_tenant_changelist")).status_code == 200
+
+    do(desk, house.tenant, "reopen", reason="Back")
     house.tenant.refresh_from_db()
     assert house.tenant.state == TenantState.ACTIVE
 
@@ -376,9 +405,8 @@ def test_hostile_names_stay_text(desk: Client, house: House) -> None:
     Host.objects.update(name=bad[:64], problem=bad, notes=[bad], facts={"cpu_model": bad, "libvirt_version": bad})
     with every_tenant(why="test"):
         Guest.objects.filter(pk=guest.pk).update(name=bad[:63], problem_message=bad)
-        AuditEntry.objects.update(subject_name=bad, changes={"x": bad})
         guest.refresh_from_db()
-        entry = AuditEntry.objects.first()
+        entry = audit_record(house.actor, "test.do", guest, x=bad)
     rows = [house.tenant, house.owner, guest, guest.host, operation, entry]
     lists = [reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_changelist") for row in rows if row]
     ways = [address(guest, "deed", "stop"), address(house.tenant, "deed", "suspend")]
