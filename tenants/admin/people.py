@@ -68,7 +68,6 @@ class UserAdmin(ServiceAdmin):
         user = user_create(password=password, actor=actor, **answers)
         return Revealed(_("%s is added.") % user, _("Their password"), password)
 
-
     @deed(
         gettext_lazy("New password"),
         explain=gettext_lazy(
