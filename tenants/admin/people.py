@@ -14,7 +14,7 @@ from portal.admin_base import DeedForm, Revealed, ServiceAdmin, deed
 from portal.admin_shown import Panel, column, labelled, moment, mono, yes_no
 from tenants.actors import Actor
 from tenants.models import Member, User
-from tenants.services.people import password_make, user_create
+from tenants.services.people import password_make, password_set, user_create
 
 
 class PersonForm(DeedForm):
@@ -67,6 +67,19 @@ class UserAdmin(ServiceAdmin):
         password = password_make()
         user = user_create(password=password, actor=actor, **answers)
         return Revealed(_("%s is added.") % user, _("Their password"), password)
+
+    @deed(
+        gettext_lazy("New password"),
+        explain=gettext_lazy(
+            "Makes a random password that is shown once. Wherever they are signed in ends, with open consoles; "
+            "a second factor stays."
+        ),
+        icon="key", danger=True,
+    )  # fmt: skip
+    def new_password(self, user: User, actor: Actor, answers: dict[str, Any]) -> Revealed:
+        password = password_make()
+        password_set(user, password=password, actor=actor)
+        return Revealed(_("%s has a new password.") % user, _("Their password"), password)
 
 
 @admin.register(Member)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
@@ -17,15 +18,23 @@ from portal.admin_base import DeedForm, Forecast, ServiceAdmin, deed
 from portal.admin_shown import Note, Panel, column, headed, labelled, moment, mono, state
 from portal.templatetags.portal_ui import gauge
 from tenants.actors import Actor
-from tenants.models import SLUG, AuditEntry, Member, Quota, Tenant, TenantState, User
+from tenants.models import SLUG, Member, Quota, Tenant, TenantState, User
 from tenants.policy import BUILT_IN_ROLES
 from tenants.scoping import tenant_scope
+from tenants.services.ending import tenant_left
 from tenants.services.members import member_add
 from tenants.services.quota import RESOURCES, quota_set
 from tenants.services.roles import role_named
-from tenants.services.tenants import tenant_create, tenant_suspend, tenant_unsuspend
+from tenants.services.tenants import tenant_close, tenant_create, tenant_reopen, tenant_suspend, tenant_unsuspend
+from tenants.services.tenants.standing import KEEP, STOP
 
-SHAPES = {TenantState.ACTIVE: "running", TenantState.SUSPENDED: "paused", TenantState.CLOSED: "stopped"}
+SHAPES = {
+    TenantState.ACTIVE: "running",
+    TenantState.SUSPENDED: "paused",
+    TenantState.CLOSING: "paused",
+    TenantState.CLOSED: "stopped",
+}
+LEFT_SHOWN = 50
 
 
 class TenantForm(DeedForm):
@@ -39,11 +48,26 @@ class TenantForm(DeedForm):
 
 
 class ReasonForm(DeedForm):
-    """Why; the tenant can read it in its audit log."""
+    """Why; the tenant's people read it."""
 
     reason = forms.CharField(
-        label=gettext_lazy("Reason"), max_length=500, help_text=gettext_lazy("The tenant reads it in its audit log.")
+        label=gettext_lazy("Reason"), max_length=500, help_text=gettext_lazy("The tenant's people read it.")
     )
+
+
+class SuspendForm(ReasonForm):
+    """Why, and what becomes of the machines."""
+
+    guests = forms.ChoiceField(
+        label=gettext_lazy("Machines"), required=False, initial=STOP,
+        choices=[(STOP, gettext_lazy("Shut them down")), (KEEP, gettext_lazy("Keep them running"))],
+    )  # fmt: skip
+
+
+class CloseForm(ReasonForm):
+    """Why, with the short name typed."""
+
+    confirm = forms.CharField(label=gettext_lazy("Type its short name to confirm"), max_length=40)
 
 
 class QuotaForm(DeedForm):
@@ -87,13 +111,26 @@ def _limit(limit: int | None) -> str:
 def _suspends(self: Any, tenant: Tenant, actor: Actor) -> Forecast:
     if tenant.state != TenantState.ACTIVE:
         return Forecast(False, _("is not active"))
-    return Forecast(True, _("its machines are shut down, its people may only look, open consoles close"))
+    return Forecast(True, _("its people, and those of the tenants below it, may only look; open consoles close"))
 
 
 def _revives(self: Any, tenant: Tenant, actor: Actor) -> Forecast:
     if tenant.state != TenantState.SUSPENDED:
         return Forecast(False, _("is not suspended"))
     return Forecast(True, _("its people may work again; its machines stay as they are"))
+
+
+def _closes(self: Any, tenant: Tenant, actor: Actor) -> Forecast:
+    if tenant.state in (TenantState.CLOSING, TenantState.CLOSED):
+        return Forecast(False, _("is closed or being closed"))
+    days = settings.CLOSING_GRACE.days
+    return Forecast(True, _("its machines are shut down; in %d days everything in it is removed for good") % days)
+
+
+def _reopens(self: Any, tenant: Tenant, actor: Actor) -> Forecast:
+    if tenant.state != TenantState.CLOSING:
+        return Forecast(False, _("is not being closed"))
+    return Forecast(True, _("its people may work again; its machines stay stopped"))
 
 
 @admin.register(Tenant)
@@ -130,9 +167,13 @@ class TenantAdmin(ServiceAdmin):
 
     def notes(self, tenant: Tenant) -> Iterable[Note]:
         if tenant.state == TenantState.SUSPENDED:
-            last = AuditEntry.objects.filter(tenant=tenant, action="tenant.suspend").order_by("-seq").first()
-            why = last.changes.get("reason", "") if last is not None else ""
-            yield Note("amber", _("This tenant is suspended: it can be looked at, not changed."), why)
+            said = _("This tenant is suspended: it can be looked at, not changed.")
+            kept = _("Its machines go on running.") if tenant.keeps_guests else ""
+            yield Note("amber", said, f"{tenant.state_reason} {kept}".strip())
+        elif tenant.state == TenantState.CLOSING:
+            yield Note("amber", _("This tenant is being closed."), tenant.state_reason)
+        elif not tenant.is_active:
+            yield Note("amber", _("A tenant above it is suspended, and so are its people."), "")
 
     def links(self, tenant: Tenant) -> Iterable[tuple[str, Any, str]]:
         yield f"/t/{tenant.slug}/", _("As its people see it"), "device-desktop"
@@ -140,6 +181,14 @@ class TenantAdmin(ServiceAdmin):
         yield f"{reverse('admin:operations_operation_changelist')}?q={tenant.slug}", _("Operations"), "activity"
 
     def panels(self, tenant: Tenant) -> Iterable[Panel]:
+        if tenant.state == TenantState.CLOSING:
+            left = tenant_left(tenant)
+            yield Panel(
+                _("Still to be removed: %d") % len(left),
+                [_("Kind"), _("Name"), _("Waits for")],
+                [(one.kind, one.name, one.why) for one in left[:LEFT_SHOWN]],
+                _("Nothing is left."),
+            )
         quotas = {quota.resource: quota for quota in Quota.objects.filter(tenant=tenant)}
         yield Panel(
             _("Quota"),
@@ -202,11 +251,11 @@ class TenantAdmin(ServiceAdmin):
 
     @deed(
         gettext_lazy("Suspend"),
-        explain=gettext_lazy("Its machines are shut down, its people may only look, and open consoles close at once."),
-        icon="player-pause", form=ReasonForm, many=True, danger=True, foresee=_suspends,
+        explain=gettext_lazy("Its people, and those of the tenants below it, may only look. Open consoles close at once."),
+        icon="player-pause", form=SuspendForm, many=True, danger=True, foresee=_suspends,
     )  # fmt: skip
     def suspend(self, tenant: Tenant, actor: Actor, answers: dict[str, Any]) -> str:
-        tenant_suspend(tenant, reason=answers["reason"], actor=actor)
+        tenant_suspend(tenant, reason=answers["reason"], guests=answers["guests"] or STOP, actor=actor)
         return _("%s is suspended.") % tenant
 
     @deed(
@@ -216,6 +265,24 @@ class TenantAdmin(ServiceAdmin):
     )  # fmt: skip
     def unsuspend(self, tenant: Tenant, actor: Actor, answers: dict[str, Any]) -> str:
         tenant_unsuspend(tenant, reason=answers["reason"], actor=actor)
+        return _("%s is active again.") % tenant
+
+    @deed(
+        gettext_lazy("Close"),
+        explain=gettext_lazy("Its machines are shut down. When the grace is over, everything in it is removed for good."),
+        icon="trash", form=CloseForm, danger=True, foresee=_closes,
+    )  # fmt: skip
+    def close(self, tenant: Tenant, actor: Actor, answers: dict[str, Any]) -> str:
+        tenant_close(tenant, confirm=answers["confirm"], reason=answers["reason"], actor=actor)
+        return _("%s is being closed.") % tenant
+
+    @deed(
+        gettext_lazy("Reopen"),
+        explain=gettext_lazy("Everything in it is still there; machines stay stopped until somebody starts them."),
+        icon="arrow-back-up", form=ReasonForm, foresee=_reopens,
+    )  # fmt: skip
+    def reopen(self, tenant: Tenant, actor: Actor, answers: dict[str, Any]) -> str:
+        tenant_reopen(tenant, reason=answers["reason"], actor=actor)
         return _("%s is active again.") % tenant
 
 

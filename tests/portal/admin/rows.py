@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.admin.models import CHANGE, LogEntry
 
 from operations.models import Operation
-from tenants.models import ApiToken, AuditEntry, Letter, Member, QuotaRequest, Tenant, User
+from tenants.models import ApiToken, AuditEntry, InstallationEntry, Letter, Member, QuotaRequest, Tenant, User
 from tenants.scoping import every_tenant
 from tenants.services.letters import letter_write
 from tenants.services.quota import quota_request_make
@@ -36,6 +36,7 @@ def one_of_each() -> dict[type, Any]:
             Host,
             HostPool,
             Image,
+            InstallationEntry,
             Letter,
             Member,
             Operation,

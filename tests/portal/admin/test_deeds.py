@@ -108,6 +108,34 @@ def test_suspending_needs_a_reason_which_the_tenant_can_read(desk: Client, house
     assert house.tenant.state == TenantState.ACTIVE
 
 
+def test_a_tenant_is_suspended_with_its_machines_running_if_so_wished(desk: Client, house: House) -> None:
+    guest = factories.guest(house)
+
+    do(desk, house.tenant, "suspend", reason="A warning", guests="keep")
+
+    assert not Operation.objects.filter(subject_id=guest.pk, status="queued").exists()
+    assert "go on running" in desk.get(address(house.tenant)).content.decode()
+
+
+def test_a_tenant_is_closed_with_its_name_typed_and_reopened(desk: Client, house: House) -> None:
+    factories.network(house, "blue")
+
+    wrong = do(desk, house.tenant, "close", reason="Gone", confirm="harbor")
+    assert "Type harbour to confirm" in wrong.content.decode()
+    do(desk, house.tenant, "close", reason="Gone", confirm="harbour")
+
+    house.tenant.refresh_from_db()
+    assert house.tenant.state == TenantState.CLOSING
+    page = desk.get(address(house.tenant)).content.decode()
+    assert "Still to be removed: 1" in page
+    assert "blue" in page
+    assert desk.get(reverse("admin:tenants_tenant_changelist")).status_code == 200
+
+    do(desk, house.tenant, "reopen", reason="Back")
+    house.tenant.refresh_from_db()
+    assert house.tenant.state == TenantState.ACTIVE
+
+
 def test_quota_is_changed_by_the_service_and_shows_before_and_after(desk: Client, house: House) -> None:
     form = desk.get(address(house.tenant, "deed", "quota"))
     answers = {name: "" if value is None else value for name, value in form.context["form"].initial.items()}
@@ -378,7 +406,7 @@ def test_hostile_names_stay_text(desk: Client, house: House) -> None:
     with every_tenant(why="test"):
         Guest.objects.filter(pk=guest.pk).update(name=bad[:63], problem_message=bad)
         guest.refresh_from_db()
-        entry = audit_record(house.actor, "guest.edit", guest, name=["x", bad])
+        entry = audit_record(house.actor, "test.do", guest, x=bad)
     rows = [house.tenant, house.owner, guest, guest.host, operation, entry]
     lists = [reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_changelist") for row in rows if row]
     ways = [address(guest, "deed", "stop"), address(house.tenant, "deed", "suspend")]
