@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -43,3 +44,13 @@ def usage_switch(
             attributes=attributes,
             started_at=at,
         )
+
+
+def usage_close(tenant: Tenant, *, resource_ids: Iterable[UUID], at: datetime) -> None:
+    """What is gone uses nothing: close whatever is open of it, whichever the meter. Safe to repeat."""
+    open_ones = UsageInterval.objects.select_for_update().filter(
+        tenant=tenant, resource_id__in=list(resource_ids), ended_at=None
+    )
+    for interval in open_ones.order_by("pk"):
+        interval.ended_at = max(at.replace(microsecond=0), interval.started_at)
+        interval.save(update_fields=["ended_at"])

@@ -78,7 +78,7 @@ def _operations() -> Iterator[str]:
 
 
 def _journals() -> Iterator[str]:
-    """The audit logs' chains are whole, and no resource has two open intervals or overlapping ones."""
+    """The audit logs' chains are whole; no resource has two open intervals or overlapping ones; nothing gone has one open."""
     for tenant in (None, *Tenant.objects.order_by("slug")):
         verdict = chain_verify(tenant)
         if not verdict.is_whole:
@@ -90,6 +90,10 @@ def _journals() -> Iterator[str]:
         if before is not None and (before.ended_at is None or before.ended_at > interval.started_at):
             yield f"I5 intervals of {interval.meter} of {interval.resource_id} overlap at {interval.started_at}"
         last[key] = interval
+    there = {*Guest.objects.values_list("pk", flat=True), *Volume.objects.values_list("pk", flat=True)}
+    open_ones = UsageInterval.objects.filter(ended_at=None, resource_type__in=["guest", "volume"])
+    for interval in open_ones.exclude(resource_id__in=there):
+        yield f"I5 {interval.meter} of {interval.resource_type} {interval.resource_id} counts on, and it is gone"
 
 
 def _rows() -> Iterator[str]:

@@ -14,7 +14,7 @@ from portal.core.clock import now
 from tenants.actors import system_actor
 from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
-from tenants.journal.usage import usage_switch
+from tenants.journal.usage import usage_close
 from tenants.reactions import announce
 from tenants.services.quota import class_disk, quota_release
 from vms.models import Address, Guest, HostClaim, Port, Volume
@@ -135,10 +135,9 @@ def purged(operation: Operation) -> None:
         event_append(tenant, "guest.changed", "guest", pk)
         return
     discharge(guest, Charge.NONE)
-    at = now()
-    for volume in Volume.objects.filter(guest=guest):
-        usage_switch(tenant, resource_type="volume", resource_id=volume.pk, meter="disk_gib", quantity=0, at=at)
-        volume.delete()
+    volumes = Volume.objects.filter(guest=guest)
+    usage_close(tenant, resource_ids=[pk, *volumes.values_list("pk", flat=True)], at=now())
+    volumes.delete()
     HostClaim.objects.filter(guest=guest).delete()
     Port.objects.filter(guest=guest).delete()
     announce("guest.gone", guest=guest)
