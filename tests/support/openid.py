@@ -49,7 +49,11 @@ def provider(place: Path, people: Mapping[str, Mapping[str, Any]], *, callback: 
         assert process.stdout is not None
         port = re.fullmatch(r"port (\d+)\n", process.stdout.readline())
         assert port is not None, "the provider did not start"
-        yield Provider(f"http://127.0.0.1:{port.group(1)}")
+        running = Provider(f"http://127.0.0.1:{port.group(1)}")
+        httpx.get(
+            f"{running.issuer}/.well-known/openid-configuration", timeout=60
+        ).raise_for_status()  # its code is loaded
+        yield running
     finally:
         process.terminate()
         process.wait()

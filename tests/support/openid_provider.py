@@ -43,6 +43,7 @@ def configure(place: Path) -> None:
         TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}],
         SESSION_COOKIE_NAME="provider",
         USE_TZ=True,
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],  # the portal waits five seconds at most
         IDP_OIDC_ADAPTER=f"{__name__}.Adapter",
         IDP_OIDC_PRIVATE_KEY=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
     )
