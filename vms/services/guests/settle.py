@@ -72,9 +72,7 @@ def deleted(operation: Operation) -> None:
     if guest is None:
         return
     if not _ended(operation):
-        guest.want_power = operation.params.get("want_before", Power.STOPPED)
-        if Power(guest.seen_power) in SETTLED - {Power.CRASHED}:
-            guest.want_power = guest.seen_power
+        guest.want_power = _wish_before(guest, operation)
         guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
         guest.save(update_fields=["want_power", "problem_code", "problem_message"])
     else:
@@ -86,6 +84,13 @@ def deleted(operation: Operation) -> None:
         guest.save(update_fields=["charge", "binned_at", "purge_after", "problem_code", "problem_message"])
         announce("guest.gone", guest=guest)
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
+
+
+def _wish_before(guest: Guest, operation: Operation) -> str:
+    """What to want again of a machine that was to go and did not: what it does, or else what was wanted of it."""
+    if Power(guest.seen_power) in SETTLED - {Power.CRASHED}:
+        return guest.seen_power
+    return str(operation.params.get("want_before", Power.STOPPED))
 
 
 def restored(operation: Operation) -> None:
@@ -122,14 +127,19 @@ def withdrawn(operation: Operation) -> None:
 
 
 def purged(operation: Operation) -> None:
-    """Nothing of it is left on the host: forget the rows and return what they held. Else it stays, with the reason."""
+    """Nothing of it is left on the host: forget the rows and return what they held. Else it stays, with the reason.
+
+    One that is still defined on its host is wanted again; one whose disks may be gone is not.
+    """
     guest = _guest(operation)
     if guest is None:
         return
     tenant, pk = guest.tenant, guest.pk
     if not _ended(operation):
         guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
-        guest.save(update_fields=["problem_code", "problem_message"])
+        guest.save(update_fields=["want_power", "problem_code", "problem_message"])
+        if guest.built_at is not None and guest.binned_at is None and guest.seen_power != Power.ABSENT:
+            guest.want_power = _wish_before(guest, operation)
         event_append(tenant, "guest.changed", "guest", pk)
         return
     discharge(guest, Charge.NONE)
