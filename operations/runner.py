@@ -140,6 +140,7 @@ def _attempt(attempt: Run, worker: str) -> None:
     log.info("operation_started", attempt=operation.attempts)
     try:
         handler_of(operation.kind)(attempt)
+        services.operation_finish(operation, worker=worker)  # what cannot be settled so has failed
     except LeaseLost:
         log.warning("operation_lease_lost")
     except Cancelled:
@@ -167,7 +168,6 @@ def _attempt(attempt: Run, worker: str) -> None:
             worker=worker,
         )
     else:
-        services.operation_finish(operation, worker=worker)
         log.info("operation_succeeded")
 
 

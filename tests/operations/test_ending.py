@@ -315,6 +315,40 @@ def test_an_end_whose_settling_fails_did_not_happen() -> None:
         assert operation.locks.exists()
 
 
+@pytest.mark.django_db
+def test_work_whose_success_cannot_be_settled_has_failed() -> None:
+    """It stayed running until its lease lapsed, and was done anew until its deadline."""
+    ended: list[str] = []
+
+    def not_as_success(operation: Operation) -> None:
+        if operation.status == Status.SUCCEEDED:
+            raise Conflict(code="name_taken")
+        ended.append(operation.status)
+
+    with kind(nothing, settle=not_as_success):
+        operation = submit()
+        assert run(operation.pk) == Status.FAILED
+
+    operation.refresh_from_db()
+    assert (operation.error_code, operation.progress, ended) == ("name_taken", 0, ["failed"])
+    assert not operation.locks.exists()
+
+
+@pytest.mark.django_db
+def test_what_cannot_be_ended_keeps_no_other_from_its_end() -> None:
+    def cannot(operation: Operation) -> None:
+        if operation.pk == stuck.pk:
+            raise RuntimeError("cannot settle")
+
+    with kind(nothing, settle=cannot):
+        stuck, other = submit(), submit()
+        Operation.objects.update(deadline_at=now())
+
+        assert list(operations_expire()) == [stuck.pk]
+
+        assert Operation.objects.get(pk=other.pk).error_code == "timed_out"
+
+
 # --- messages -------------------------------------------------------------------------------------------------------
 @pytest.mark.django_db
 @pytest.mark.parametrize(

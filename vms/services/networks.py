@@ -108,22 +108,30 @@ def network_default(tenant: Tenant, *, actor: Actor) -> Network:
 def network_delete(network: Network, *, actor: Actor) -> Operation:
     """Take an unused network off the hosts and forget it; refuses while a machine is on it."""
     actor.require(Permission.NETWORK_MANAGE, network)
-    if network.ports.exists():
-        raise Conflict(
-            _("Machines are connected to this network."), code="network_in_use", hint=_("Delete them first.")
-        )
+    _refuse_used(network)
     operation = operation_submit(network, kind="network.delete", actor=actor, holds=[Hold("network", network.pk)])
     audit_record(actor, "network.delete", network)
     return operation
 
 
+def _refuse_used(network: Network) -> None:
+    if network.ports.exists():
+        raise Conflict(
+            _("Machines are connected to this network."), code="network_in_use", hint=_("Delete them first.")
+        )
+
+
 def network_settle_delete(operation: Operation) -> None:
-    """Gone from the hosts: forget the rows and return the quota. Anything else leaves the network as it was."""
+    """Gone from the hosts: forget the rows and return the quota. Anything else leaves the network as it was.
+
+    Raises ``Conflict`` (``network_in_use``) where a machine was made on it meanwhile; it has failed then.
+    """
     if operation.status != "succeeded":
         return
     network = Network.objects.filter(pk=operation.subject_id).first()
     if network is None:
         return
+    _refuse_used(network)
     tenant = network.tenant
     quota_release(tenant, {"networks": 1})
     NetworkOnHost.objects.filter(network=network).delete()

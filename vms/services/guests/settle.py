@@ -18,7 +18,7 @@ from tenants.reactions import announce
 from tenants.services.quota import quota_release
 from vms.models import Guest, HostClaim, Port, Volume
 from vms.models.guests import Charge
-from vms.services.guests.remove import guest_purge_failed_build, guest_withdraw
+from vms.services.guests.remove import guest_purge_failed_build, guest_withdraw, refuse_taken_name
 from vms.states import SETTLED, Power
 
 
@@ -97,11 +97,13 @@ def restored(operation: Operation) -> None:
     """Back on the host: out of the bin. Not back: vCPUs, memory and place return, and it stays in the bin.
 
     A worker that had begun may have defined it before it failed or fell silent: that is taken off the host again.
+    Raises ``Conflict`` (``name_taken``) where another got its name meanwhile; it has failed then.
     """
     guest = _guest(operation)
     if guest is None:
         return
     if _ended(operation):
+        refuse_taken_name(guest)
         guest.binned_at = guest.purge_after = None
         guest.problem_code = guest.problem_message = ""
     else:
@@ -136,10 +138,10 @@ def purged(operation: Operation) -> None:
         return
     tenant, pk = guest.tenant, guest.pk
     if not _ended(operation):
-        guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
-        guest.save(update_fields=["want_power", "problem_code", "problem_message"])
         if guest.built_at is not None and guest.binned_at is None and guest.seen_power != Power.ABSENT:
             guest.want_power = _wish_before(guest, operation)
+        guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
+        guest.save(update_fields=["want_power", "problem_code", "problem_message"])
         event_append(tenant, "guest.changed", "guest", pk)
         return
     discharge(guest, Charge.NONE)
