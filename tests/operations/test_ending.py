@@ -168,6 +168,25 @@ def test_running_work_is_called_off_before_its_next_effect() -> None:
 
 
 @pytest.mark.django_db
+def test_long_work_that_gets_no_further_is_alive_and_can_be_called_off() -> None:
+    """A download of unknown length, or of a percent a minute, gave no sign of life, and its worker was ended."""
+    seen: list[bool] = []
+
+    def fetch(work: Run) -> None:
+        work.say("Fetching", 5)
+        for _chunk in range(2):
+            work.moved = long_ago = work.moved - 2 * runner.TICK_S
+            work.tick("Fetching", 5)
+            seen.append(work.moved > long_ago)
+            Operation.objects.filter(pk=operation.pk).update(cancel_requested_at=now())
+
+    with kind(fetch, cancellable=True):
+        operation = submit()
+        assert run(operation.pk) == Status.CANCELLED
+    assert seen == [True]
+
+
+@pytest.mark.django_db
 def test_work_that_cannot_be_called_off_goes_on() -> None:
     house = factories.tenant_with_owner()
 
