@@ -82,11 +82,14 @@ def sweep_host(host_id: str) -> None:
 
 @shared_task(name="vms.tasks.empty_bins", time_limit=300)
 def empty_bins() -> None:
-    """Ask for the purge of what has been in the bin for its whole grace period; a few at a time."""
+    """Ask for the purge of what has been in the bin for its whole grace period; a few at a time.
+
+    What cannot be purged now (protected, or its host is silent) waits, and takes no other's place.
+    """
     with every_tenant(why="every tenant's bin is emptied"):
         due = list(
             Guest.objects.select_related("tenant")
-            .filter(purge_after__lte=now())
+            .filter(purge_after__lte=now(), protected=False, host__state=HostState.UP)
             .order_by("purge_after")[: settings.CAPS["batch"]]
         )
     for guest in due:

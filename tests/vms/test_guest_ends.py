@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
+from operations.models import Operation
 from operations.services import operation_cancel
+from portal.core.clock import now
 from portal.core.errors import Conflict
 from tenants.policy import Permission
-from tenants.scoping import tenant_scope
+from tenants.scoping import every_tenant, tenant_scope
 from tests import factories
-from vms.services.guests import guest_delete, guest_power
+from vms.models import Guest, Host
+from vms.services.guests import guest_delete, guest_edit, guest_power
 from vms.services.guests.power import guest_actions
-from vms.states import Power
+from vms.states import HostState, Power
+from vms.tasks import empty_bins
 
 pytestmark = pytest.mark.django_db
 
@@ -70,3 +77,21 @@ def test_a_purge_called_off_in_the_bin_leaves_it_there(house: factories.House) -
 
         guest.refresh_from_db()
         assert (guest.want_power, guest.binned_at is None) == (Power.ABSENT, False)
+
+
+def test_what_cannot_be_purged_yet_keeps_nothing_else_in_the_bin(house: factories.House, settings: Any) -> None:
+    """The oldest were asked for each time, and where they filled the batch, nobody else's turn came."""
+    settings.CAPS = {**settings.CAPS, "batch": 1}
+    kept, silent, due = (factories.guest_binned(house) for _ in range(3))
+    with tenant_scope(house.tenant):
+        guest_edit(kept, actor=house.actor, protected=True)
+    host = factories.host_up()
+    Host.objects.filter(pk=host.pk).update(state=HostState.DOWN)
+    with every_tenant(why="test"):
+        Guest.objects.filter(pk=silent.pk).update(host=host)
+        Guest.objects.filter(pk=due.pk).update(purge_after=now())
+        Guest.objects.exclude(pk=due.pk).update(purge_after=now() - timedelta(days=1))
+
+    empty_bins()
+
+    assert [o.subject_id for o in Operation.objects.filter(kind="guest.purge")] == [due.pk]
