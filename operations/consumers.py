@@ -27,11 +27,14 @@ class EventConsumer(AsyncJsonWebsocketConsumer):
 
     Says ``{"type": "hello", "seq": N}`` first, then what was missed since SEQ (or ``{"type": "reset"}`` where that is too
     long ago), then each event as it is committed. Joins the group before it reads, so that nothing falls between.
+    A tenant's numbers have no gaps, so what got lost on its way here, or was overtaken, shows, and is read from the journal.
     """
 
     tenant: Tenant | None = None
     looked_at: float = 0.0
     """When access was last looked at, by the monotonic clock."""
+    told = 0
+    """The newest number this page knows of."""
 
     async def connect(self) -> None:
         user = self.scope.get("user")
@@ -48,10 +51,14 @@ class EventConsumer(AsyncJsonWebsocketConsumer):
         await self.accept()
         seq, missed = await self._missed(self._after())
         await self.send_json({"type": "hello", "seq": seq})
+        await self._tell(seq, missed)
+
+    async def _tell(self, seq: int, missed: list[dict[str, Any]] | None) -> None:
         if missed is None:
             await self.send_json({"type": "reset", "seq": seq})
         for message in missed or []:
             await self.send_json(message)
+        self.told = max(seq, missed[-1]["seq"]) if missed else seq
 
     async def _refuse(self, code: int) -> None:
         await self.accept()
@@ -70,17 +77,21 @@ class EventConsumer(AsyncJsonWebsocketConsumer):
         return None
 
     async def event_push(self, message: dict[str, Any]) -> None:
-        """An event of our tenant; before it is said, access that nobody spoke of for a while is looked at anew.
+        """An event of our tenant: each is told once, in order, and with it what should have come before.
 
-        While Redis is away, nothing is heard: neither events nor that access ended. What is said afterwards must not go to
-        whoever lost it meanwhile.
+        While Redis is away, nothing is heard: neither events nor that access ended. So access that nobody spoke of for a while is
+        looked at anew first: what is said afterwards must not go to whoever lost it meanwhile.
         """
         if time.monotonic() - self.looked_at > LOOK_AGAIN_S:
             if await self._tenant() is None or not await self._session_alive():
                 await self.close(code=NO_ACCESS)
                 return
             self.looked_at = time.monotonic()
-        await self.send_json(message["event"])
+        event = message["event"]
+        if event["seq"] == self.told + 1:
+            await self._tell(event["seq"], [event])
+        elif event["seq"] > self.told:
+            await self._tell(*await self._missed(self.told))
 
     async def access_check(self, message: dict[str, Any]) -> None:
         """Somebody's access ended: if it may be ours, look again and close where it is so."""

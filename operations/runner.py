@@ -34,6 +34,7 @@ from tenants.scoping import every_tenant, tenant_scope
 log = structlog.get_logger(__name__)
 KILL_AT = "GUESTHOUSE_KILL_AT"
 SEEN_POINTS = "GUESTHOUSE_POINTS_FILE"
+TICK_S = 1.0
 
 
 class LeaseLost(Exception):
@@ -84,6 +85,17 @@ class Run:
         self.moved = time.monotonic()
         if not services.operation_progress(self.operation, step=str(step), progress=progress):
             raise LeaseLost
+
+    def tick(self, step: str, progress: int) -> None:
+        """A sign of life from inside long work, as often as one likes: it counts once a second, also without progress.
+
+        Raises ``LeaseLost`` or ``Cancelled``.
+        """
+        if time.monotonic() - self.moved < TICK_S:
+            return
+        self.check()
+        if progress > self.operation.progress:
+            self.say(step, progress)
 
     def hold(self, resource_type: str, resource_id: UUID) -> None:
         """Hold one thing more until the operation's end; raises ``Retry`` while another operation has it."""
@@ -140,6 +152,7 @@ def _attempt(attempt: Run, worker: str) -> None:
     log.info("operation_started", attempt=operation.attempts)
     try:
         handler_of(operation.kind)(attempt)
+        services.operation_finish(operation, worker=worker)  # what cannot be settled so has failed
     except LeaseLost:
         log.warning("operation_lease_lost")
     except Cancelled:
@@ -167,7 +180,6 @@ def _attempt(attempt: Run, worker: str) -> None:
             worker=worker,
         )
     else:
-        services.operation_finish(operation, worker=worker)
         log.info("operation_succeeded")
 
 

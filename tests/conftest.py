@@ -33,11 +33,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what only ``--long`` asks for."""
+    """Leave out what only ``--long`` asks for; the browser's tests come last.
+
+    From the first of them on, Playwright has an event loop running in the thread, and Django's database refuses to be used there.
+    """
     long = config.getoption("--long")
     kept = [item for item in items if long or not item.get_closest_marker("long")]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-    items[:] = kept
+    items[:] = sorted(kept, key=lambda item: item.nodeid.startswith("tests/browser/"))
 
 
 class ByMachine(LoadScopeScheduling):

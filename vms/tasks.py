@@ -92,12 +92,13 @@ def halt_guests() -> None:
 def empty_bins() -> None:
     """Ask for the purge of what has been in the bin for its whole grace period; a few at a time.
 
-    Not in a tenant that is suspended, where nobody could restore anything meanwhile: its bin waits as long.
+    What cannot be purged now (protected, or its host is silent) waits, and takes no other's place.
+    In a tenant that is suspended nobody could restore anything meanwhile: its bin waits as long.
     """
     with every_tenant(why="every tenant's bin is emptied"):
         due = list(
             Guest.objects.select_related("tenant")
-            .filter(purge_after__lte=now())
+            .filter(purge_after__lte=now(), protected=False, host__state=HostState.UP)
             .exclude(tenant__in=tenants_down())
             .order_by("purge_after")[: settings.CAPS["batch"]]
         )

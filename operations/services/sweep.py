@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from uuid import UUID
 
+import structlog
+from django.conf import settings
 from django.db import transaction
+from django.db.models import F, Q, QuerySet, Window
+from django.db.models.functions import RowNumber
 from django.utils.translation import gettext as _
 
 from operations.models import Operation
@@ -14,6 +19,9 @@ from operations.services.announce import announce
 from operations.services.ending import Failure, end, operation_fail
 from operations.states import Status
 from portal.core.clock import now
+from portal.core.database import will_pass
+
+log = structlog.get_logger(__name__)
 
 
 def operations_expire(*, batch: int = 200) -> Iterable[UUID]:
@@ -21,22 +29,42 @@ def operations_expire(*, batch: int = 200) -> Iterable[UUID]:
     at = now()
     lapsed = Operation.objects.filter(status=Status.RUNNING, lease_until__lt=at).order_by("lease_until")[:batch]
     for operation in lapsed:
-        _requeue_lapsed(operation.pk, at)
+        with _alone(operation):
+            _requeue_lapsed(operation.pk, at)
     overdue = Operation.objects.filter(status=Status.QUEUED, deadline_at__lt=at).order_by("deadline_at")[:batch]
     for operation in overdue:
-        operation_fail(
-            operation,
-            Failure(
-                "timed_out",
-                _("This could not be done in time."),
-                _("Nothing more will be tried. Try again, or ask the operator about the host."),
-                operation.step,
-            ),
-        )
-    yield from (
-        Operation.objects.filter(status=Status.QUEUED, not_before__lte=at)
-        .order_by("not_before")
-        .values_list("pk", flat=True)[:batch]
+        with _alone(operation):
+            _time_out(operation)
+    yield from _due(at).values_list("pk", flat=True)[:batch]
+
+
+def _due(at: datetime) -> QuerySet[Operation]:
+    """What may be taken, oldest first; of each host no more than can run there at once, so that a hung one hides no other."""
+    turn = Window(RowNumber(), partition_by=[F("lane")], order_by=[F("not_before"), F("pk")])
+    waiting = Operation.objects.filter(status=Status.QUEUED, not_before__lte=at).annotate(turn=turn)
+    return waiting.filter(Q(lane="") | Q(turn__lte=settings.LANE_WIDTH)).order_by("not_before")
+
+
+@contextmanager
+def _alone(operation: Operation) -> Iterator[None]:
+    """One operation that cannot be ended is written to the log, and keeps no other from its turn."""
+    try:
+        yield
+    except Exception as error:
+        if will_pass(error):
+            raise
+        log.exception("operation_not_swept", operation=str(operation.pk), kind=operation.kind)
+
+
+def _time_out(operation: Operation) -> None:
+    operation_fail(
+        operation,
+        Failure(
+            "timed_out",
+            _("This could not be done in time."),
+            _("Nothing more will be tried. Try again, or ask the operator about the host."),
+            operation.step,
+        ),
     )
 
 

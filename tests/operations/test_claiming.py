@@ -210,3 +210,14 @@ def test_what_is_due_later_is_not_taken_early_nor_rung() -> None:
         due(operation)
         assert list(operations_expire()) == [operation.pk]
         assert Status(operation.status) == Status.QUEUED
+
+
+@pytest.mark.django_db
+def test_a_host_on_which_much_waits_does_not_hide_the_others(settings: Any) -> None:
+    """The oldest were rung first, whatever their host: those of one that hangs were rung in every sweep, and no others."""
+    settings.LANE_WIDTH = 2
+    with kind():
+        hung = [submit(lane="host.a") for _ in range(5)]
+        other, shared = submit(lane="host.b"), submit()
+
+        assert list(operations_expire(batch=4)) == [hung[0].pk, hung[1].pk, other.pk, shared.pk]

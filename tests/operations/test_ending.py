@@ -168,6 +168,25 @@ def test_running_work_is_called_off_before_its_next_effect() -> None:
 
 
 @pytest.mark.django_db
+def test_long_work_that_gets_no_further_is_alive_and_can_be_called_off() -> None:
+    """A download of unknown length, or of a percent a minute, gave no sign of life, and its worker was ended."""
+    seen: list[bool] = []
+
+    def fetch(work: Run) -> None:
+        work.say("Fetching", 5)
+        for _chunk in range(2):
+            work.moved = long_ago = work.moved - 2 * runner.TICK_S
+            work.tick("Fetching", 5)
+            seen.append(work.moved > long_ago)
+            Operation.objects.filter(pk=operation.pk).update(cancel_requested_at=now())
+
+    with kind(fetch, cancellable=True):
+        operation = submit()
+        assert run(operation.pk) == Status.CANCELLED
+    assert seen == [True]
+
+
+@pytest.mark.django_db
 def test_work_that_cannot_be_called_off_goes_on() -> None:
     house = factories.tenant_with_owner()
 
@@ -313,6 +332,40 @@ def test_an_end_whose_settling_fails_did_not_happen() -> None:
         operation.refresh_from_db()
         assert operation.status == "queued"
         assert operation.locks.exists()
+
+
+@pytest.mark.django_db
+def test_work_whose_success_cannot_be_settled_has_failed() -> None:
+    """It stayed running until its lease lapsed, and was done anew until its deadline."""
+    ended: list[str] = []
+
+    def not_as_success(operation: Operation) -> None:
+        if operation.status == Status.SUCCEEDED:
+            raise Conflict(code="name_taken")
+        ended.append(operation.status)
+
+    with kind(nothing, settle=not_as_success):
+        operation = submit()
+        assert run(operation.pk) == Status.FAILED
+
+    operation.refresh_from_db()
+    assert (operation.error_code, operation.progress, ended) == ("name_taken", 0, ["failed"])
+    assert not operation.locks.exists()
+
+
+@pytest.mark.django_db
+def test_what_cannot_be_ended_keeps_no_other_from_its_end() -> None:
+    def cannot(operation: Operation) -> None:
+        if operation.pk == stuck.pk:
+            raise RuntimeError("cannot settle")
+
+    with kind(nothing, settle=cannot):
+        stuck, other = submit(), submit()
+        Operation.objects.update(deadline_at=now())
+
+        assert list(operations_expire()) == [stuck.pk]
+
+        assert Operation.objects.get(pk=other.pk).error_code == "timed_out"
 
 
 # --- messages -------------------------------------------------------------------------------------------------------

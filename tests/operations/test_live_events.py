@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -13,6 +14,7 @@ from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.test import Client
 
+from operations import publisher
 from operations.consumers import NO_ACCESS, NOT_SIGNED_IN, REPLAY_MAX
 from portal.asgi import application
 from portal.core.clock import now
@@ -94,6 +96,35 @@ async def test_what_was_missed_is_said_again_and_nothing_else() -> None:
     async with hearing(house, f"?after={numbers[1]}") as live:
         heard = [await live.hear() for _ in range(3)]
         assert [event["seq"] for event in heard] == numbers[2:]
+        assert await live.receive_nothing(timeout=0.2)
+
+
+async def test_what_got_lost_on_its_way_is_told_with_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An open page never heard of what was pushed while Redis was slow, until it was opened anew."""
+    house = await make()
+
+    async with hearing(house) as live:
+        with monkeypatch.context() as silent:
+            silent.setattr(publisher, "send", lambda *_: None)
+            lost = await sync_to_async(say)(house, 2)
+        (number,) = await sync_to_async(say)(house)
+
+        assert [(await live.hear())["seq"] for _ in range(3)] == [*lost, number]
+        assert await live.receive_nothing(timeout=0.2)
+
+
+async def test_what_was_overtaken_is_told_once_and_in_order() -> None:
+    house = await make()
+    held: list[tuple[str, dict[str, Any]]] = []
+
+    async with hearing(house) as live:
+        with pytest.MonkeyPatch.context() as late:
+            late.setattr(publisher, "send", lambda group, message: held.append((group, message)))
+            first, second = await sync_to_async(say)(house, 2)
+        for group, message in reversed(held):
+            await sync_to_async(publisher.send)(group, message)
+
+        assert [(await live.hear())["seq"] for _ in range(2)] == [first, second]
         assert await live.receive_nothing(timeout=0.2)
 
 

@@ -114,15 +114,8 @@ def ensure_base(run: Run, place: Place) -> None:
 
 
 def _send(run: Run, place: Place, image: Image, source: Path, name: str) -> None:
-    last = 0
-
     def progress(sent: int) -> None:
-        nonlocal last
-        percent = 5 + 40 * sent // max(1, image.size)
-        if percent >= last + 5:
-            last = percent
-            run.check()
-            run.say(_("Copying the image to the host"), percent)
+        run.tick(_("Copying the image to the host"), 5 + 40 * sent // max(1, image.size))
 
     place.hv.upload_volume(pool_name(place.owner), name, source, disk_format="qcow2", progress=progress)
 

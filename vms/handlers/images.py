@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -21,26 +22,25 @@ LARGEST = 64 * 1024**3
 
 @handles("image.import")
 def import_image(run: Run) -> None:
-    """Download, check, convert, move into place; cut off anywhere it leaves a scratch folder that goes with the process."""
+    """Download, check, convert, move into place; what an attempt that was cut off left is cleared by the next one."""
     image = Image.objects.filter(pk=run.operation.subject_id).first()
     if image is None:
         return
-    with tempfile.TemporaryDirectory(dir=catalogue_dir(), prefix="fetch-") as scratch:
+    for left in catalogue_dir().glob(f"*-{image.pk.hex}-*"):
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(dir=catalogue_dir(), prefix=f"fetch-{image.pk.hex}-") as scratch:
         file = Path(scratch) / "fetched"
-        last = 0
 
-        def progress(received: int, total: int | None) -> None:
-            nonlocal last
-            percent = 5 + (60 * received // total if total else 0)
-            if percent > last:
-                last = percent
-                run.check()
-                run.say(_("Fetching the image"), percent)
+        def received(size: int, total: int | None) -> None:
+            run.tick(_("Fetching the image"), 5 + (60 * size // total if total else 0))
+
+        def converted(percent: float) -> None:
+            run.tick(_("Checking and converting"), 70 + int(percent / 4))
 
         run.say(_("Fetching the image"), 5)
         with run.effect("fetch"):
             try:
-                fetch(run.params["url"], sha256=run.params["sha256"], into=file, max_bytes=LARGEST, progress=progress)
+                fetch(run.params["url"], sha256=run.params["sha256"], into=file, max_bytes=LARGEST, progress=received)
             except DiskError as error:
                 raise Invalid(
                     _("The image could not be fetched: %(reason)s"),
@@ -50,5 +50,5 @@ def import_image(run: Run) -> None:
                 ) from error
         run.say(_("Checking and converting"), 70)
         with run.effect("place"):
-            size, virtual_size, digest = catalogue_place(file, image)
+            size, virtual_size, digest = catalogue_place(file, image, declared=run.params["format"], progress=converted)
     image_record_ready(image, size=size, virtual_size=virtual_size, sha256=digest)

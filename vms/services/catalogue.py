@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from django.conf import settings
@@ -14,9 +15,12 @@ from portal.core.errors import Invalid
 from tenants.actors import Actor
 from vms.disks.convert import to_qcow2
 from vms.disks.errors import DiskError
-from vms.disks.inspect import inspect
+from vms.disks.inspect import Format, inspect
 from vms.models import Image
 from vms.services.images import image_path, image_register
+
+_CHUNK = 4 * 1024 * 1024
+type Progress = Callable[[float], None]
 
 
 def catalogue_dir() -> Path:
@@ -57,24 +61,35 @@ def catalogue_add(
     )
 
 
-def catalogue_place(file: Path, image: Image) -> tuple[int, int, str]:
-    """Inspect and convert ``file`` to the image's own place; its size, virtual size (bytes) and SHA-256."""
-    with tempfile.TemporaryDirectory(dir=catalogue_dir(), prefix="import-") as scratch:
+def catalogue_place(
+    file: Path, image: Image, *, declared: Format | None = None, progress: Progress | None = None
+) -> tuple[int, int, str]:
+    """Inspect and convert ``file`` to the image's own place; its size, virtual size (bytes) and SHA-256.
+
+    A file of another format than was ``declared`` is refused. ``progress`` gets 0 … 100 of the conversion, and 100 again and
+    again while the checksum is taken; what it raises cancels. Raises ``Invalid``; then nothing was changed.
+    """
+    with tempfile.TemporaryDirectory(dir=catalogue_dir(), prefix=f"import-{image.pk.hex}-") as scratch:
         clean = Path(scratch) / "clean.qcow2"
         try:
-            found = inspect(file)
-            to_qcow2(file, clean, source_format=found.format)
+            found = inspect(file, declared=declared)
+            to_qcow2(file, clean, source_format=found.format, progress=progress)
             checked = inspect(clean)
         except DiskError as error:
             raise Invalid(
                 _("This image cannot be used: %(reason)s"), code="bad_image", reason=error.sentence, detail=error.detail
             ) from error
-        digest = _sha256(clean)
+        digest = _sha256(clean, progress)
         os.chmod(clean, 0o600)
         os.replace(clean, image_path(image))
         return image_path(image).stat().st_size, checked.virtual_size, digest
 
 
-def _sha256(path: Path) -> str:
+def _sha256(path: Path, progress: Progress | None) -> str:
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            if progress:
+                progress(100.0)
+    return digest.hexdigest()

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from operations.models import Operation
+from operations.selectors import operations_live_on
 from operations.services import Hold, operation_submit
 from portal.core.errors import Conflict, FieldError, Invalid
 from tenants.actors import Actor
@@ -104,8 +105,12 @@ def image_record_ready(image: Image, *, size: int, virtual_size: int, sha256: st
 
 @transaction.atomic
 def image_delete(image: Image, *, actor: Actor) -> None:
-    """Withdraw an image; refused while machines are made of it, since their disks stand on its copy."""
+    """Withdraw an image; refused while machines are made of it, since their disks stand on its copy, or while it is fetched."""
     actor.require(Permission.OPERATE)
+    if operations_live_on("image", [image.pk]):
+        raise Conflict(
+            _("This image is just being fetched."), code="operation_in_progress", hint=_("Call the import off first.")
+        )
     if Guest.objects.filter(image=image).exists():
         raise Conflict(
             _("Machines stand on this image."),

@@ -58,20 +58,38 @@ def _network_make(tenant: Tenant, *, name: str, actor: Actor, outward: str, is_d
             network = Network.objects.create(tenant=tenant, name=name, outward=outward, is_default=is_default)
     except IntegrityError as error:
         raise Conflict(_("A network with this name exists."), code="name_taken", hint="") from error
-    cidr = _free_range()
-    Subnet.objects.create(
-        tenant=tenant, network=network, family=cidr.version, cidr=str(cidr), gateway=str(cidr.network_address + 1)
-    )
-    audit_record(actor, "network.create", network, cidr=str(cidr), outward=outward)
+    subnet = _subnet_make(network)
+    audit_record(actor, "network.create", network, cidr=subnet.cidr, outward=outward)
     event_append(tenant, "network.changed", "network", network.pk)
     return network
 
 
+def _subnet_make(network: Network) -> Subnet:
+    """The network's range. The unique column decides between two that ask at once; the loser takes the next one.
+
+    No rows are locked: others who make machines hold a host and want their subnet, and we hold subnets and want a host.
+    """
+    while True:
+        cidr = _free_range()
+        try:
+            with transaction.atomic():
+                return Subnet.objects.create(
+                    tenant=network.tenant,
+                    network=network,
+                    family=cidr.version,
+                    cidr=str(cidr),
+                    gateway=str(cidr.network_address + 1),
+                )
+        except IntegrityError:
+            if _free_range() == cidr:
+                raise
+
+
 def _free_range() -> ipaddress.IPv4Network:
-    """The lowest range of the supernet that no tenant has; the unique column decides between two that ask at once."""
+    """The lowest range of the supernet that no tenant has; raises ``NoAddress``."""
     supernet = ipaddress.IPv4Network(settings.TENANT_NETWORK_SUPERNET)
     with every_tenant(why="ranges must not overlap between tenants"):
-        taken = set(Subnet.objects.filter(family=4).select_for_update().values_list("cidr", flat=True))
+        taken = set(Subnet.objects.filter(family=4).values_list("cidr", flat=True))
     for cidr in supernet.subnets(new_prefix=settings.TENANT_NETWORK_PREFIX):
         if str(cidr) not in taken:
             return cidr
@@ -90,22 +108,30 @@ def network_default(tenant: Tenant, *, actor: Actor) -> Network:
 def network_delete(network: Network, *, actor: Actor) -> Operation:
     """Take an unused network off the hosts and forget it; refuses while a machine is on it."""
     actor.require(Permission.NETWORK_MANAGE, network)
-    if network.ports.exists():
-        raise Conflict(
-            _("Machines are connected to this network."), code="network_in_use", hint=_("Delete them first.")
-        )
+    _refuse_used(network)
     operation = operation_submit(network, kind="network.delete", actor=actor, holds=[Hold("network", network.pk)])
     audit_record(actor, "network.delete", network)
     return operation
 
 
+def _refuse_used(network: Network) -> None:
+    if network.ports.exists():
+        raise Conflict(
+            _("Machines are connected to this network."), code="network_in_use", hint=_("Delete them first.")
+        )
+
+
 def network_settle_delete(operation: Operation) -> None:
-    """Gone from the hosts: forget the rows and return the quota. Anything else leaves the network as it was."""
+    """Gone from the hosts: forget the rows and return the quota. Anything else leaves the network as it was.
+
+    Raises ``Conflict`` (``network_in_use``) where a machine was made on it meanwhile; it has failed then.
+    """
     if operation.status != "succeeded":
         return
     network = Network.objects.filter(pk=operation.subject_id).first()
     if network is None:
         return
+    _refuse_used(network)
     tenant = network.tenant
     quota_release(tenant, {"networks": 1})
     NetworkOnHost.objects.filter(network=network).delete()

@@ -157,7 +157,7 @@ def parts(body: bytes) -> str:
 
 
 def watch_over(installation: Installation, supervisor: Supervisor) -> int:
-    """Stay until Ctrl-C, then stop everything in order; ends with 1 when the supervisor goes by itself."""
+    """Stay until Ctrl-C, then stop everything in order; or until it is stopped from elsewhere, by ``bin/down``."""
     say_address(installation)
     print("Ctrl-C stops the portal; guests go on.", flush=True)
     try:

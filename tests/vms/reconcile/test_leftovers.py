@@ -14,14 +14,16 @@ from operations.models import Operation
 from operations.runner import run
 from operations.services import operations_expire
 from portal.core.clock import now
-from tenants.scoping import every_tenant
+from tenants.scoping import every_tenant, tenant_scope
 from tests.lab.waiting import wait_until
 from tests.operations.kinds import lapse
 from tests.vms.reconcile.bench import Bench
+from tests.vms.reconcile.lives import at_points
 from vms.hypervisor.errors import Refused, Unreachable
 from vms.models import Drift, Guest, Installation
 from vms.reconcile.sweep import sweep
 from vms.services.leftovers import SURE_AFTER
+from vms.services.networks import network_create, network_delete, network_use_host
 from vms.states import Power
 
 
@@ -203,4 +205,43 @@ def test_a_restore_that_never_began_takes_nothing_off(bench: Bench) -> None:
     list(operations_expire())
 
     assert removals() == []
+    assert bench.findings() == []
+
+
+def test_a_machine_whose_name_is_taken_while_it_returns_stays_in_the_bin(bench: Bench) -> None:
+    """The database refused its end, and a worker tried again and again until the deadline."""
+    guest = bench.binned()
+    restore = bench.ask(guest, "restore")
+    _other, create = bench.ask_create(guest.name)
+
+    assert run(restore.pk) == "failed"
+
+    restore.refresh_from_db()
+    assert restore.error_code == "name_taken"
+    assert run(create.pk) == "succeeded"
+    bench.settle()
+    assert bench.fresh(guest).binned_at == guest.binned_at
+    assert str(guest.pk) not in bench.on_host.domains
+    assert bench.findings() == []
+
+
+def test_a_network_on_which_a_machine_is_made_while_it_goes_stays(bench: Bench) -> None:
+    with tenant_scope(bench.house.tenant):
+        network = network_create(bench.house.tenant, name="lan", actor=bench.house.actor, is_default=True)
+        network_use_host(bench.host, network)
+        delete = network_delete(network, actor=bench.house.actor)
+    made: list[tuple[Guest, Operation]] = []
+
+    def make(point: str) -> None:
+        if point == "network.delete:drop_filter:after":
+            made.append(bench.ask_create())
+
+    with at_points(make):
+        assert run(delete.pk) == "failed"
+
+    delete.refresh_from_db()
+    assert delete.error_code == "network_in_use"
+    ((_guest, create),) = made
+    assert run(create.pk) == "succeeded"
+    assert len(bench.on_host.networks) == len(bench.on_host.filters) == 1
     assert bench.findings() == []

@@ -24,7 +24,7 @@ from vms.states import SETTLED, Power
 class Observation:
     """What a host was seen to do with a guest. ``generation`` is the domain's own; ``at`` is when it was true.
 
-    ``display`` (socket paths) is None where the observer does not know it; ``complete`` marks one that also proves absence.
+    ``display`` (socket paths) is None where the observer does not know it.
     """
 
     power: Power

@@ -92,6 +92,10 @@ def guest_power(guest: Guest, action: str, *, actor: Actor, grace_s: int | None 
 def _refuse_wrong_state(guest: Guest, action: PowerAction) -> None:
     if guest.binned_at is not None:
         raise Conflict(_("This machine is in the bin."), code="in_bin", hint=_("Restore it first."))
+    if guest.built_at is None:
+        raise Conflict(
+            _("This machine has not been built."), code="not_built", hint=_("One that failed goes away by itself.")
+        )
     seen = Power(guest.seen_power)
     if seen == Power.UNKNOWN or guest.host is None or guest.host.state != HostState.UP:
         raise Conflict(
@@ -107,7 +111,7 @@ def _refuse_wrong_state(guest: Guest, action: PowerAction) -> None:
 
 def guest_actions(guest: Guest, actor: Actor, *, busy: bool) -> list[PowerAction]:
     """The buttons that make sense now for this actor."""
-    if busy or guest.binned_at is not None or not actor.may(Permission.GUEST_POWER, guest):
+    if busy or guest.binned_at is not None or guest.built_at is None or not actor.may(Permission.GUEST_POWER, guest):
         return []
     seen = Power(guest.seen_power)
     if guest.host is None or guest.host.state != HostState.UP:

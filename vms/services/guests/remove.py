@@ -55,10 +55,7 @@ def guest_restore(guest: Guest, *, actor: Actor) -> Operation:
     guest = Guest.objects.select_for_update(of=("self",)).select_related("host", "tenant").get(pk=guest.pk)
     if guest.binned_at is None:
         raise Conflict(_("This machine is not in the bin."), code="not_in_bin", hint="")
-    if Guest.objects.filter(name=guest.name, binned_at=None).exists():
-        raise Conflict(
-            _("A machine called %(name)s exists."), code="name_taken", hint=_("Rename that one first."), name=guest.name
-        )
+    refuse_taken_name(guest)
     if guest.charge == Charge.KEPT:
         quota_reserve(guest.tenant, {"guests": 1, "vcpus": guest.vcpus, "memory_mib": guest.memory_mib})
         guest.charge = Charge.FULL
@@ -82,6 +79,14 @@ def guest_restore(guest: Guest, *, actor: Actor) -> Operation:
     audit_record(actor, "guest.restore", guest)
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
     return operation
+
+
+def refuse_taken_name(guest: Guest) -> None:
+    """Raise ``Conflict`` where a machine outside the bin has the name of this one in it."""
+    if Guest.objects.filter(name=guest.name, binned_at=None).exists():
+        raise Conflict(
+            _("A machine called %(name)s exists."), code="name_taken", hint=_("Rename that one first."), name=guest.name
+        )
 
 
 def _ask(

@@ -19,7 +19,7 @@ from tenants.reactions import announce
 from tenants.services.quota import class_disk, quota_release
 from vms.models import Address, Guest, HostClaim, Port, Volume
 from vms.models.guests import Charge
-from vms.services.guests.remove import guest_purge_failed_build, guest_withdraw
+from vms.services.guests.remove import guest_purge_failed_build, guest_withdraw, refuse_taken_name
 from vms.services.guests.wanting import guest_want
 from vms.states import SETTLED, Power
 
@@ -74,9 +74,7 @@ def deleted(operation: Operation) -> None:
     if guest is None:
         return
     if not _ended(operation):
-        known = Power(guest.seen_power) in SETTLED - {Power.CRASHED}
-        before = operation.params.get("want_before", Power.STOPPED)
-        guest_want(guest, guest.seen_power if known else before, forced=True)
+        guest_want(guest, _wish_before(guest, operation), forced=True)
         guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
         guest.save(update_fields=["want_power", "problem_code", "problem_message"])
     else:
@@ -90,15 +88,24 @@ def deleted(operation: Operation) -> None:
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
 
 
+def _wish_before(guest: Guest, operation: Operation) -> str:
+    """What to want again of a machine that was to go and did not: what it does, or else what was wanted of it."""
+    if Power(guest.seen_power) in SETTLED - {Power.CRASHED}:
+        return guest.seen_power
+    return str(operation.params.get("want_before", Power.STOPPED))
+
+
 def restored(operation: Operation) -> None:
     """Back on the host: out of the bin. Not back: vCPUs, memory and place return, and it stays in the bin.
 
     A worker that had begun may have defined it before it failed or fell silent: that is taken off the host again.
+    Raises ``Conflict`` (``name_taken``) where another got its name meanwhile; it has failed then.
     """
     guest = _guest(operation)
     if guest is None:
         return
     if _ended(operation):
+        refuse_taken_name(guest)
         guest.binned_at = guest.purge_after = None
         guest.problem_code = guest.problem_message = ""
     else:
@@ -124,14 +131,19 @@ def withdrawn(operation: Operation) -> None:
 
 
 def purged(operation: Operation) -> None:
-    """Nothing of it is left on the host: forget the rows and return what they held. Else it stays, with the reason."""
+    """Nothing of it is left on the host: forget the rows and return what they held. Else it stays, with the reason.
+
+    One that is still defined on its host is wanted again; one whose disks may be gone is not.
+    """
     guest = _guest(operation)
     if guest is None:
         return
     tenant, pk = guest.tenant, guest.pk
     if not _ended(operation):
+        if guest.built_at is not None and guest.binned_at is None and guest.seen_power != Power.ABSENT:
+            guest_want(guest, _wish_before(guest, operation), forced=True)
         guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
-        guest.save(update_fields=["problem_code", "problem_message"])
+        guest.save(update_fields=["want_power", "problem_code", "problem_message"])
         event_append(tenant, "guest.changed", "guest", pk)
         return
     discharge(guest, Charge.NONE)

@@ -8,12 +8,17 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from portal.core.errors import Conflict
+from tenants.journal.ledger import journal_lock
 from vms.models import Guest, Tag
 
 
 def guest_set_tags(guest: Guest, tags: Iterable[str]) -> None:
-    """Make the guest wear exactly ``tags`` (checked already); runs in the caller's transaction."""
+    """Make the guest wear exactly ``tags`` (checked already); runs in the caller's transaction.
+
+    The journal, which every change of tags writes, is locked first: two that make or drop the same tag take turns.
+    """
     wanted = sorted(set(tags))
+    journal_lock(guest.tenant)
     known = {tag.name: tag for tag in Tag.objects.filter(name__in=wanted)}
     fresh = [name for name in wanted if name not in known]
     if fresh and Tag.objects.count() + len(fresh) > settings.CAPS["tags"]:
