@@ -76,11 +76,16 @@ class Watcher:
         log.info("watcher_stopped")
 
     def _look_after(self) -> None:
-        for host in Host.objects.filter(enabled=True):
+        """An ear for each host whose lease is ours; one whose host is another's now, or no longer used, ends by itself."""
+        hosts = list(Host.objects.filter(enabled=True))
+        for pk in self.ears.keys() - {host.pk for host in hosts}:
+            del self.ears[pk]
+        for host in hosts:
             ear = self.ears.get(host.pk)
             if ear is not None and ear.thread is not None and ear.thread.is_alive():
                 if time.monotonic() - ear.beat < STUCK_S:
-                    host_listen(host, watcher=self.name, seconds=LEASE_S)
+                    if not host_listen(host, watcher=self.name, seconds=LEASE_S):
+                        del self.ears[host.pk]
                     continue
                 log.warning("ear_stuck", host=host.name)
             if host_listen(host, watcher=self.name, seconds=LEASE_S):
@@ -104,7 +109,8 @@ class Watcher:
         except Exception:
             log.exception("ear_failed", host=ear.name)
         finally:
-            connections.drop(ear.uri)
+            if self.ears.get(ear.host_id) in (ear, None):  # else a successor speaks through the line of that address
+                connections.drop(ear.uri)
             connection.close()
 
     def _say_alive(self) -> None:
