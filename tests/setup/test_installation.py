@@ -112,6 +112,8 @@ def test_addresses(tmp_path: Path, options: dict[str, object], public: str, cons
     installation.options = Options(console_port=8001).changed(**options)
 
     assert (installation.public_url, installation.console_url) == (public, console)
+    believed = installation.environment(inherited={})["GUESTHOUSE_TRUSTED_PROXIES"]
+    assert believed == ("1" if public.startswith("https") else "0")
 
 
 def test_our_own_import_path_does_not_leak_into_the_processes(place: Path) -> None:

@@ -97,7 +97,10 @@ def _journals() -> Iterator[str]:
 
 
 def _rows() -> Iterator[str]:
-    """What hangs together in the database: claims with guests, ports with addresses."""
+    """What hangs together in the database: claims and charges with guests, ports with addresses."""
+    for guest in Guest.objects.filter(binned_at=None, built_at__isnull=False).exclude(charge=Charge.FULL):
+        if str(guest.pk) not in _busy():
+            yield f"I3 machine {guest.pk} is in use and its quota counts it as {guest.charge}"
     for guest in Guest.objects.filter(binned_at=None, built_at__isnull=False).exclude(charge=Charge.NONE):
         if HostClaim.objects.filter(guest=guest).count() != 1:
             yield f"I2 machine {guest.pk} has {HostClaim.objects.filter(guest=guest).count()} places on hosts"

@@ -98,6 +98,11 @@ class Installation:
         return f"ws://{f'[{host}]' if ':' in host else host}:{self.options.console_port}"
 
     @property
+    def is_behind_proxy(self) -> bool:
+        """Nobody here ends TLS: an https address means a proxy that does, and that names the visitor's address."""
+        return urlsplit(self.public_url).scheme == "https"
+
+    @property
     def has_own_redis(self) -> bool:
         return not self.options.redis_url
 
@@ -115,6 +120,7 @@ class Installation:
             "GUESTHOUSE_STATE": str(self.state),
             "GUESTHOUSE_SECRET_FILE": str(self.secrets_file),
             "GUESTHOUSE_PUBLIC_URL": self.public_url,
+            "GUESTHOUSE_TRUSTED_PROXIES": str(int(self.is_behind_proxy)),
             "GUESTHOUSE_BIND": self.options.bind,
             "GUESTHOUSE_PORT": str(self.options.port),
             "GUESTHOUSE_CONSOLE_BIND": f"{bind}:{self.options.console_port}",
