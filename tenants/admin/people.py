@@ -10,7 +10,7 @@ from django.contrib import admin
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from portal.admin_base import DeedForm, Revealed, ServiceAdmin, deed
+from portal.admin_base import DeedForm, Forecast, Revealed, ServiceAdmin, deed
 from portal.admin_shown import Panel, column, labelled, moment, mono, yes_no
 from tenants.actors import Actor
 from tenants.models import Member, User
@@ -74,7 +74,7 @@ class UserAdmin(ServiceAdmin):
             "Makes a random password that is shown once. Wherever they are signed in ends, with open consoles; "
             "a second factor stays."
         ),
-        icon="key", danger=True,
+        icon="key", danger=True, foresee=lambda self, user, actor: Forecast(True, _("is signed out everywhere")),
     )  # fmt: skip
     def new_password(self, user: User, actor: Actor, answers: dict[str, Any]) -> Revealed:
         password = password_make()

@@ -261,7 +261,7 @@ def test_it_comes_back_from_the_bin_and_goes_for_good(owner: Visitor) -> None:
 
     expect(row(owner)).to_have_count(0, timeout=OPERATION_MS)
     owner.go("/t/demo/quota/")
-    expect(page.locator("tr", has_text="Machines")).to_contain_text("0 of 10")
+    expect(page.get_by_role("row", name=re.compile("^Machines"))).to_contain_text("0 of 10")
     owner.go("/t/demo/audit/")
     expect(page.locator("main")).to_contain_text("removed for good")
     owner.picture("13-audit")

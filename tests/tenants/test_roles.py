@@ -37,7 +37,7 @@ def test_may_start_and_stop_machines_tagged_qa(house: factories.House) -> None:
     qa, prod = (factories.guest(house, tags=[tag], power=Power.STOPPED) for tag in ("qa", "prod"))
     role, person = make(house), factories.user()
     with tenant_scope(house.tenant):
-        member_add(house.tenant, person, role=role, actor=house.actor)
+        member_add(house.tenant, person, role=role, actor=factories.desk())
     _row, raw = token_create(person, name="t", actor=factories.desk())
     rest = Rest(raw)
 
@@ -49,7 +49,7 @@ def test_may_start_and_stop_machines_tagged_qa(house: factories.House) -> None:
 def test_a_change_holds_at_once_and_what_is_open_is_checked(house: factories.House, monkeypatch: Any) -> None:
     role, person = make(house), factories.user()
     with tenant_scope(house.tenant):
-        member_add(house.tenant, person, role=role, actor=house.actor)
+        member_add(house.tenant, person, role=role, actor=factories.desk())
     told: list[dict[str, Any]] = []
     monkeypatch.setattr("tenants.services.roles.announce", lambda word, **said: told.append(said))
 
@@ -85,7 +85,7 @@ def test_what_is_held_on_tagged_machines_only_is_not_given_on_all(house: factori
             tenant=house.tenant, name="lead", permissions=["role.manage"], tagged=["guest.power"], tags=["qa"]
         )
         person = factories.user()
-        member_add(house.tenant, person, role=role, actor=house.actor)
+        member_add(house.tenant, person, role=role, actor=factories.desk())
         with pytest.raises(Forbidden):
             role_create(
                 house.tenant,
@@ -131,7 +131,7 @@ def test_a_name_is_taken_once_and_roles_have_a_cap(house: factories.House, setti
 def test_a_role_that_somebody_has_stays(house: factories.House) -> None:
     role = make(house)
     with tenant_scope(house.tenant):
-        member_add(house.tenant, factories.user(), role=role, actor=house.actor)
+        member_add(house.tenant, factories.user(), role=role, actor=factories.desk())
         with pytest.raises(Conflict) as refusal:
             role_delete(role, actor=house.actor)
         assert refusal.value.code == "role_in_use"
