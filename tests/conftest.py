@@ -31,16 +31,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", type=Path, metavar="DIR", help="save a picture of every page the journeys open")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what only ``--long`` asks for; the browser's tests come last.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """Leave out what only ``--long`` asks for; the browser's tests come last, after whoever else has put tests in order.
 
     From the first of them on, Playwright has an event loop running in the thread, and Django's database refuses to be used there.
     """
     long = config.getoption("--long")
     kept = [item for item in items if long or not item.get_closest_marker("long")]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-    items[:] = sorted(kept, key=lambda item: item.nodeid.startswith("tests/browser/"))
+    items[:] = kept
+    yield
+    items.sort(key=lambda item: item.nodeid.startswith("tests/browser/"))
 
 
 class ByMachine(LoadScopeScheduling):

@@ -46,4 +46,7 @@ document.addEventListener("submit", async (event) => {
   form.submit();
 });
 
-for (const form of document.querySelectorAll(form_of)) form.hidden = false;
+for (const form of document.querySelectorAll(form_of)) {
+  form.hidden = false;
+  form.querySelector("button[type=submit]").disabled = false; // before this script a press would send no passkey
+}
