@@ -10,6 +10,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 
 from operations.selectors import operations_running
+from tenants.access import AT_THE_DOOR
 from tenants.actors import Actor
 from tenants.listings import notices_unread
 from tenants.models import Tenant
@@ -45,7 +46,7 @@ def _shell(request: HttpRequest) -> dict[str, Any]:
         "is_operator": actor.user.is_staff,
         "visit": None,
     }
-    if actor.tenant is not None:
+    if actor.tenant is not None and actor.permissions != AT_THE_DOOR:
         facts |= _inside(request, actor, actor.tenant)
     return facts
 
