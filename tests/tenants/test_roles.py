@@ -46,6 +46,22 @@ def test_may_start_and_stop_machines_tagged_qa(house: factories.House) -> None:
     assert rest.post(f"{house.url}/guests/{prod.pk}/start", {}).status == 403
 
 
+def test_nobody_tags_a_machine_into_their_own_reach(house: factories.House) -> None:
+    prod, qa = (factories.guest(house, tags=[tag], power=Power.STOPPED) for tag in ("prod", "qa"))
+    role = make(house, grants=Grants(["guest.view", "guest.edit"], ["guest.delete"], ["qa"]))
+    person = factories.user()
+    with tenant_scope(house.tenant):
+        member_add(house.tenant, person, role=role, actor=factories.desk())
+    rest = Rest(token_create(person, name="t", actor=factories.desk())[1])
+
+    taken = rest.patch(f"{house.url}/guests/{prod.pk}", {"tags": ["prod", "qa"]})
+
+    assert (taken.status, taken.json["code"]) == (409, "own_reach")
+    assert rest.delete(f"{house.url}/guests/{prod.pk}").status == 403
+    assert rest.patch(f"{house.url}/guests/{prod.pk}", {"tags": ["prod", "web"]}).status == 200
+    assert rest.patch(f"{house.url}/guests/{qa.pk}", {"tags": ["qa", "web"]}).status == 200
+
+
 def test_a_change_holds_at_once_and_what_is_open_is_checked(house: factories.House, monkeypatch: Any) -> None:
     role, person = make(house), factories.user()
     with tenant_scope(house.tenant):
