@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 from django.utils.translation import gettext as _
 
-from portal.core.errors import Conflict, FieldError, Forbidden, Invalid
+from portal.core.errors import Conflict, FieldError, Forbidden, Invalid, Missing
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
@@ -121,7 +121,11 @@ def role_delete(role: Role, *, actor: Actor) -> None:
 def _own(role: Role) -> Role:
     if role.tenant_id is None:
         raise Forbidden(_("Built-in roles stay as they are."), code="built_in_role")
-    return Role.objects.select_for_update(of=("self",), no_key=True).select_related("tenant").get(pk=role.pk)
+    rows = Role.objects.select_for_update(of=("self",), no_key=True).select_related("tenant")
+    found = rows.filter(pk=role.pk).first()
+    if found is None:
+        raise Missing
+    return found
 
 
 def _check(name: str, grants: Grants) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from portal.core.errors import Conflict, Forbidden, Invalid
+from portal.core.errors import Conflict, Forbidden, Invalid, Missing
 from tenants.models import AuditEntry, Role
 from tenants.policy import ALL_TENANT_PERMISSIONS, Permission
 from tenants.scoping import tenant_scope
@@ -77,6 +77,17 @@ def test_a_change_holds_at_once_and_what_is_open_is_checked(house: factories.Hou
     with tenant_scope(house.tenant):
         entry = AuditEntry.objects.get(action="role.edit")
     assert entry.changes["permissions"] == [["guest.view", "tenant.view"], ["tenant.view"]]
+
+
+def test_a_role_that_just_went_is_missing(house: factories.House) -> None:
+    role = make(house)
+    with tenant_scope(house.tenant):
+        role_delete(Role.objects.get(pk=role.pk), actor=house.actor)
+
+        with pytest.raises(Missing):
+            role_delete(role, actor=house.actor)
+        with pytest.raises(Missing):
+            role_edit(role, name="late", actor=house.actor)
 
 
 def test_nobody_builds_or_changes_a_role_beyond_their_own(house: factories.House) -> None:
