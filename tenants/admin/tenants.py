@@ -121,7 +121,7 @@ def _revives(self: Any, tenant: Tenant, actor: Actor) -> Forecast:
 
 
 def _closes(self: Any, tenant: Tenant, actor: Actor) -> Forecast:
-    if tenant.state == TenantState.CLOSED or tenant.held and tenant.state == TenantState.CLOSING:
+    if tenant.state == TenantState.CLOSED or (tenant.held and tenant.state == TenantState.CLOSING):
         return Forecast(False, _("is closed or being closed"))
     if tenant.state == TenantState.CLOSING:
         return Forecast(True, _("its owner closes it already; from now on only an operator reopens it"))

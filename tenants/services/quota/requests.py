@@ -205,15 +205,13 @@ def _refuse_no_more(tenant: Tenant, limits: Wanted, *, place: str) -> None:
 
 def _refuse_less(tenant: Tenant, limits: Wanted, until: datetime) -> None:
     """A resource has one grant: a new one takes the old one's place, so it is refused where it gives less, or ends sooner."""
-    errors = [
-        FieldError(
-            f"/limits/{row.resource}",
-            "less_than_granted",
-            _("%(limit)d are granted until %(day)s: give no less, and for no shorter.")
-            % {"limit": row.grant_limit, "day": row.grant_until.date().isoformat()},
-        )
-        for row in Quota.objects.filter(tenant=tenant, resource__in=limits, grant_until__gt=now())
-        if limits[row.resource] < row.grant_limit or until < row.grant_until
-    ]
+    errors = []
+    for row in Quota.objects.filter(tenant=tenant, resource__in=limits, grant_until__gt=now()):
+        assert row.grant_limit is not None
+        assert row.grant_until is not None
+        if limits[row.resource] < row.grant_limit or until < row.grant_until:
+            said = {"limit": row.grant_limit, "day": row.grant_until.date().isoformat()}
+            message = _("%(limit)d are granted until %(day)s: give no less, and for no shorter.") % said
+            errors.append(FieldError(f"/limits/{row.resource}", "less_than_granted", message))
     if errors:
         raise Invalid(errors=errors)
