@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from django.contrib.auth import middleware as auth_middleware
@@ -41,7 +42,8 @@ class TenantMiddleware:
         request.session_mark = facts["session"]  # type: ignore[attr-defined]
         if page := PAGES.match(request.path_info):
             return self._page(request, page["tenant"], facts)
-        request.actor = actor_for_user(request.user, None, via="browser", **facts) or NOBODY
+        nobody = replace(NOBODY, via="browser", **facts)  # who accepts an invitation is nobody yet, and written down
+        request.actor = actor_for_user(request.user, None, via="browser", **facts) or nobody
         if request.path_info.startswith("/operator/") and (answer := lead_to_set_up(request)):
             return answer
         if request.path_info.startswith("/operator/") and request.actor.is_operator:

@@ -272,6 +272,11 @@ def test_somebody_new_chooses_a_password_and_is_in(house: House) -> None:
     assert (weak.status_code, list(weak.context["form"].errors)) == (422, ["password"])
     assert joined["Location"] == "/t/harbour/"
     assert client.get("/t/harbour/").status_code == 200
+    with tenant_scope(house.tenant):
+        entries = AuditEntry.objects.filter(actor=person)
+        assert {entry.action for entry in entries} == {"member.add", "invitation.accept"}
+        assert {(entry.via, entry.address) for entry in entries} == {("browser", "127.0.0.1")}
+        assert all(entry.request_id for entry in entries)
     assert (person.name, person.is_staff, person.check_password(PASSWORD)) == ("Mara", False, True)
     assert EmailAddress.objects.get(user=person).verified
     with tenant_scope(house.tenant):
