@@ -81,7 +81,7 @@ class QuotaForm(DeedForm):
             self.fields[resource] = forms.IntegerField(
                 label=headed(label), min_value=0, max_value=2**53, required=False,
                 initial=quota.limit if quota else None,
-                help_text=_("%(used)d in use, limited to %(limit)s now. Empty: no limit.")
+                help_text=_("%(used)d in use; limit now: %(limit)s. Empty: no limit.")
                 % {"used": quota.used if quota else 0, "limit": _limit(quota.limit if quota else None)},
             )  # fmt: skip
 
@@ -105,7 +105,7 @@ class MemberForm(DeedForm):
 
 
 def _limit(limit: int | None) -> str:
-    return _("nothing") if limit is None else str(limit)
+    return _("no limit") if limit is None else str(limit)
 
 
 def _suspends(self: Any, tenant: Tenant, actor: Actor) -> Forecast:
