@@ -284,7 +284,7 @@ def _detail(entry: AuditEntry) -> str:
         for name, value in entry.changes.items()
         if isinstance(value, list) and len(value) == 2
     ]
-    return ". ".join(part for part in (reason, ", ".join(pairs)[:200]) if part)
+    return " · ".join(part for part in (reason, ", ".join(pairs)[:200]) if part)
 
 
 def _word(value: Any) -> str:
