@@ -59,6 +59,7 @@ def role_create(tenant: Tenant, *, name: str, grants: Grants, actor: Actor) -> R
     actor.require(Permission.ROLE_MANAGE)
     _check(name, grants)
     _within(actor, {*grants.permissions, *grants.tagged})
+    Tenant.objects.select_for_update(no_key=True).filter(pk=tenant.pk).first()  # several at once would all find a place
     if Role.objects.filter(tenant=tenant).count() >= settings.CAPS["roles"]:
         raise Conflict(_("This project has as many roles as it can have."), code="too_many_roles")
     role = Role(tenant=tenant, name=name.strip())
