@@ -53,21 +53,21 @@ def _shell(request: HttpRequest) -> dict[str, Any]:
 
 def _inside(request: HttpRequest, actor: Actor, tenant: Tenant) -> dict[str, Any]:
     assert actor.user is not None
-    mine = memberships(actor.user)
-    shown = sorted(mine, key=lambda member: member.tenant_id != tenant.pk)[:MOST_TENANTS]
+    mine = [member.tenant for member in memberships(actor.user, most=MOST_TENANTS + 1)]
+    others = [row for row in mine if row.pk != tenant.pk]
     return {
         "tenant": {"slug": tenant.slug, "name": tenant.name, "initials": initials(tenant.name)},
         "role_label": role_label(actor.role),
         "tenants": [
             {
-                "name": member.tenant.name,
-                "initials": initials(member.tenant.name),
-                "url": reverse("vms:overview", args=[member.tenant.slug]),
-                "current": member.tenant_id == tenant.pk,
+                "name": row.name,
+                "initials": initials(row.name),
+                "url": reverse("vms:overview", args=[row.slug]),
+                "current": row.pk == tenant.pk,
             }
-            for member in shown
+            for row in (tenant, *others[: MOST_TENANTS - 1])
         ],
-        "more_tenants": len(mine) > MOST_TENANTS,
+        "more_tenants": len(others) >= MOST_TENANTS,
         "nav": _navigation(request, actor, tenant.slug),
         "visit": visit_shown(actor),
         "running": operations_running(actor) if actor.may(P.OPERATION_VIEW) else 0,
