@@ -35,7 +35,7 @@ def _shell(request: HttpRequest) -> dict[str, Any]:
         return {"tenant": None, "nav": [], "user": None, "is_operator": False}
     facts: dict[str, Any] = {
         "tenant": None,
-        "nav": [],
+        "nav": _own_navigation(request),
         "user": {
             "pk": actor.user.pk,
             "name": actor.user.label,
@@ -74,6 +74,21 @@ def _inside(request: HttpRequest, actor: Actor, tenant: Tenant) -> dict[str, Any
         "seq": getattr(request, "event_seq", None),
         "standing": standing_shown(tenant),
     }
+
+
+def _own_navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """The sidebar where one is in no tenant: the pages of the person."""
+    home, notices, account = reverse("tenants:home"), reverse("tenants:notice_list"), reverse("account:profile")
+    in_account = request.path.startswith("/account/") and request.path != notices
+    entries = [
+        (_("Projects"), "layout-dashboard", home, request.path == home),
+        (_("Notices"), "bell", notices, request.path == notices),
+        (_("Account"), "user", account, in_account),
+    ]
+    items = [
+        {"label": words, "icon": icon, "url": url, "current": here, "count": None} for words, icon, url, here in entries
+    ]
+    return [{"label": "", "items": items}]
 
 
 def _navigation(request: HttpRequest, actor: Actor, slug: str) -> list[dict[str, Any]]:
