@@ -42,7 +42,8 @@ class TenantMiddleware:
         request.session_mark = facts["session"]  # type: ignore[attr-defined]
         if page := PAGES.match(request.path_info):
             return self._page(request, page["tenant"], facts)
-        nobody = replace(NOBODY, via="browser", **facts)  # who accepts an invitation is nobody yet, and written down
+        # Who accepts an invitation is nobody yet, and is written down.
+        nobody = replace(NOBODY, via="browser", address=facts["address"], request_id=facts["request_id"])
         request.actor = actor_for_user(request.user, None, via="browser", **facts) or nobody
         if request.path_info.startswith("/operator/") and (answer := lead_to_set_up(request)):
             return answer
