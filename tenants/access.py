@@ -108,7 +108,7 @@ def actor_for_token(raw: str, tenant: Tenant | None, *, address: str = "", **fac
     if token.permissions is not None:
         permissions &= {Permission(p) for p in token.permissions if p in Permission._value2member_map_}
     token_used(token, address)
-    return replace(actor, permissions=permissions, tagged=cut(actor.tagged, token.tags))
+    return replace(actor, permissions=permissions, tagged=cut(actor.tagged, token.tags), until=token.expires_at)
 
 
 def _owner_of(token: ApiToken, tenant: Tenant | None, known: dict[str, Any]) -> Actor | None:

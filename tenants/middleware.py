@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from django.contrib.auth import middleware as auth_middleware
@@ -41,7 +42,9 @@ class TenantMiddleware:
         request.session_mark = facts["session"]  # type: ignore[attr-defined]
         if page := PAGES.match(request.path_info):
             return self._page(request, page["tenant"], facts)
-        request.actor = actor_for_user(request.user, None, via="browser", **facts) or NOBODY
+        # Who accepts an invitation is nobody yet, and is written down.
+        nobody = replace(NOBODY, via="browser", address=facts["address"], request_id=facts["request_id"])
+        request.actor = actor_for_user(request.user, None, via="browser", **facts) or nobody
         if request.path_info.startswith("/operator/") and (answer := lead_to_set_up(request)):
             return answer
         if request.path_info.startswith("/operator/") and request.actor.is_operator:

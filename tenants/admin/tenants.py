@@ -81,7 +81,7 @@ class QuotaForm(DeedForm):
             self.fields[resource] = forms.IntegerField(
                 label=headed(label), min_value=0, max_value=2**53, required=False,
                 initial=quota.limit if quota else None,
-                help_text=_("%(used)d in use, limited to %(limit)s now. Empty: no limit.")
+                help_text=_("%(used)d in use; limit now: %(limit)s. Empty: no limit.")
                 % {"used": quota.used if quota else 0, "limit": _limit(quota.limit if quota else None)},
             )  # fmt: skip
 
@@ -98,14 +98,14 @@ class MemberForm(DeedForm):
 
     def clean_email(self) -> User:
         """The person."""
-        person = User.objects.filter(email__iexact=self.cleaned_data["email"]).first()
+        person = User.objects.filter(email__iexact=self.cleaned_data["email"], is_active=True).first()
         if person is None:
             raise forms.ValidationError(_("Nobody with this address can sign in. Add the person first."))
         return person
 
 
 def _limit(limit: int | None) -> str:
-    return _("nothing") if limit is None else str(limit)
+    return _("no limit") if limit is None else str(limit)
 
 
 def _suspends(self: Any, tenant: Tenant, actor: Actor) -> Forecast:
@@ -121,8 +121,10 @@ def _revives(self: Any, tenant: Tenant, actor: Actor) -> Forecast:
 
 
 def _closes(self: Any, tenant: Tenant, actor: Actor) -> Forecast:
-    if tenant.state in (TenantState.CLOSING, TenantState.CLOSED):
+    if tenant.state == TenantState.CLOSED or (tenant.held and tenant.state == TenantState.CLOSING):
         return Forecast(False, _("is closed or being closed"))
+    if tenant.state == TenantState.CLOSING:
+        return Forecast(True, _("its owner closes it already; from now on only an operator reopens it"))
     days = settings.CLOSING_GRACE.days
     return Forecast(True, _("its machines are shut down; in %d days everything in it is removed for good") % days)
 

@@ -23,9 +23,9 @@ from tenants.journal.events import event_append
 from tenants.models import ApiToken, Role, Tenant, User
 from tenants.policy import Permission
 from tenants.reactions import announce
-from tenants.services.roles import role_within_reach
+from tenants.services.members import people_lock
+from tenants.services.roles import role_within_reach, tags_wrong
 
-MOST_TAGS: Final = 20
 MOST_NETWORKS: Final = 20
 OVERLAP_MAX: Final = timedelta(days=7)
 
@@ -92,6 +92,7 @@ def token_create(
     scope = _checked(scope or Scope(), actor, own=role is None)
     if scope.expires_at is not None and scope.expires_at <= now():
         raise Invalid(errors=[FieldError("/expires_at", "in_the_past", _("That moment has passed."))])
+    _one_after_another(user, tenant)
     alive = ApiToken.objects.filter(user=user, tenant=tenant, revoked_at=None).count()
     if alive >= settings.CAPS["tokens"]:
         raise Conflict(
@@ -126,6 +127,14 @@ def token_create(
     return token, raw
 
 
+def _one_after_another(user: User | None, tenant: Tenant | None) -> None:
+    """Tokens of one owner are made in turn, so that several at once do not all find the last place free."""
+    if user is not None:
+        User.objects.select_for_update(no_key=True).filter(pk=user.pk).first()
+    elif tenant is not None:
+        people_lock(tenant)
+
+
 def _may_make(actor: Actor, user: User | None, tenant: Tenant | None, role: Role | None) -> None:
     if role is not None:
         if user is not None or tenant is None:
@@ -148,8 +157,8 @@ def _checked(scope: Scope, actor: Actor, *, own: bool) -> Scope:
             raise Invalid(errors=[FieldError("/permissions", "unknown_permission", message)])
         if own and any(Permission(p) not in actor.permissions for p in permissions):
             raise Forbidden(_("A token cannot be given more than you may do yourself."), code="beyond_own_role")
-    if len(scope.tags) > MOST_TAGS or any(not tag or len(tag) > 32 or not tag.isprintable() for tag in scope.tags):
-        raise Invalid(errors=[FieldError("/tags", "invalid_tag", _("At most 20 tags of up to 32 characters."))])
+    if wrong := tags_wrong(scope.tags):
+        raise Invalid(errors=wrong)
     networks = [_network(text) for text in scope.networks]
     if len(networks) > MOST_NETWORKS:
         raise Invalid(errors=[FieldError("/networks", "too_many", _("At most 20 networks."))])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from allauth.usersessions.models import UserSession
 from django.contrib import messages
 from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
@@ -91,6 +92,7 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
             name, password = form.spec()
             member = invitation_accept_new(row, name=name, password=password, facts=request.actor)
             login(request, member.user, backend=BACKEND)
+            UserSession.objects.create_from_request(request)  # else it is in no list, and nothing ends it
             return _welcome(request, member)
     return _asked(request, row, way="new", form=form)
 

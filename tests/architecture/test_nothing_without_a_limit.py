@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,10 @@ from django.conf import settings
 from portal.core.errors import Conflict, Invalid
 from tenants.scoping import tenant_scope
 from tenants.services.quota import RESOURCES
+from tenants.services.roles import Grants, role_create
+from tenants.services.tokens import token_create
 from tests import factories
+from tests.support.crowd import together
 from vms.services.guests import guest_edit
 from vms.services.keys import key_create
 
@@ -110,3 +114,22 @@ def test_tags_have_a_cap_and_unused_ones_make_room(settings: Any) -> None:
         assert guest.tag_names() == ["d", "e"]
         with pytest.raises(Invalid):
             guest_edit(guest, actor=house.actor, tags=[f"t{n}" for n in range(21)])
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("cap", ["tokens", "roles"])
+def test_a_cap_holds_against_a_crowd(cap: str, settings: Any) -> None:
+    settings.CAPS = {**settings.CAPS, cap: 2}
+    house = factories.tenant_with_owner("acme")
+
+    def make(number: int) -> None:
+        with tenant_scope(house.tenant):
+            if cap == "roles":
+                role_create(house.tenant, name=f"role {number}", grants=Grants(["tenant.view"]), actor=house.actor)
+            else:
+                token_create(house.owner, name="script", tenant=house.tenant, actor=house.actor)
+
+    done = together([partial(make, number) for number in range(8)])
+
+    assert sum(each is None for each in done) == 2
+    assert {type(each) for each in done if each is not None} == {Conflict}

@@ -390,6 +390,18 @@ def test_closing_does_not_undo_a_suspension(house: House) -> None:
     assert tenant_reopen(closing.tenant, actor=DESK()).state == TenantState.ACTIVE
 
 
+def test_what_its_owner_closes_an_operator_may_hold(house: House) -> None:
+    close(house, reason="Moving out.")
+
+    held = tenant_close(house.tenant, confirm=house.tenant.slug, reason="Abuse.", actor=DESK())
+
+    assert (held.state_reason, held.purge_after) == ("Abuse.", fresh(house).tenant.purge_after)
+    with pytest.raises(Conflict) as refusal:
+        tenant_reopen(held, actor=fresh(house).actor)
+    assert refusal.value.code == "held"
+    assert close(fresh(house), reason="Mine.").state_reason == "Abuse."
+
+
 def test_a_parent_is_closed_after_its_children(house: House) -> None:
     child = child_of(house, "child")
 

@@ -147,7 +147,7 @@ def test_quota_is_changed_by_the_service_and_shows_before_and_after(desk: Client
 
     assert Quota.objects.get(tenant=house.tenant, resource="volumes").limit == 77
     assert "volumes 20 → 77" in said(answer)[0]
-    assert "machines nothing → 3" in said(answer)[0]
+    assert "machines no limit → 3" in said(answer)[0]
     assert audited("quota.set").changes["volumes"] == [20, 77]
 
 
