@@ -30,7 +30,7 @@ def guest_delete(guest: Guest, *, actor: Actor, purge: bool = False) -> Operatio
     """
     actor.require(Permission.GUEST_DELETE, guest)
     guest = Guest.objects.select_for_update(of=("self",)).select_related("host", "tenant").get(pk=guest.pk)
-    if guest.protected:
+    if guest.protected and guest.built_at is not None:
         raise Conflict(
             _("This machine is protected against deletion."), code="protected", hint=_("Take the protection off first.")
         )
