@@ -58,6 +58,26 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByMachine:
     return ByMachine(config, log)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def emptied_between_tests() -> Iterator[None]:
+    """The database refuses to empty an audit log; after a test with real commits it is emptied all the same."""
+    from django.db.backends.postgresql.operations import DatabaseOperations
+
+    from tenants.journal.models import AuditEntry, InstallationEntry
+
+    real = DatabaseOperations.sql_flush
+    logs = [log._meta.db_table for log in (AuditEntry, InstallationEntry)]
+
+    def sql_flush(self: Any, style: Any, tables: Any, **options: Any) -> list[str]:
+        off = [f"ALTER TABLE {log} DISABLE TRIGGER USER" for log in logs if log in tables]
+        on = [statement.replace("DISABLE", "ENABLE") for statement in off]
+        return [*off, *real(self, style, tables, **options), *on]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DatabaseOperations, "sql_flush", sql_flush)
+        yield
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """The test database, with nobody left in it at the end: threads of a server under test keep sessions that would hold it."""
