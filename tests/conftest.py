@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.support.crowd import PATIENCE_S
+
 ALONE = (
     "tests/browser/",
     "tests/journeys/",
@@ -56,6 +58,16 @@ class ByMachine(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByMachine:
     """How tests are shared out to processes."""
     return ByMachine(config, log)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
+    """Fifty clients of a test are one process: each has a connection, and waits for it as long as a busy machine takes."""
+    from django.db import connections
+
+    options = connections["default"].settings_dict["OPTIONS"]
+    if "pool" in options:
+        options["pool"] = {**options["pool"], "max_size": 64, "timeout": PATIENCE_S}
 
 
 @pytest.fixture(scope="session", autouse=True)
