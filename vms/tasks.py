@@ -22,7 +22,7 @@ from vms.models import Guest, Host
 from vms.reconcile.sweep import sweep
 from vms.selectors.guests import guests_unremoved
 from vms.services.guests import guest_delete, guests_mark_unknown
-from vms.services.halting import guests_halt
+from vms.services.halting import HALT_TASK, guests_halt
 from vms.services.hosts import hosts_check
 from vms.services.liveness import WORKER_KEY
 from vms.states import HostState
@@ -83,7 +83,7 @@ def sweep_host(host_id: str) -> None:
     log.info("host_swept", host=host.name, **found)
 
 
-@shared_task(name="vms.tasks.halt_guests", time_limit=300)
+@shared_task(name=HALT_TASK, time_limit=300)
 def halt_guests() -> None:
     """Stop what still runs in tenants that are suspended or being closed."""
     guests_halt()
