@@ -16,6 +16,7 @@ from portal.core.errors import Conflict, FieldError, Forbidden, Invalid, Missing
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
+from tenants.journal.ledger import journal_lock
 from tenants.models import ApiToken, Member, Role, Tenant
 from tenants.policy import ALL_TENANT_PERMISSIONS, BUILT_IN_ROLES, MOST_TAGS, TAG, TAGGABLE, Permission
 from tenants.reactions import announce
@@ -59,7 +60,7 @@ def role_create(tenant: Tenant, *, name: str, grants: Grants, actor: Actor) -> R
     actor.require(Permission.ROLE_MANAGE)
     _check(name, grants)
     _within(actor, {*grants.permissions, *grants.tagged})
-    Tenant.objects.select_for_update(no_key=True).filter(pk=tenant.pk).first()  # several at once would all find a place
+    journal_lock(tenant)  # which every change of roles writes: two who are at the cap take turns
     if Role.objects.filter(tenant=tenant).count() >= settings.CAPS["roles"]:
         raise Conflict(_("This project has as many roles as it can have."), code="too_many_roles")
     role = Role(tenant=tenant, name=name.strip())

@@ -20,10 +20,10 @@ from portal.core.errors import Conflict, FieldError, Forbidden, Invalid
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
+from tenants.journal.ledger import journal_lock
 from tenants.models import ApiToken, Role, Tenant, User
 from tenants.policy import Permission
 from tenants.reactions import announce
-from tenants.services.members import people_lock
 from tenants.services.roles import role_within_reach, tags_wrong
 
 MOST_NETWORKS: Final = 20
@@ -71,6 +71,14 @@ def _inside(address: str, networks: Sequence[str]) -> bool:
     return any((mapped or here) in ipaddress.ip_network(network) for network in networks)
 
 
+def _take_turns(user: User | None, tenant: Tenant | None) -> None:
+    """Two who are at the cap wait for each other: on the person, or on the journal that every change of tokens writes."""
+    if user is not None:
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    elif tenant is not None:
+        journal_lock(tenant)
+
+
 @transaction.atomic
 def token_create(
     user: User | None,
@@ -92,7 +100,7 @@ def token_create(
     scope = _checked(scope or Scope(), actor, own=role is None)
     if scope.expires_at is not None and scope.expires_at <= now():
         raise Invalid(errors=[FieldError("/expires_at", "in_the_past", _("That moment has passed."))])
-    _one_after_another(user, tenant)
+    _take_turns(user, tenant)
     alive = ApiToken.objects.filter(user=user, tenant=tenant, revoked_at=None).count()
     if alive >= settings.CAPS["tokens"]:
         raise Conflict(
@@ -125,14 +133,6 @@ def token_create(
     )
     _changed(token)
     return token, raw
-
-
-def _one_after_another(user: User | None, tenant: Tenant | None) -> None:
-    """Tokens of one owner are made in turn, so that several at once do not all find the last place free."""
-    if user is not None:
-        User.objects.select_for_update(no_key=True).filter(pk=user.pk).first()
-    elif tenant is not None:
-        people_lock(tenant)
 
 
 def _may_make(actor: Actor, user: User | None, tenant: Tenant | None, role: Role | None) -> None:

@@ -9,13 +9,15 @@ import pytest
 from django.apps import apps
 from django.conf import settings
 
-from portal.core.errors import Conflict, Invalid
+from portal.core.errors import Conflict, Invalid, OverQuota
 from tenants.scoping import tenant_scope
-from tenants.services.quota import RESOURCES
-from tenants.services.roles import Grants, role_create
+from tenants.services.invitations import invitation_send
+from tenants.services.quota import RESOURCES, quota_request_make
+from tenants.services.roles import Grants, role_create, role_named
 from tenants.services.tokens import token_create
 from tests import factories
 from tests.support.crowd import together
+from vms.models import Guest
 from vms.services.guests import guest_edit
 from vms.services.keys import key_create
 
@@ -89,6 +91,59 @@ def test_every_model_says_what_limits_it() -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("resource", sorted({what for kind, what in LIMITS.values() if kind == QUOTA}))
+def test_a_quota_of_none_lets_none_be_made(resource: str) -> None:
+    house = factories.tenant_with_owner(limits={resource: 0})
+
+    with pytest.raises(OverQuota) as refusal:
+        factories.guest(house)
+
+    assert f"/quota/{resource}" in {error.pointer for error in refusal.value.errors}
+
+
+def make(cap: str, house: factories.House, number: int) -> None:
+    """One thing more of those that ``cap`` bounds."""
+    tenant, actor = house.tenant, factories.desk()
+    with tenant_scope(tenant):
+        match cap:
+            case "members":
+                factories.join(tenant, factories.user(f"m{number}@example.test"), role="viewer")
+            case "invitations":
+                invitation_send(tenant, email=f"i{number}@example.test", role=role_named("viewer"), actor=actor)
+            case "roles":
+                role_create(tenant, name=f"r{number}", grants=Grants(()), actor=actor)
+            case "tokens":
+                token_create(house.owner, name=f"t{number}", actor=house.actor, tenant=tenant)
+            case "service tokens":
+                token_create(None, name=f"t{number}", actor=house.actor, tenant=tenant, role=role_named("viewer"))
+            case "ssh_keys":
+                key_create(tenant, name=f"k{number}", public_key=factories.public_key(), actor=house.actor)
+            case "quota_requests":
+                quota_request_make(tenant, {"guests": 99}, reason="More.", actor=house.actor)
+            case "tags":
+                guest_edit(Guest.objects.all()[number], tags=[f"t{number}"], actor=house.actor)
+
+
+CAPPED = {what for kind, what in LIMITS.values() if kind == CAP}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("cap", sorted({*CAPPED, "service tokens"}))
+def test_a_cap_is_exact_however_many_ask_at_once(cap: str, settings: Any) -> None:
+    house = factories.tenant_with_owner()
+    there = 1 if cap == "members" else 0
+    settings.CAPS = {**settings.CAPS, cap.removeprefix("service "): there + 3}
+    if cap == "tags":
+        for _ in range(9):
+            factories.guest(house)
+
+    answers = together([partial(make, cap, house, number) for number in range(9)])
+
+    assert answers.count(None) == 3
+    assert {type(answer) for answer in answers if answer is not None} == {Conflict}
+
+
+@pytest.mark.django_db
 def test_keys_have_a_cap(settings: Any) -> None:
     settings.CAPS = {**settings.CAPS, "ssh_keys": 2}
     house = factories.tenant_with_owner()
@@ -114,22 +169,3 @@ def test_tags_have_a_cap_and_unused_ones_make_room(settings: Any) -> None:
         assert guest.tag_names() == ["d", "e"]
         with pytest.raises(Invalid):
             guest_edit(guest, actor=house.actor, tags=[f"t{n}" for n in range(21)])
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("cap", ["tokens", "roles"])
-def test_a_cap_holds_against_a_crowd(cap: str, settings: Any) -> None:
-    settings.CAPS = {**settings.CAPS, cap: 2}
-    house = factories.tenant_with_owner("acme")
-
-    def make(number: int) -> None:
-        with tenant_scope(house.tenant):
-            if cap == "roles":
-                role_create(house.tenant, name=f"role {number}", grants=Grants(["tenant.view"]), actor=house.actor)
-            else:
-                token_create(house.owner, name="script", tenant=house.tenant, actor=house.actor)
-
-    done = together([partial(make, number) for number in range(8)])
-
-    assert sum(each is None for each in done) == 2
-    assert {type(each) for each in done if each is not None} == {Conflict}

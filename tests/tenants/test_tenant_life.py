@@ -14,6 +14,7 @@ from redis import RedisError
 
 from operations.models import Operation
 from operations.services import operation_claim
+from portal.celery import app
 from portal.core.clock import now
 from portal.core.errors import Conflict, Forbidden, Invalid
 from tenants.access import actor_for_token, tenant_by_slug
@@ -244,6 +245,21 @@ def test_suspension_reaches_everybody_below(house: House, revoked: list[dict[str
 
     tenant_unsuspend(house.tenant, actor=DESK())
     assert fresh(grandchild).actor.may(P.GUEST_CREATE)
+
+
+def test_the_machines_below_are_seen_to_at_once_not_with_beats_next_round(
+    house: House, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    rung: list[str] = []
+    monkeypatch.setattr(app, "send_task", lambda task, **_named: rung.append(task))
+
+    with django_capture_on_commit_callbacks(execute=True):
+        tenant_suspend(house.tenant, reason="", guests="keep", actor=DESK())
+    assert "vms.tasks.halt_guests" not in rung
+    with django_capture_on_commit_callbacks(execute=True):
+        tenant_suspend(house.tenant, reason="", guests="stop", actor=DESK())
+
+    assert "vms.tasks.halt_guests" in rung
 
 
 def test_a_childs_own_suspension_outlasts_its_parents(house: House) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import reduce
 from ipaddress import ip_address
 from operator import or_
@@ -16,11 +17,13 @@ from django.db.models.functions import Coalesce
 
 from operations.models import Operation, OperationLock
 from operations.selectors import operations_live_on
+from operations.states import LIVE
 from portal.core.ids import uuid_or_none
 from portal.core.paging import LIMIT, Page, Sorts, keyset_page
 from tenants.actors import Actor
 from vms.models import Address, Guest, Port, Tag, Volume
-from vms.states import GuestStatus, Power
+from vms.models.guests import Charge
+from vms.states import GuestStatus, HostState, Power
 
 GUEST_SORTS: Sorts = {"name": ("name", "id"), "created_at": ("created_at", "id")}
 SECRETS: Final = ("user_data", "password_hash", "display_password")
@@ -39,6 +42,9 @@ BUSY_STATUS: Final = {
     "guest.migrate": GuestStatus.MIGRATING,
 }
 """Kinds of live operations that say more than what was seen; the same as ``Guest.status``."""
+
+AGAIN_AFTER: Final = timedelta(hours=1)
+"""Between two tries to remove what a failed creation left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,3 +261,12 @@ def guests_ailing(actor: Actor, *, limit: int) -> list[GuestRow]:
     rows = guests_visible(actor).annotate(live=_live_kind()).filter(binned_at=None)
     ailing = rows.filter(_has_status(GuestStatus.ERROR) | _has_status(GuestStatus.UNKNOWN) | ~Q(problem_code=""))
     return _rows(list(_with_parts(ailing).order_by("name", "pk")[:limit]))
+
+
+def guests_unremoved(*, at: datetime) -> QuerySet[Guest]:
+    """What failed creations left where its host refused the removal, an hour ago or earlier; needs every tenant's scope."""
+    lately = Operation.objects.filter(
+        Q(status__in=LIVE) | Q(finished_at__gt=at - AGAIN_AFTER), kind="guest.purge", subject_id=OuterRef("pk")
+    )
+    failed = Guest.objects.filter(~Exists(lately), built_at=None, charge=Charge.NONE, host__state=HostState.UP)
+    return failed.select_related("tenant").order_by("pk")

@@ -117,6 +117,7 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
                 password_hash=hashed,
                 ssh_keys=[key.public_key for key in spec.ssh_keys] + list(spec.inline_keys),
                 want_power=Power.RUNNING if spec.start else Power.STOPPED,
+                charged_running=spec.start,
             )
     except IntegrityError as error:
         raise Conflict(

@@ -18,7 +18,7 @@ from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
 from tenants.policy import Permission
 from vms.models import Guest
-from vms.services.guests.wanting import guest_want
+from vms.services.guests.wanting import WISH, guest_want
 from vms.states import HostState, Power
 
 
@@ -73,8 +73,10 @@ def guest_power(guest: Guest, action: str, *, actor: Actor, grace_s: int | None 
     guest_want(guest, known.wants)
     guest.want_generation += 1
     guest.version += 1
-    guest.save(update_fields=["want_power", "want_generation", "version"])
-    params: dict[str, Any] = {"grace_s": grace_s or GRACE_S} if action == "shutdown" else {}
+    guest.save(update_fields=[*WISH, "want_generation", "version"])
+    params: dict[str, Any] = {"want_before": before}
+    if action == "shutdown":
+        params["grace_s"] = grace_s or GRACE_S
     assert guest.host is not None
     operation = operation_submit(
         guest,
