@@ -81,6 +81,7 @@ DEEDS: Final[dict[str, tuple[str, str | Promise]]] = {
     "invitation.resend": ("mail", gettext_lazy("invited again")),
     "invitation.revoke": ("mail", gettext_lazy("took back the invitation of")),
     "invitation.accept": ("mail", gettext_lazy("accepted the invitation of")),
+    "invitation.decline": ("mail", gettext_lazy("declined the invitation of")),
     "member.add": ("user-plus", gettext_lazy("added the member")),
     "member.role": ("users", gettext_lazy("changed the role of")),
     "member.remove": ("users", gettext_lazy("removed the member")),
