@@ -136,7 +136,6 @@ class GuestShown:
     memory_label: str
     disk_gib: int
     firmware: str
-    host_name: str
     addresses: tuple[AddressShown, ...]
     volumes: tuple[VolumeShown, ...]
     tags: tuple[str, ...]
@@ -170,7 +169,6 @@ def guest_shown(row: GuestRow, actor: Actor) -> GuestShown:
         memory_label=mib_label(guest.memory_mib),
         disk_gib=guest.disk_gib,
         firmware=guest.firmware.upper(),
-        host_name=guest.host.name if guest.host is not None and actor.is_operator else "",
         addresses=_addresses(row),
         volumes=_volumes(row),
         tags=tuple(row.tags),
