@@ -88,6 +88,7 @@ DEEDS: Final[dict[str, tuple[str, str | Promise]]] = {
     "network.create": ("network", gettext_lazy("created the network")),
     "network.delete": ("network", gettext_lazy("deleted the network")),
     "operation.cancel": ("x", gettext_lazy("called off")),
+    "operation.retry": ("refresh", gettext_lazy("hurried")),
     "quota.set": ("gauge", gettext_lazy("changed the quota of")),
     "quota.ask": ("gauge", gettext_lazy("asked for a larger quota of")),
     "quota.withdraw": ("gauge", gettext_lazy("withdrew a request for a larger quota of")),
