@@ -209,6 +209,7 @@ CAPS = {
     "tags": 50,
     "images": 100,
     "batch": 20,
+    "sign_ins": 50,
 }
 DEFAULT_QUOTA = {
     "guests": 10,

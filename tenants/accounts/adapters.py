@@ -13,6 +13,7 @@ from allauth.usersessions.adapter import DefaultUserSessionsAdapter
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.auth.tokens import default_token_generator
+from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.http import HttpRequest
 from django.urls import reverse
@@ -121,7 +122,8 @@ class UserSessionsAdapter(DefaultUserSessionsAdapter):
 
     @transaction.atomic
     def end_sessions(self, sessions: Iterable[UserSession]) -> None:
-        for session in sessions:
+        ended = list(sessions)
+        for session in ended:
             announce(
                 "access.revoked",
                 user=None,
@@ -129,4 +131,5 @@ class UserSessionsAdapter(DefaultUserSessionsAdapter):
                 session=session_mark(session.session_key),
                 reason="signed out elsewhere",
             )
-            session.end()
+        Session.objects.filter(pk__in=[session.session_key for session in ended]).delete()
+        UserSession.objects.filter(pk__in=[session.pk for session in ended]).delete()

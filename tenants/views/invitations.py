@@ -15,6 +15,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from portal.core.forms import refusals_in
+from tenants.accounts.sessions import sign_in_remember
 from tenants.forms.members import InvitationForm, NewPersonForm
 from tenants.listings import invitations
 from tenants.models import Invitation, Member, User
@@ -92,6 +93,7 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
             name, password = form.spec()
             member = invitation_accept_new(row, name=name, password=password, facts=request.actor)
             login(request, member.user, backend=BACKEND)
+            sign_in_remember(request, member.user)
             return _welcome(request, member)
     return _asked(request, row, way="new", form=form)
 
