@@ -42,9 +42,7 @@ class TenantMiddleware:
         request.session_mark = facts["session"]  # type: ignore[attr-defined]
         if page := PAGES.match(request.path_info):
             return self._page(request, page["tenant"], facts)
-        # Who accepts an invitation is nobody yet, and is written down.
-        nobody = replace(NOBODY, via="browser", address=facts["address"], request_id=facts["request_id"])
-        request.actor = actor_for_user(request.user, None, via="browser", **facts) or nobody
+        request.actor = actor_for_user(request.user, None, via="browser", **facts) or _stranger(facts)
         if request.path_info.startswith("/operator/") and (answer := lead_to_set_up(request)):
             return answer
         if request.path_info.startswith("/operator/") and request.actor.is_operator:
@@ -101,6 +99,11 @@ class LoginRequiredMiddleware(auth_middleware.LoginRequiredMiddleware):
         if self.EXEMPT.match(request.path_info):
             return None
         return super().process_view(request, view_func, view_args, view_kwargs)
+
+
+def _stranger(facts: dict[str, str]) -> Actor:
+    """Nobody at a browser: what they do with a letter's link is written down with where they came from."""
+    return replace(NOBODY, via="browser", address=facts["address"], request_id=facts["request_id"])
 
 
 def _without_tenant(request: HttpRequest) -> HttpRequest:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.account.adapter import get_adapter
 from allauth.account.forms import LoginForm as LibraryLoginForm
+from allauth.account.forms import ResetPasswordForm as LibraryResetForm
+from allauth.account.models import EmailAddress
 from allauth.core.internal.cryptokit import normalize_user_code
 from allauth.mfa import app_settings
-from allauth.mfa.adapter import get_adapter
+from allauth.mfa.adapter import get_adapter as get_factor_adapter
 from allauth.mfa.base import forms as second_step
 from django.core.cache import cache
 from django.core.validators import MaxLengthValidator
@@ -37,7 +40,7 @@ class OnceForm(second_step.BaseAuthenticateForm):
         periods = 2 * app_settings.TOTP_TOLERANCE + 1
         used = f"second-factor:used:{self.user.pk}:{normalize_user_code(code)}"
         if not cache.add(used, "y", timeout=periods * app_settings.TOTP_PERIOD):
-            raise get_adapter().validation_error("incorrect_code")
+            raise get_factor_adapter().validation_error("incorrect_code")
         return code
 
 
@@ -47,3 +50,14 @@ class CodeForm(OnceForm, second_step.AuthenticateForm):
 
 class CodeAgainForm(OnceForm, second_step.ReauthenticateForm):
     """Is it still you?"""
+
+
+class ResetPasswordForm(LibraryResetForm):
+    """Looks for people once, whoever there is: the library asks again, and otherwise, where it finds nobody (P-C13)."""
+
+    def clean_email(self) -> str:
+        """The address, small; ``users`` is whose proven address it is, if they may sign in."""
+        email: str = get_adapter().clean_email(self.cleaned_data["email"].lower())
+        rows = EmailAddress.objects.filter(email=email, verified=True).select_related("user")
+        self.users = [row.user for row in rows if row.user.is_active]
+        return email

@@ -134,7 +134,7 @@ def _members(tenant: Tenant, actor: Actor) -> Iterator[Facts]:
 def _invitations(tenant: Tenant, actor: Actor) -> Iterator[Any]:
     rows = Invitation.objects.order_by("created_at", "pk")
     yield from rows.values(
-        "id", "email", "role__name", "created_at", "expires_at", "accepted_at", "revoked_at"
+        "id", "email", "role__name", "created_at", "expires_at", "accepted_at", "revoked_at", "declined"
     ).iterator(chunk_size=CHUNK)  # fmt: skip
 
 

@@ -124,6 +124,7 @@ TABLE = [
     Row("GET", "/sign-in-providers", P.OPERATE),
     Row("POST", "/sign-in-providers", P.OPERATE),
     Row("GET", "/sign-in-providers/{provider_id}", P.OPERATE),
+    Row("PATCH", "/sign-in-providers/{provider_id}", P.OPERATE),
     Row("DELETE", "/sign-in-providers/{provider_id}", P.OPERATE),
     Row("GET", "/sign-in-domains", P.OPERATE),
     Row("POST", "/sign-in-domains", P.OPERATE),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from portal.core.errors import Conflict
-from tenants import reactions
 from tenants.access import actor_for_token
 from tenants.journal.models import AuditEntry
 from tenants.models import Letter, Notice, Tenant, User
@@ -38,19 +36,6 @@ from tests.tenants.accounts.people import (
 )
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def revoked() -> Iterator[list[dict[str, Any]]]:
-    """What was said about ended access."""
-    heard: list[dict[str, Any]] = []
-
-    def hear(**details: Any) -> None:
-        heard.append(details)
-
-    reactions.reacts("access.revoked")(hear)
-    yield heard
-    reactions._reactions["access.revoked"].remove(hear)
 
 
 def asking(house: factories.House) -> Tenant:
