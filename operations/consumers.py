@@ -10,7 +10,7 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from operations.events import ACCESS_GROUP, tenant_group
-from tenants.access import actor_for_user, session_mark, tenant_by_slug
+from tenants.access import NOWHERE, actor_for_user, session_mark, tenant_by_slug
 from tenants.journal.events import event_message
 from tenants.journal.models import Event, Journal
 from tenants.models import Tenant, User
@@ -123,9 +123,8 @@ class EventConsumer(AsyncJsonWebsocketConsumer):
     def _tenant(self) -> Tenant | None:
         user = User.objects.filter(pk=self.scope["user"].pk).first()
         tenant = tenant_by_slug(self.scope["url_route"]["kwargs"]["tenant"])
-        if user is None or tenant is None:
-            return None
-        actor = actor_for_user(user, tenant, via="websocket", session=session_mark(self.scope["session"].session_key))
+        mark = session_mark(self.scope["session"].session_key)
+        actor = actor_for_user(user, tenant or NOWHERE, via="websocket", session=mark)
         return tenant if actor is not None and actor.may(Permission.EVENT_VIEW) else None
 
     def _after(self) -> int | None:
