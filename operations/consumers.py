@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.utils.crypto import constant_time_compare
 
 from operations.events import ACCESS_GROUP, tenant_group
 from tenants.access import NOWHERE, actor_for_user, session_mark, tenant_by_slug
@@ -117,7 +118,8 @@ class EventConsumer(AsyncJsonWebsocketConsumer):
 
         user = User.objects.filter(pk=self.scope["user"].pk, is_active=True).first()
         stored = SessionStore(session_key=self.scope["session"].session_key).load()
-        return user is not None and stored.get(HASH_SESSION_KEY) == user.get_session_auth_hash()
+        held = str(stored.get(HASH_SESSION_KEY, ""))
+        return user is not None and constant_time_compare(held, user.get_session_auth_hash())
 
     @database_sync_to_async
     def _tenant(self) -> Tenant | None:
