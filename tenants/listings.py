@@ -40,11 +40,11 @@ QUOTA_REQUEST_SORTS: Sorts = {"created_at": ("created_at", "id")}
 USAGE_SORTS: Sorts = {"started_at": ("started_at", "id")}
 
 
-def memberships_of(user: User) -> list[Member]:
-    """Every tenant a person belongs to, with the role there, by name; one query."""
+def memberships_of(user: User, *, most: int | None = None) -> list[Member]:
+    """The tenants a person belongs to, with the role there, by name, at most ``most`` of them; one query."""
     with every_tenant(why="a person's own memberships"):
         rows = Member.objects.filter(user=user).exclude(tenant__state=TenantState.CLOSED)
-        return list(rows.select_related("tenant", "role").order_by("tenant__name", "pk"))
+        return list(rows.select_related("tenant", "role").order_by("tenant__name", "pk")[:most])
 
 
 def token_of(actor: Actor) -> ApiToken | None:

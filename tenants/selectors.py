@@ -15,9 +15,9 @@ from tenants.listings import JOURNAL_SORTS, memberships_of, quota_rows, tokens
 from tenants.models import ApiToken, Member, Quota, Tenant, User
 
 
-def memberships(user: User) -> list[Member]:
-    """Every tenant a person belongs to, with the role there, by name; one query."""
-    return memberships_of(user)
+def memberships(user: User, *, most: int | None = None) -> list[Member]:
+    """The tenants a person belongs to, with the role there, by name, at most ``most`` of them; one query."""
+    return memberships_of(user, most=most)
 
 
 def members_of() -> QuerySet[Member]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -51,6 +52,23 @@ def test_several_projects_are_a_choice(house: House, client: Client) -> None:
     assert "/t/harbour/" in text
     assert "/t/garden/" in text
     assert "Viewer" in text
+
+
+@pytest.mark.parametrize(
+    ("path", "here"),
+    [
+        ("/account/notices/", "Notices"),
+        ("/account/notices/choices/", "Account"),
+        ("/account/password/change/", "Account"),
+    ],
+)
+def test_outside_any_project_the_sidebar_leads_to_ones_own_pages(client: Client, path: str, here: str) -> None:
+    page = client.get(path).content.decode()
+
+    sidebar = page[page.index('<ul class="gh-nav">') : page.index("</ul>")]
+    links = re.findall(r'<a href="([^"]*)"( aria-current="page")?>.*?</svg>([^<]*)</a>', sidebar)
+    assert [url for url, _current, _words in links] == ["/", "/account/notices/", "/account/profile/"]
+    assert [words for _url, current, words in links if current] == [here]
 
 
 def test_an_operator_goes_to_the_operators_site() -> None:

@@ -27,6 +27,7 @@ from tenants.services.ending import tenant_left, tenant_purge, tenants_purge
 from tenants.services.tenants import (
     tenant_close,
     tenant_create,
+    tenant_rename,
     tenant_reopen,
     tenant_suspend,
     tenant_unsuspend,
@@ -117,6 +118,19 @@ def test_tenants_stand_five_deep_and_no_deeper(house: House) -> None:
         child_of(at, "too-deep")
 
     assert refusal.value.code == "too_deep"
+
+
+def test_renames_from_one_reading_are_each_counted(house: House) -> None:
+    with tenant_scope(house.tenant):
+        for name in ("Acme Ltd", "Acme Inc"):
+            tenant_rename(house.tenant, name=name, actor=house.actor)
+
+    renamed = Tenant.objects.get(pk=house.tenant.pk)
+    assert (renamed.name, renamed.version) == ("Acme Inc", house.tenant.version + 2)
+    with tenant_scope(house.tenant):
+        changes = [entry.changes["name"] for entry in AuditEntry.objects.filter(action="tenant.rename").order_by("seq")]
+    assert [after for _, after in changes] == ["Acme Ltd", "Acme Inc"]
+    assert changes[1][0] == "Acme Ltd"
 
 
 # -- suspended ---------------------------------------------------------------------------------------------------

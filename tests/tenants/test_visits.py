@@ -174,6 +174,9 @@ def test_the_pages_lead_to_the_door_in_with_a_banner_and_out(house: factories.Ho
     assert to_door.status_code == 302
     assert to_door["Location"] == "/t/acme/visit/?next=%2Ft%2Facme%2Fmachines%2F"
     assert client.post("/t/acme/settings/").status_code == 403
+    door = client.get(to_door["Location"]).content.decode()
+    assert "data-events" not in door, "it would listen to what it may not hear, be refused, and load itself again"
+    assert 'id="jump"' not in door
     with tenant_scope(house.tenant):
         member = Member.objects.get(user=house.owner)
 
