@@ -4,7 +4,7 @@ The rule for what a person asked for: their right is looked at when they ask, in
 down, and not again when a worker takes it. What was accepted is a promise, and often half of it stands already (rows,
 quota, claims); somebody's leaving must not leave their colleagues' machine half made. Taking it back is a deed of its own
 (``operation.cancel``). The tenant's standing is looked at again, because a suspended tenant must begin nothing. The work
-itself sees the rows of the operation's tenant, and no others.
+itself sees the rows of the operation's tenant, and no others (``docs/decisions/0010``).
 """
 
 from __future__ import annotations
