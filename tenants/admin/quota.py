@@ -104,7 +104,7 @@ def _field(label: str, limit: int | None, words: str) -> forms.IntegerField:
 def _limit_words(quota: Quota) -> str:
     limit = _words(quota.limit)
     if kind_of(quota.resource) != Kind.HELD:
-        return _("Limited to %s now. Empty: no limit.") % limit
+        return _("Limit now: %s. Empty: no limit.") % limit
     return _("%(used)d in use; limit now: %(limit)s. Empty: no limit.") % {"used": quota.used, "limit": limit}
 
 
