@@ -24,6 +24,8 @@ class ApiToken(models.Model):
     user = models.ForeignKey(User, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     role = models.ForeignKey(Role, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     created_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    made_with = models.ForeignKey("self", null=True, blank=True, on_delete=models.CASCADE, related_name="+")
+    """The token that made it, and whose end is its own."""
     name = models.CharField(max_length=64)
     prefix = models.CharField(max_length=12, db_index=True)
     digest = models.CharField(max_length=64, unique=True)

@@ -16,6 +16,7 @@ from tenants.models import ApiToken, Invitation, Member, Role, Tenant, User
 from tenants.policy import Permission
 from tenants.reactions import announce
 from tenants.services.roles import role_named, role_within_reach
+from tenants.services.tokens import tokens_end
 
 
 def people_lock(tenant: Tenant) -> None:
@@ -67,7 +68,7 @@ def member_set_role(member: Member, *, role: Role, actor: Actor) -> Member:
 def member_remove(member: Member, *, actor: Actor) -> None:
     """Take a member out; leaving by oneself needs no permission.
 
-    Their tokens of this tenant end, and the invitations they sent: who comes back later finds nothing open.
+    Their tokens of this tenant end with what those made, and the invitations they sent: who comes back later finds nothing open.
     """
     leaving = actor.user is not None and actor.user.pk == member.user_id and actor.via != "token"
     if not leaving:
@@ -77,7 +78,7 @@ def member_remove(member: Member, *, actor: Actor) -> None:
     if not leaving:
         role_within_reach(actor, member.role)
     _keep_an_owner(member)
-    ApiToken.objects.filter(tenant=member.tenant, user=member.user, revoked_at=None).update(revoked_at=now())
+    tokens_end(ApiToken.objects.filter(tenant=member.tenant, user=member.user, revoked_at=None), actor=actor)
     _end_invitations(_sent_by(member), actor)
     audit_record(actor, "member.remove", member, member=member.user.email, role=member.role.name)
     event_append(member.tenant, "member.changed", "member", member.pk)
