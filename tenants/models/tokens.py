@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import models
 from django.db.models import Q
 from django.utils.timezone import now
@@ -60,3 +62,7 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix}…"
+
+    def is_alive(self, at: datetime) -> bool:
+        """Does its text open anything at that moment?"""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > at)

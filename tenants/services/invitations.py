@@ -210,7 +210,7 @@ def _post(invitation: Invitation, actor: Actor, action: str) -> None:
     _check_pace(invitation)
     secret, at = secrets.token_urlsafe(32), now()
     invitation.digest, invitation.sent_at, invitation.expires_at = _digest(secret), at, at + LIFE
-    invitation.invited_by = actor.user
+    invitation.invited_by, invitation.sent_with_id = actor.user, UUID(actor.token_id) if actor.token_id else None
     if not invitation._state.adding:
         invitation.version += 1
     invitation.save()
@@ -270,7 +270,7 @@ def _open(tenant: Tenant) -> QuerySet[Invitation]:
 
 def _alive() -> QuerySet[Invitation]:
     rows = Invitation.objects.filter(accepted_at=None, revoked_at=None, expires_at__gt=now(), tenant__state="active")
-    return rows.select_related("tenant", "role", "invited_by")
+    return rows.select_related("tenant", "role", "invited_by", "sent_with__role")
 
 
 def _living(which: Q) -> Invitation:
@@ -288,9 +288,13 @@ def _of_members(user: User) -> QuerySet[Invitation, UUID]:
 
 
 def _still_offered(invitation: Invitation) -> bool:
-    """Could whoever sent it send it today? Who is no person (a service token, the portal) could."""
-    sender = invitation.invited_by
-    if sender is None or (sender.is_staff and sender.is_active):
+    """Could whoever sent it send it today, and with the token they came with, if they did? The portal itself could."""
+    sender, token = invitation.invited_by, invitation.sent_with
+    if token is not None and not token.is_alive(now()):
+        return False
+    if sender is None:
+        return token is None or token.role is None or could_send(token.role, invitation.role)
+    if sender.is_staff and sender.is_active:
         return True
     member = Member.objects.filter(tenant=invitation.tenant, user=sender).select_related("role").first()
     return member is not None and sender.is_active and could_send(member.role, invitation.role)

@@ -58,7 +58,7 @@ def token_find(raw: str, *, address: str) -> ApiToken | None:
         .filter(Q(digest=digest) | Q(old_digest=digest, old_until__gt=at), revoked_at=None)
         .first()
     )
-    if token is None or (token.expires_at is not None and token.expires_at <= at):
+    if token is None or not token.is_alive(at):
         return None
     return token if not token.networks or _inside(address, token.networks) else None
 
@@ -223,7 +223,7 @@ def token_rotate(token: ApiToken, *, overlap: timedelta, actor: Actor) -> tuple[
     """
     token = ApiToken.objects.select_for_update(of=("self",)).get(pk=token.pk)
     _may_renew(actor, token)
-    if token.revoked_at is not None or (token.expires_at is not None and token.expires_at <= now()):
+    if not token.is_alive(now()):
         raise Conflict(_("This token is dead."), code="token_dead", hint=_("Make a new one."))
     if not timedelta() <= overlap <= OVERLAP_MAX:
         message = _("Between nothing and seven days.")

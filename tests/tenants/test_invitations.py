@@ -39,7 +39,7 @@ from tenants.services.invitations import (
 )
 from tenants.services.members import member_remove, member_set_role
 from tenants.services.roles import role_named
-from tenants.services.tokens import token_create
+from tenants.services.tokens import token_create, token_revoke
 from tests import factories
 from tests.architecture.test_pages import browser
 from tests.factories import PASSWORD, House
@@ -254,6 +254,43 @@ def test_dead_links_answer_alike_whatever_killed_them(house: House) -> None:
     bodies = {re.sub(r"\b[0-9a-f]{32}\b", "", answer.content.decode()) for answer in answers}
     assert {answer.status_code for answer in answers} == {404}
     assert len(bodies) == 1
+
+
+@pytest.mark.parametrize("role", ["admin", None], ids=["service token", "personal token"])
+def test_what_a_token_sent_ends_with_the_token(house: House, role: str | None) -> None:
+    with tenant_scope(house.tenant):
+        token, text = token_create(
+            None if role else house.owner,
+            name="t",
+            actor=house.actor,
+            tenant=house.tenant,
+            role=role_named(role) if role else None,
+        )
+    sent = Rest(text).post(f"{house.url}/invitations", {"email": "mara@example.test", "role": "viewer"})
+    before = alive(secret())
+
+    with tenant_scope(house.tenant):
+        token_revoke(token, actor=house.actor)
+
+    assert (sent.status, before, alive(secret())) == (201, True, False)
+    with pytest.raises(InvitationOver):
+        with every_tenant(why="test"):
+            invitation = Invitation.objects.get(email="mara@example.test")
+        invitation_accept(invitation, factories.user("mara@example.test"), facts=BROWSER)
+
+
+def test_what_a_service_token_sent_ends_with_its_right_to_send_it(house: House) -> None:
+    held = sorted(p.value for p in BUILT_IN_ROLES["admin"])
+    with tenant_scope(house.tenant):
+        robots = Role.objects.create(tenant=house.tenant, name="robots", permissions=held)
+        _row, text = token_create(None, name="t", actor=house.actor, tenant=house.tenant, role=robots)
+    Rest(text).post(f"{house.url}/invitations", {"email": "mara@example.test", "role": "viewer"})
+    before = alive(secret())
+
+    robots.permissions = ["guest.view"]
+    robots.save()
+
+    assert (before, alive(secret())) == (True, False)
 
 
 def test_looking_at_the_link_uses_nothing_up(house: House) -> None:
