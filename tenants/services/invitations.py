@@ -36,7 +36,7 @@ from tenants.services.letters import address_check, letter_write
 from tenants.services.members import could_send, member_join, people_lock
 from tenants.services.notices import notice_send, one_line
 from tenants.services.people import person_make
-from tenants.services.roles import role_within_reach
+from tenants.services.roles import role_keep, role_within_reach
 
 LIFE: Final = timedelta(days=7)
 PAUSE: Final = timedelta(minutes=5)
@@ -207,6 +207,7 @@ def invitations_forget(*, at: datetime) -> int:
 
 def _post(invitation: Invitation, actor: Actor, action: str) -> None:
     """A new secret, a week from now, a letter."""
+    role_keep(invitation.role)
     _check_pace(invitation)
     secret, at = secrets.token_urlsafe(32), now()
     invitation.digest, invitation.sent_at, invitation.expires_at = _digest(secret), at, at + LIFE

@@ -15,7 +15,7 @@ from tenants.journal.events import event_append
 from tenants.models import ApiToken, Invitation, Member, Role, Tenant, User
 from tenants.policy import Permission
 from tenants.reactions import announce
-from tenants.services.roles import role_named, role_within_reach
+from tenants.services.roles import role_keep, role_named, role_within_reach
 from tenants.services.tokens import tokens_end
 
 
@@ -37,6 +37,7 @@ def member_join(tenant: Tenant, user: User, *, role: Role, actor: Actor) -> Memb
     Raises ``Conflict`` for who is a member, and where there are too many.
     """
     people_lock(tenant)
+    role_keep(role)
     if Member.objects.filter(tenant=tenant).count() >= settings.CAPS["members"]:
         raise Conflict(_("This project has as many members as it can have."), code="too_many_members")
     try:
@@ -59,6 +60,7 @@ def member_set_role(member: Member, *, role: Role, actor: Actor) -> Member:
     role_within_reach(actor, role)
     if member.role_id == role.pk:
         return member
+    role_keep(role)
     _keep_an_owner(member)
     _move(member, role, actor)
     return member

@@ -21,6 +21,7 @@ from tenants.scoping import tenant_scope
 from tenants.services.letters import address_check
 from tenants.services.members import member_add
 from tenants.services.people import person_make
+from tenants.services.roles import role_keep
 from tenants.services.sign_in_providers import is_open, vouches_for_everybody
 
 log = structlog.get_logger(__name__)
@@ -96,6 +97,8 @@ def _note(actor: Actor, action: str, row: SignInDomain, **changes: Any) -> None:
 def _role_check(role: Role, tenant: Tenant) -> None:
     if role.tenant_id not in (None, tenant.pk):
         raise Invalid(errors=[FieldError("/role", "invalid", _("There is no such role."))])
+    with tenant_scope(tenant):
+        role_keep(role)
 
 
 # --- somebody is vouched for ----------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from tenants.models import ApiToken, Role, Tenant, User
 from tenants.policy import Permission
 from tenants.reactions import announce
 from tenants.scoping import tenant_scope
-from tenants.services.roles import role_within_reach, tags_wrong
+from tenants.services.roles import role_keep, role_within_reach, tags_wrong
 
 MOST_NETWORKS: Final = 20
 OVERLAP_MAX: Final = timedelta(days=7)
@@ -146,6 +146,7 @@ def _may_make(actor: Actor, user: User | None, tenant: Tenant | None, role: Role
             raise ValueError("a service token belongs to a tenant and to nobody")
         actor.require(Permission.TOKEN_MANAGE)
         role_within_reach(actor, role)
+        role_keep(role)
         return
     actor.require(Permission.OPERATE if tenant is None else Permission.TOKEN_OWN)
     if user is None or (actor.user is not None and actor.user.pk != user.pk and not actor.is_operator):
