@@ -29,7 +29,7 @@ from portal.core.errors import Conflict, Missing, TooMany
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
-from tenants.models import Invitation, Member, NoticeKind, Role, Tenant, User
+from tenants.models import Invitation, Letter, Member, NoticeKind, Role, Tenant, User
 from tenants.policy import Permission
 from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.letters import address_check, letter_write
@@ -41,6 +41,8 @@ from tenants.services.roles import role_keep, role_within_reach
 LIFE: Final = timedelta(days=7)
 PAUSE: Final = timedelta(minutes=5)
 """Between two letters to one address: an invitation is no way to fill somebody's mailbox."""
+LETTERS_A_DAY: Final = 5
+"""To one address, whoever sends them and from whichever tenant."""
 PAUSE_AFTER_NO: Final = timedelta(days=1)
 """Who has declined is not asked again by the same tenant sooner than that."""
 KEPT: Final = timedelta(days=90)
@@ -226,7 +228,10 @@ def _post(invitation: Invitation, actor: Actor, action: str) -> None:
     with translation.override(tenant.language):
         subject = _("%(who)s invites you to %(tenant)s") % context
         letter_write(
-            to=invitation.email, subject=one_line(subject), body=render_to_string("mail/invitation.txt", context)
+            to=invitation.email,
+            subject=one_line(subject),
+            body=render_to_string("mail/invitation.txt", context),
+            invites=True,
         )
     _written_down(invitation, actor, action)
 
@@ -239,9 +244,19 @@ def _check_pace(invitation: Invitation) -> None:
         _wait_until(last.revoked_at + PAUSE_AFTER_NO, at, words)
     if last is not None:
         _wait_until(last.sent_at + PAUSE, at, _("This address was written to just now."))
+    _check_mailbox(invitation.email, at)
     today = Invitation.objects.filter(tenant=invitation.tenant, sent_at__gt=at - timedelta(days=1))
     if today.count() >= settings.CAPS["invitations"]:
         raise TooMany(_("This project has sent as many invitations as it can in a day."), retry_after_s=3600)
+
+
+def _check_mailbox(email: str, at: datetime) -> None:
+    """Not more than a few a day, of all tenants together; two that send at once may both be the last."""
+    day = timedelta(days=1)
+    letters = Letter.objects.filter(to=email, invites=True, created_at__gt=at - day).order_by("-created_at")
+    newest = list(letters.values_list("created_at", flat=True)[:LETTERS_A_DAY])
+    if len(newest) == LETTERS_A_DAY:
+        _wait_until(newest[-1] + day, at, _("This address has been sent as many invitations as it can be in a day."))
 
 
 def _wait_until(moment: datetime, at: datetime, words: str) -> None:

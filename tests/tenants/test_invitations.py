@@ -23,6 +23,7 @@ from tenants.models import ApiToken, AuditEntry, Invitation, Letter, Member, Not
 from tenants.policy import BUILT_IN_ROLES, Permission
 from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.invitations import (
+    LETTERS_A_DAY,
     LIFE,
     PAUSE,
     PAUSE_AFTER_NO,
@@ -207,6 +208,23 @@ def test_an_invitation_is_no_way_to_fill_a_mailbox(house: House, settings: Any) 
     with pytest.raises(Conflict) as refusal:
         invite(house, "p4@example.test")
     assert refusal.value.code == "too_many_invitations"
+
+
+def test_an_address_gets_a_few_letters_a_day_from_all_projects_together(house: House) -> None:
+    other = factories.tenant_with_owner()
+    for number in range(LETTERS_A_DAY):
+        sender = (house, other)[number % 2]
+        row = invite(sender)
+        with tenant_scope(sender.tenant):
+            invitation_revoke(row, actor=sender.actor)
+        later(minutes=5)
+    third = factories.tenant_with_owner()
+
+    with pytest.raises(TooMany):
+        invite(third)
+    invite(third, "somebody.else@example.test")
+    Letter.objects.update(created_at=now() - timedelta(days=1))
+    assert invite(third).pk
 
 
 def test_a_name_in_a_letter_is_no_header_and_no_markup(house: House) -> None:
