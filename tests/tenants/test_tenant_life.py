@@ -240,12 +240,17 @@ def test_suspension_reaches_everybody_below(house: House, revoked: list[dict[str
     refused = Rest(below.token).post(f"{below.url}/ssh-keys", {"name": "k", "public_key": factories.public_key()})
     assert refused.json["code"] == "tenant_suspended"
     assert "affair" not in str(refused.json)
+    told = Notice.objects.filter(user=below.owner).values_list("subject", "text")
+    assert [subject for subject, _text in told] == ["grandchild is suspended"]
+    assert "belongs to" in told[0][1]
+    assert "affair" not in told[0][1]
     assert {tenant.slug for tenant in tenants_down()} == {"acme", "child", "grandchild"}
     guests_halt()
     assert queued(grandchild) == {guest.pk: "guest.shutdown"}
 
     tenant_unsuspend(house.tenant, actor=DESK())
     assert fresh(grandchild).actor.may(P.GUEST_CREATE)
+    assert Notice.objects.filter(user=below.owner, subject="grandchild is active again").count() == 1
 
 
 def test_the_machines_below_are_seen_to_at_once_not_with_beats_next_round(
