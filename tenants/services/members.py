@@ -5,18 +5,21 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
+from django.utils.text import format_lazy
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from portal.core.clock import now
 from portal.core.errors import Conflict
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
-from tenants.models import ApiToken, Invitation, Member, Role, Tenant, User
+from tenants.models import ApiToken, Invitation, Member, NoticeKind, Role, Tenant, User
 from tenants.policy import Permission
 from tenants.reactions import announce
+from tenants.services.notices import notice_send
 from tenants.services.roles import role_keep, role_named, role_within_reach
-from tenants.services.tokens import tokens_end
+from tenants.services.tokens import service_tokens_of, tokens_end
 
 
 def people_lock(tenant: Tenant) -> None:
@@ -85,7 +88,29 @@ def member_remove(member: Member, *, actor: Actor) -> None:
     audit_record(actor, "member.remove", member, member=member.user.email, role=member.role.name)
     event_append(member.tenant, "member.changed", "member", member.pk)
     announce("access.revoked", user=member.user, tenant=member.tenant, session="", reason="membership ended")
+    _tell_of_tokens(member)
     member.delete()
+
+
+def _tell_of_tokens(member: Member) -> None:
+    """The owners hear which of the tenant's own tokens somebody who goes has made: they may have kept the text."""
+    names = list(service_tokens_of(member.user, member.tenant).order_by("name").values_list("name", flat=True))
+    if not names:
+        return
+    owners = Member.objects.filter(tenant=member.tenant, role__permissions__contains=Permission.OWNER_MANAGE.value)
+    notice_send(
+        member.tenant,
+        [owner.user for owner in owners.exclude(pk=member.pk).select_related("user")],
+        NoticeKind.SECURITY,
+        subject=format_lazy(
+            gettext_lazy("{who} has left and made tokens of {tenant}"), who=member.user.label, tenant=member.tenant.name
+        ),
+        text=format_lazy(
+            gettext_lazy("They may have kept the text of: {names}. Renew these tokens, or revoke them."),
+            names=", ".join(names),
+        ),
+        url=f"/t/{member.tenant.slug}/tokens/",
+    )
 
 
 @transaction.atomic

@@ -306,6 +306,12 @@ def _end(token: ApiToken, actor: Actor) -> None:
     announce("access.revoked", user=None, tenant=None, session=token_session(token), reason="token revoked")
 
 
+def service_tokens_of(maker: User, tenant: Tenant) -> QuerySet[ApiToken]:
+    """The tenant's own living tokens that ``maker`` made, and whose text they may have kept."""
+    rows = ApiToken.objects.filter(tenant=tenant, created_by=maker, revoked_at=None).exclude(role=None)
+    return rows.filter(Q(expires_at=None) | Q(expires_at__gt=now()))
+
+
 def token_used(token: ApiToken, address: str) -> None:
     """Note that it was used, at most once a minute or where the address changed."""
     at = now()
