@@ -93,7 +93,9 @@ def tenant_purge(tenant: Tenant, *, at: datetime) -> list[Left]:
 @transaction.atomic
 def _close(tenant: Tenant, actor: Actor, at: datetime) -> None:
     """The last step: nobody is in it any more, and nothing opens it. Its audit log and usage stay."""
-    tenant = Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)  # who holds a journal goes on writing to it
+    tenant = Tenant.objects.select_for_update(no_key=True).get(
+        pk=tenant.pk
+    )  # who holds a journal goes on writing to it
     if tenant.state != TenantState.CLOSING or tenant.purge_after is None or tenant.purge_after > at:
         return
     if tenant_left(tenant):

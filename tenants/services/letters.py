@@ -48,7 +48,8 @@ _SENDING_S: Final = 120
 def letter_write(*, to: str, subject: str, body: str, invites: bool = False) -> Letter:
     """Write a letter in the caller's transaction; a worker is rung on commit.
 
-    ``body`` is plain text; ``invites`` counts it among the invitations to that address. Raises ``Invalid`` for an address or a subject that could say more in a header than it should.
+    ``body`` is plain text; ``invites`` counts it among the invitations to that address.
+    Raises ``Invalid`` for an address or a subject that could say more in a header than it should.
     """
     address_check(to)
     if not subject.isprintable() or not subject.strip():

@@ -291,9 +291,9 @@ def test_what_a_token_sent_ends_with_the_token(house: House, role: str | None) -
         token_revoke(token, actor=house.actor)
 
     assert (sent.status, before, alive(secret())) == (201, True, False)
+    with every_tenant(why="test"):
+        invitation = Invitation.objects.select_related("tenant").get(email="mara@example.test")
     with pytest.raises(InvitationOver):
-        with every_tenant(why="test"):
-            invitation = Invitation.objects.get(email="mara@example.test")
         invitation_accept(invitation, factories.user("mara@example.test"), facts=BROWSER)
 
 
