@@ -161,7 +161,7 @@ def test_a_quota_form_that_stood_open_sets_nothing_back(desk: Client, house: Hou
         quota_set(house.tenant, {"vcpus": 99, "volumes": 50}, actor=factories.desk())
 
     answer = do(desk, house.tenant, "quota", **{**fields, "guests": 3, "volumes": ""})
-    refused = do(desk, house.tenant, "quota", **{**fields, "soft:vcpus": 99})
+    refused = do(desk, house.tenant, "quota", **{**fields, "soft:vcpus": 100})
 
     limits = dict(Quota.objects.filter(tenant=house.tenant).values_list("resource", "limit"))
     assert (limits["vcpus"], limits["guests"], limits["volumes"]) == (99, 3, None), "the operator emptied it"
@@ -181,7 +181,7 @@ def test_soft_limits_are_set_beside_the_limits_and_say_when_they_bind(
     above = do(desk, house.tenant, "quota", **{**fields, "soft:networks": 9})
 
     row = Quota.objects.get(tenant=house.tenant, resource="networks")
-    assert said(answer) == ["networks (soft) nothing → 2"]
+    assert said(answer) == ["networks (soft) no limit → 2"]
     assert (row.limit, row.soft_limit) == (5, 2)
     assert "not above the limit" in str(above.context["form"].errors["soft:networks"])
     assert audited("quota.set").changes == {"networks (soft)": [None, 2]}
