@@ -139,7 +139,8 @@ class EventConsumer(AsyncJsonWebsocketConsumer):
         """As the reader may see them; nobody waits for the database who sees every machine."""
         if self.actor is None or not self.actor.narrowed:
             return events
-        return await self._looked_up(events)
+        shown: list[dict[str, Any]] = await self._looked_up(events)
+        return shown
 
     @database_sync_to_async
     def _looked_up(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
