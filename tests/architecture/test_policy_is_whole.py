@@ -143,6 +143,8 @@ def test_what_a_request_sets_going_is_asked_for_as_its_kind_says(settings: Any) 
         _person, token = factories.operator()
         world.ids["guest_id"] = str(factories.guest(world.house, power=power).pk)
         for row in TABLE:
+            if row.method == "GET":
+                continue
             with transaction.atomic():
                 known = set(Operation.objects.values_list("pk", flat=True))
                 Rest(token).ask(row.method, world.path(row.route), body_for(world, row))
@@ -165,15 +167,16 @@ def test_a_task_is_told_ids_and_nothing_else(row: work.Task) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("row", work.TASKS, ids=lambda row: str(row.name))
-@pytest.mark.parametrize("forged", [str(uuid7()), "'; DROP TABLE x; --", ""], ids=["unknown", "nonsense", "empty"])
-def test_a_forged_message_of_a_task_changes_nothing(row: work.Task, forged: str) -> None:
+def test_a_forged_message_of_a_task_changes_nothing(row: work.Task) -> None:
     """P-I2: whoever can write into Redis can only hurry what is due."""
     house = factories.tenant_with_owner()
     factories.guest_building(house)
     before = state(house)
     task = app.tasks[row.name]
+    names = inspect.signature(task.run).parameters
 
-    task.run(*(forged for _name in inspect.signature(task.run).parameters))
+    for forged in (str(uuid7()), "'; DROP TABLE x; --", "") if names else ("",):
+        task.run(*(forged for _name in names))
 
     assert state(house) == before
 
