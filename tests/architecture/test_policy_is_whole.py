@@ -7,6 +7,7 @@ import inspect
 from typing import Any
 
 import pytest
+from allauth.socialaccount.models import SocialApp
 from django.contrib import admin
 from django.db import transaction
 
@@ -23,7 +24,7 @@ from portal.core.errors import Forbidden
 from portal.core.ids import uuid7
 from portal.schedule import SCHEDULE
 from tenants.actors import SYSTEM, Actor, system_actor
-from tenants.models import Member
+from tenants.models import Member, Tenant
 from tenants.policy import ALL_TENANT_PERMISSIONS
 from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.members import member_remove
@@ -238,9 +239,16 @@ def test_a_deed_asks_once_more_whether_it_is_allowed(label: str) -> None:
 
     for deed in shown.deeds.values():
         row = None if deed.adds else rows[model]
-        answers = {
-            **dict.fromkeys(deed.form(row=row).fields, ""),
-            **({"role": "viewer"} if deed.name == "welcome" else {}),
+        named = {
+            "tenants.tenant": {"role": "viewer"} if deed.name == "welcome" else {},
+            "tenants.signindomain": {
+                "tenant": rows[Tenant],
+                "provider": rows[SocialApp].provider_id,
+                "role": "viewer",
+            },
         }
+        with every_tenant(why="test"):
+            fields = deed.form(row=row).fields
+        answers = {**dict.fromkeys(fields, ""), **named.get(label, {})}
         with pytest.raises(Forbidden), transaction.atomic(), every_tenant(why="test"):
             getattr(shown, deed.name)(row, POWERLESS, answers)

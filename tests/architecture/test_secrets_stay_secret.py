@@ -18,7 +18,7 @@ from django.urls import reverse
 from portal.core.clock import now
 from tenants.models import ApiToken, Letter, Role
 from tenants.scoping import every_tenant, tenant_scope
-from tenants.services.sign_in import provider_create
+from tenants.services.sign_in_providers import provider_create
 from tenants.services.tokens import token_create, token_rotate
 from tests import factories
 from tests.architecture.alike import told
