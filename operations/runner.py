@@ -152,7 +152,8 @@ def _attempt(attempt: Run, worker: str) -> None:
     log.info("operation_started", attempt=operation.attempts)
     try:
         handler_of(operation.kind)(attempt)
-        services.operation_finish(operation, worker=worker)  # what cannot be settled so has failed
+        if not services.operation_finish(operation, worker=worker):  # what cannot be settled so has failed
+            raise LeaseLost
     except LeaseLost:
         log.warning("operation_lease_lost")
     except Cancelled:

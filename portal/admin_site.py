@@ -49,6 +49,8 @@ NAVIGATION: tuple[tuple[str | Promise, tuple[Entry, ...]], ...] = (
             Entry(_("People"), "user", "tenants_user_changelist"),
             Entry(_("Members"), "user-plus", "tenants_member_changelist"),
             Entry(_("API tokens"), "key", "tenants_apitoken_changelist"),
+            Entry(_("Sign-in providers"), "login-2", "socialaccount_socialapp_changelist"),
+            Entry(_("Mail domains"), "world", "tenants_signindomain_changelist"),
             Entry(_("Quota requests"), "gauge", "tenants_quotarequest_changelist"),
             Entry(_("Flavors"), "cpu", "vms_flavor_changelist"),
             Entry(_("Images"), "photo", "vms_image_changelist"),

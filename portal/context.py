@@ -10,6 +10,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 
 from operations.selectors import operations_running
+from tenants.access import AT_THE_DOOR
 from tenants.actors import Actor
 from tenants.listings import notices_unread
 from tenants.models import Tenant
@@ -34,7 +35,7 @@ def _shell(request: HttpRequest) -> dict[str, Any]:
         return {"tenant": None, "nav": [], "user": None, "is_operator": False}
     facts: dict[str, Any] = {
         "tenant": None,
-        "nav": [],
+        "nav": _own_navigation(request),
         "user": {
             "pk": actor.user.pk,
             "name": actor.user.label,
@@ -45,34 +46,49 @@ def _shell(request: HttpRequest) -> dict[str, Any]:
         "is_operator": actor.user.is_staff,
         "visit": None,
     }
-    if actor.tenant is not None:
+    if actor.tenant is not None and actor.permissions != AT_THE_DOOR:
         facts |= _inside(request, actor, actor.tenant)
     return facts
 
 
 def _inside(request: HttpRequest, actor: Actor, tenant: Tenant) -> dict[str, Any]:
     assert actor.user is not None
-    mine = memberships(actor.user)
-    shown = sorted(mine, key=lambda member: member.tenant_id != tenant.pk)[:MOST_TENANTS]
+    mine = [member.tenant for member in memberships(actor.user, most=MOST_TENANTS + 1)]
+    others = [row for row in mine if row.pk != tenant.pk]
     return {
         "tenant": {"slug": tenant.slug, "name": tenant.name, "initials": initials(tenant.name)},
         "role_label": role_label(actor.role),
         "tenants": [
             {
-                "name": member.tenant.name,
-                "initials": initials(member.tenant.name),
-                "url": reverse("vms:overview", args=[member.tenant.slug]),
-                "current": member.tenant_id == tenant.pk,
+                "name": row.name,
+                "initials": initials(row.name),
+                "url": reverse("vms:overview", args=[row.slug]),
+                "current": row.pk == tenant.pk,
             }
-            for member in shown
+            for row in (tenant, *others[: MOST_TENANTS - 1])
         ],
-        "more_tenants": len(mine) > MOST_TENANTS,
+        "more_tenants": len(others) >= MOST_TENANTS,
         "nav": _navigation(request, actor, tenant.slug),
         "visit": visit_shown(actor),
         "running": operations_running(actor) if actor.may(P.OPERATION_VIEW) else 0,
         "seq": getattr(request, "event_seq", None),
         "standing": standing_shown(tenant),
     }
+
+
+def _own_navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """The sidebar where one is in no tenant: the pages of the person."""
+    home, notices, account = reverse("tenants:home"), reverse("tenants:notice_list"), reverse("account:profile")
+    in_account = request.path.startswith("/account/") and request.path != notices
+    entries = [
+        (_("Projects"), "layout-dashboard", home, request.path == home),
+        (_("Notices"), "bell", notices, request.path == notices),
+        (_("Account"), "user", account, in_account),
+    ]
+    items = [
+        {"label": words, "icon": icon, "url": url, "current": here, "count": None} for words, icon, url, here in entries
+    ]
+    return [{"label": "", "items": items}]
 
 
 def _navigation(request: HttpRequest, actor: Actor, slug: str) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -44,7 +45,7 @@ class Actor:
     ``permissions`` are already the intersection of role, token scopes and the tenant's state. ``session`` is the hash that
     ties consoles to the sign-in or token they were opened with. ``name`` is what the log calls an actor that is no person.
     ``lacks`` names what keeps a person from everything here until they have it (``second_factor``).
-    ``visit`` is the id of an operator's visit in somebody's place, ``place`` whose.
+    ``visit`` is the id of an operator's visit in somebody's place, ``place`` whose. ``until`` is when a token ends by itself.
     """
 
     user: User | None
@@ -61,6 +62,7 @@ class Actor:
     lacks: str = ""
     visit: str = ""
     place: str = ""
+    until: datetime | None = None
 
     @property
     def label(self) -> str:

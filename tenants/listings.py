@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.socialaccount.models import SocialApp
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from portal.core.clock import now
 from portal.core.paging import Sorts
@@ -40,11 +40,11 @@ QUOTA_REQUEST_SORTS: Sorts = {"created_at": ("created_at", "id")}
 USAGE_SORTS: Sorts = {"started_at": ("started_at", "id")}
 
 
-def memberships_of(user: User) -> list[Member]:
-    """Every tenant a person belongs to, with the role there, by name; one query."""
+def memberships_of(user: User, *, most: int | None = None) -> list[Member]:
+    """The tenants a person belongs to, with the role there, by name, at most ``most`` of them; one query."""
     with every_tenant(why="a person's own memberships"):
         rows = Member.objects.filter(user=user).exclude(tenant__state=TenantState.CLOSED)
-        return list(rows.select_related("tenant", "role").order_by("tenant__name", "pk"))
+        return list(rows.select_related("tenant", "role").order_by("tenant__name", "pk")[:most])
 
 
 def token_of(actor: Actor) -> ApiToken | None:
@@ -76,12 +76,18 @@ def members(tenant: Tenant) -> QuerySet[Member]:
 
 
 def invitations(tenant: Tenant, *, state: str = "") -> QuerySet[Invitation]:
-    """Who has been asked to join a tenant; ``state``: ``open``, ``expired``, ``waiting`` (either), ``accepted``, ``revoked``."""
+    """Who has been asked to join a tenant.
+
+    ``state``: ``open``, ``expired``, ``accepted``, ``revoked``, ``declined``; ``unsettled`` is what whoever invites looks
+    after: open, expired, and declined for as long as it would have been open.
+    """
     rows = Invitation.objects.filter(tenant=tenant).select_related("role", "tenant", "invited_by", "accepted_by")
     if state == "accepted":
         rows = rows.exclude(accepted_at=None)
-    elif state == "revoked":
-        rows = rows.exclude(revoked_at=None)
+    elif state in ("revoked", "declined"):
+        rows = rows.exclude(revoked_at=None).filter(declined=state == "declined")
+    elif state == "unsettled":
+        rows = rows.filter(Q(accepted_at=None, revoked_at=None) | Q(declined=True, expires_at__gt=now()))
     elif state:
         rows = rows.filter(accepted_at=None, revoked_at=None)
         rows = rows.filter(expires_at__gt=now()) if state == "open" else rows

@@ -29,9 +29,9 @@ _LINE: Final = """
 """Every request begins with it, so it is not put together anew each time, nor is each generation asked for by itself."""
 
 
-def memberships(user: User) -> list[Member]:
-    """Every tenant a person belongs to, with the role there, by name; one query."""
-    return memberships_of(user)
+def memberships(user: User, *, most: int | None = None) -> list[Member]:
+    """The tenants a person belongs to, with the role there, by name, at most ``most`` of them; one query."""
+    return memberships_of(user, most=most)
 
 
 def tenant_with_line(slug: str) -> Tenant | None:

@@ -81,12 +81,14 @@ DEEDS: Final[dict[str, tuple[str, str | Promise]]] = {
     "invitation.resend": ("mail", gettext_lazy("invited again")),
     "invitation.revoke": ("mail", gettext_lazy("took back the invitation of")),
     "invitation.accept": ("mail", gettext_lazy("accepted the invitation of")),
+    "invitation.decline": ("mail", gettext_lazy("declined the invitation of")),
     "member.add": ("user-plus", gettext_lazy("added the member")),
     "member.role": ("users", gettext_lazy("changed the role of")),
     "member.remove": ("users", gettext_lazy("removed the member")),
     "network.create": ("network", gettext_lazy("created the network")),
     "network.delete": ("network", gettext_lazy("deleted the network")),
     "operation.cancel": ("x", gettext_lazy("called off")),
+    "operation.retry": ("refresh", gettext_lazy("hurried")),
     "quota.set": ("gauge", gettext_lazy("changed the quota of")),
     "quota.ask": ("gauge", gettext_lazy("asked for a larger quota of")),
     "quota.withdraw": ("gauge", gettext_lazy("withdrew a request for a larger quota of")),
@@ -275,15 +277,16 @@ def _subject(entry: AuditEntry, slug: str, dead: set[str]) -> Link | None:
 
 
 def _detail(entry: AuditEntry) -> str:
-    """What was edited, as ``name: web-1 → web-2``; only pairs, and only short ones."""
+    """What was edited, as ``name: web-1 → web-2``, only pairs and only short ones; and why, where somebody said."""
+    reason = str(entry.changes.get("reason") or "")
     if entry.action.rpartition(".")[2] not in EDITS:
-        return ""
+        return reason
     pairs = [
         f"{name.replace('_', ' ')}: {_word(value[0])} → {_word(value[1])}"
         for name, value in entry.changes.items()
         if isinstance(value, list) and len(value) == 2
     ]
-    return ", ".join(pairs)[:200]
+    return " · ".join(part for part in (reason, ", ".join(pairs)[:200]) if part)
 
 
 def _word(value: Any) -> str:

@@ -22,6 +22,10 @@ app_name = "tenants"
 urlpatterns = [
     path("", home.home, name="home"),
     path("account/invitation/<str:secret>/", invitations.invitation, name="invitation"),
+    path("account/invitation/<str:secret>/decline/", invitations.invitation_no, name="invitation_decline"),
+    path(
+        "account/invitations/<uuid:invitation_id>/decline/", invitations.invitation_stay_out, name="invitation_stay_out"
+    ),
     path("account/invitations/<uuid:invitation_id>/join/", invitations.invitation_join, name="invitation_join"),
     path("account/notices/", notices.notice_list, name="notice_list"),
     path("account/notices/bell/", notices.notice_bell, name="notice_bell"),

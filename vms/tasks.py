@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from threading import Event, Thread
 from typing import Any
+from uuid import UUID
 
 import redis
 import structlog
@@ -70,8 +71,12 @@ def sweep_hosts() -> None:
 
 @shared_task(name="vms.tasks.sweep_host", time_limit=120)
 def sweep_host(host_id: str) -> None:
-    """Compare one host with the database; finds are shown, nothing is deleted."""
-    host = Host.objects.select_related("pool").filter(pk=host_id).first()
+    """Compare one host with the database; finds are shown, nothing is deleted. A forged message looks at nothing."""
+    try:
+        host = Host.objects.select_related("pool").filter(pk=UUID(str(host_id))).first()
+    except ValueError:
+        log.warning("sweep_without_host")
+        return
     if host is None:
         return
     try:

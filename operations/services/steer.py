@@ -63,4 +63,5 @@ def operation_retry(operation: Operation, *, actor: Actor) -> Operation:
     row.not_before = now()
     row.save(update_fields=["not_before"])
     ring_on_commit(row)
+    audit_record(actor, "operation.retry", row, tenant=row.tenant)
     return row

@@ -34,7 +34,7 @@ def find[Row: Model](request: HttpRequest, rows: QuerySet[Row], pk: str) -> Row:
     still holds when the change is written. Runs in the request's transaction then.
     """
     guarded = request.method in CHANGES and "If-Match" in request.headers
-    row = (rows.select_for_update(of=("self",)) if guarded else rows).filter(pk=uuid_or_none(pk)).first()
+    row = (rows.select_for_update(of=("self",), no_key=True) if guarded else rows).filter(pk=uuid_or_none(pk)).first()
     if row is None:
         raise Missing
     if guarded:

@@ -84,7 +84,10 @@ LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_ADAPTER = "tenants.accounts.adapters.AccountAdapter"
-ACCOUNT_FORMS = {"login": "tenants.accounts.forms.LoginForm"}
+ACCOUNT_FORMS = {
+    "login": "tenants.accounts.forms.LoginForm",
+    "reset_password": "tenants.accounts.forms.ResetPasswordForm",
+}
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_USER_MODEL_EMAIL_FIELD = "email"
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
@@ -100,6 +103,8 @@ ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/5m/key", "login": "60/m/ip", "
 MFA_ADAPTER = "tenants.accounts.adapters.SecondFactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_FORMS = {
+    "authenticate": "tenants.accounts.forms.CodeForm",
+    "reauthenticate": "tenants.accounts.forms.CodeAgainForm",
     "add_webauthn": "tenants.accounts.forms_passkeys.AddPasskeyForm",
     "authenticate_webauthn": "tenants.accounts.forms_passkeys.SecondStepForm",
     "login_webauthn": "tenants.accounts.forms_passkeys.SignInForm",
@@ -209,6 +214,7 @@ CAPS = {
     "tags": 50,
     "images": 100,
     "batch": 20,
+    "sign_ins": 50,
 }
 DEFAULT_QUOTA = {
     "guests": 10,

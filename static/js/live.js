@@ -5,6 +5,7 @@
 // A lost connection comes back after a jittered pause and asks for what it missed by ?after=SEQ.
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 20000;
+const TIME_TO_LEAVE_MS = 5000;
 const SIGNED_OUT = 4401;
 const NOT_A_MEMBER = 4403;
 const PLURALS = { quota: "quota", quota_request: "quota" };
@@ -13,6 +14,7 @@ const path = document.body.dataset.events;
 let seq = document.body.dataset.seq ?? "";
 let failures = 0;
 let timer;
+let leaving = false;
 
 function show(state) {
   for (const pill of document.querySelectorAll("[data-live]")) pill.dataset.state = state;
@@ -49,7 +51,9 @@ function connect() {
   socket.addEventListener("message", ({ data }) => receive(JSON.parse(data)));
   socket.addEventListener("close", ({ code }) => {
     if (code === SIGNED_OUT || code === NOT_A_MEMBER) {
-      location.assign(document.body.dataset.signIn); // which knows where to go from here
+      // The sign-in knows where to go from here. Who ended this themselves is on their way already: an answer to
+      // "Sign out" or "End the visit" must not be overtaken by what it brought about.
+      setTimeout(() => location.assign(document.body.dataset.signIn), leaving ? TIME_TO_LEAVE_MS : 0);
       return;
     }
     show("reconnecting");
@@ -60,6 +64,8 @@ function connect() {
 
 if (path) {
   connect();
+  window.addEventListener("beforeunload", () => (leaving = true));
+  window.addEventListener("pageshow", () => (leaving = false));
   window.addEventListener("online", () => {
     if (document.querySelector('[data-live][data-state="reconnecting"]')) connect();
   });

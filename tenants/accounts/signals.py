@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.account.internal.flows.login import AUTHENTICATION_METHODS_SESSION_KEY
 from allauth.account.signals import email_changed, password_changed, password_reset
+from allauth.account.signals import user_logged_in as account_logged_in
 from allauth.mfa.models import Authenticator
 from allauth.mfa.signals import authenticator_added, authenticator_removed
+from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.internal.flows.sessions import end_other_sessions
 from allauth.usersessions.models import UserSession
+from allauth.usersessions.signals import on_user_logged_in
 from django.conf import settings
 from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.contrib.sessions.models import Session
 from django.dispatch import receiver
 from django.http import HttpRequest
 
 from tenants.access import session_mark
+from tenants.accounts.adapters import UserSessionsAdapter
+from tenants.accounts.sessions import sign_in_remember
 from tenants.models import User
-from tenants.reactions import announce
+from tenants.reactions import announce, reacts
 from tenants.services.second_factor import factor_gone, has_second_factor
 
 
@@ -25,6 +32,15 @@ def _signed_in(request: HttpRequest | None = None, **kwargs: object) -> None:
     """What was begun in a short-lived session goes on in one that is remembered."""
     if request is not None and hasattr(request, "session"):
         request.session.set_expiry(settings.SESSION_COOKIE_AGE)
+
+
+@receiver(account_logged_in)
+def _remembered(request: HttpRequest, user: User, **kwargs: object) -> None:
+    """In the place of the library's own, which looks at every session of a person one by one."""
+    sign_in_remember(request, user)
+
+
+account_logged_in.disconnect(on_user_logged_in)
 
 
 @receiver(user_logged_out)
@@ -45,6 +61,20 @@ def _password_changed(user: object = None, **kwargs: object) -> None:
 def _email_changed(request: HttpRequest, user: User, **kwargs: Any) -> None:
     """Whoever knew the old address's letters is out."""
     end_other_sessions(request, user)
+
+
+@reacts("sign_in_provider.closed")
+def _provider_closed(provider: str) -> None:
+    """Whoever came by a provider that vouches for nobody any more is out where they came by it."""
+    people = SocialAccount.objects.filter(provider=provider).values("user")
+    rows = {row.session_key: row for row in UserSession.objects.filter(user__in=people)}
+    came = [rows[each.session_key] for each in Session.objects.filter(pk__in=rows) if _came_by(each, provider)]
+    UserSessionsAdapter().end_sessions(came)
+
+
+def _came_by(session: Session, provider: str) -> bool:
+    ways = session.get_decoded().get(AUTHENTICATION_METHODS_SESSION_KEY, [])
+    return any(way.get("method") == "socialaccount" and way.get("provider") == provider for way in ways)
 
 
 @receiver(authenticator_added)

@@ -15,15 +15,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from portal.admin_base import DeedForm, Forecast, ServiceAdmin, deed
-from portal.admin_shown import Note, Panel, column, headed, labelled, moment, mono, state
-from portal.templatetags.portal_ui import gauge
+from portal.admin_shown import Note, Panel, column, labelled, moment, mono, state
 from tenants.actors import Actor
-from tenants.models import SLUG, Member, Quota, Tenant, TenantState, User
+from tenants.admin.quota import QuotaForm, quota_change, quota_panel
+from tenants.models import SLUG, Member, Tenant, TenantState, User
 from tenants.policy import BUILT_IN_ROLES
 from tenants.scoping import tenant_scope
 from tenants.services.ending import tenant_left
 from tenants.services.members import member_add
-from tenants.services.quota import RESOURCES, quota_set
 from tenants.services.roles import role_named
 from tenants.services.tenants import tenant_close, tenant_create, tenant_reopen, tenant_suspend, tenant_unsuspend
 from tenants.services.tenants.standing import KEEP, STOP
@@ -70,22 +69,6 @@ class CloseForm(ReasonForm):
     confirm = forms.CharField(label=gettext_lazy("Type its short name to confirm"), max_length=40)
 
 
-class QuotaForm(DeedForm):
-    """A limit for every resource, empty for none; what is used stands beside it."""
-
-    def __init__(self, *args: Any, row: Tenant | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, row=row, **kwargs)
-        known = {quota.resource: quota for quota in Quota.objects.filter(tenant=row)}
-        for resource, label in RESOURCES.items():
-            quota = known.get(resource)
-            self.fields[resource] = forms.IntegerField(
-                label=headed(label), min_value=0, max_value=2**53, required=False,
-                initial=quota.limit if quota else None,
-                help_text=_("%(used)d in use, limited to %(limit)s now. Empty: no limit.")
-                % {"used": quota.used if quota else 0, "limit": _limit(quota.limit if quota else None)},
-            )  # fmt: skip
-
-
 class MemberForm(DeedForm):
     """Who comes in, and as what."""
 
@@ -98,14 +81,10 @@ class MemberForm(DeedForm):
 
     def clean_email(self) -> User:
         """The person."""
-        person = User.objects.filter(email__iexact=self.cleaned_data["email"]).first()
+        person = User.objects.filter(email__iexact=self.cleaned_data["email"], is_active=True).first()
         if person is None:
             raise forms.ValidationError(_("Nobody with this address can sign in. Add the person first."))
         return person
-
-
-def _limit(limit: int | None) -> str:
-    return _("nothing") if limit is None else str(limit)
 
 
 def _suspends(self: Any, tenant: Tenant, actor: Actor) -> Forecast:
@@ -121,8 +100,10 @@ def _revives(self: Any, tenant: Tenant, actor: Actor) -> Forecast:
 
 
 def _closes(self: Any, tenant: Tenant, actor: Actor) -> Forecast:
-    if tenant.state in (TenantState.CLOSING, TenantState.CLOSED):
+    if tenant.state == TenantState.CLOSED or (tenant.held and tenant.state == TenantState.CLOSING):
         return Forecast(False, _("is closed or being closed"))
+    if tenant.state == TenantState.CLOSING:
+        return Forecast(True, _("its owner closes it already; from now on only an operator reopens it"))
     days = settings.CLOSING_GRACE.days
     return Forecast(True, _("its machines are shut down; in %d days everything in it is removed for good") % days)
 
@@ -189,22 +170,7 @@ class TenantAdmin(ServiceAdmin):
                 [(one.kind, one.name, one.why) for one in left[:LEFT_SHOWN]],
                 _("Nothing is left."),
             )
-        quotas = {quota.resource: quota for quota in Quota.objects.filter(tenant=tenant)}
-        yield Panel(
-            _("Quota"),
-            [_("Resource"), _("In use"), _("Limit"), ""],
-            [
-                (
-                    headed(label),
-                    str(quotas[name].used),
-                    _limit(quotas[name].limit),
-                    _gauge(quotas[name], label),
-                )
-                for name, label in RESOURCES.items()
-                if name in quotas
-            ],
-            _("No quota has been set up: nothing can be made."),
-        )
+        yield quota_panel(tenant)
         members = Member.objects.filter(tenant=tenant).select_related("user", "role").order_by("user__email")
         yield Panel(
             _("Members"),
@@ -240,14 +206,7 @@ class TenantAdmin(ServiceAdmin):
         icon="gauge", form=QuotaForm, foresee=lambda self, tenant, actor: Forecast(True, _("its limits change")),
     )  # fmt: skip
     def quota(self, tenant: Tenant, actor: Actor, answers: dict[str, Any]) -> str:
-        before = dict(Quota.objects.filter(tenant=tenant).values_list("resource", "limit"))
-        quota_set(tenant, answers, actor=actor)
-        changed = [
-            f"{RESOURCES[name]} {_limit(before.get(name))} → {_limit(limit)}"
-            for name, limit in answers.items()
-            if before.get(name) != limit
-        ]
-        return ", ".join(changed) or _("Nothing was changed.")
+        return quota_change(tenant, answers, actor=actor)
 
     @deed(
         gettext_lazy("Suspend"),
@@ -284,11 +243,3 @@ class TenantAdmin(ServiceAdmin):
     def reopen(self, tenant: Tenant, actor: Actor, answers: dict[str, Any]) -> str:
         tenant_reopen(tenant, reason=answers["reason"], actor=actor)
         return _("%s is active again.") % tenant
-
-
-def _gauge(quota: Quota, label: object) -> str:
-    if not quota.limit:
-        return ""
-    percent = 100 * quota.used / quota.limit
-    level = "full" if percent >= 100 else "warn" if percent >= 80 else "ok"
-    return gauge(percent, f"{label}: {quota.used} / {quota.limit}", level)

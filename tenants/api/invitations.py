@@ -33,6 +33,7 @@ class InvitationStatus(StrEnum):
     EXPIRED = "expired"
     ACCEPTED = "accepted"
     REVOKED = "revoked"
+    DECLINED = "declined"
 
 
 class InvitationOut(BaseModel):
@@ -83,7 +84,7 @@ def _status(row: Invitation) -> InvitationStatus:
     if row.accepted_at is not None:
         return InvitationStatus.ACCEPTED
     if row.revoked_at is not None:
-        return InvitationStatus.REVOKED
+        return InvitationStatus.DECLINED if row.declined else InvitationStatus.REVOKED
     return InvitationStatus.EXPIRED if row.expires_at <= now() else InvitationStatus.OPEN
 
 

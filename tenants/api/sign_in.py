@@ -13,18 +13,22 @@ from pydantic import BaseModel, Field
 
 from portal.core.bodies import Body, Listed, Listing, listed
 from portal.core.errors import FieldError, Invalid, Missing
-from portal.core.etags import etag_of, find, if_match
+from portal.core.etags import CHANGES, etag_of, find, if_match
 from tenants.listings import PROVIDER_SORTS, SIGN_IN_DOMAIN_SORTS, providers, sign_in_domains
 from tenants.models import Role, SignInDomain, Tenant
 from tenants.policy import Permission
 from tenants.scoping import tenant_scope
 from tenants.services.roles import role_named
-from tenants.services.sign_in import (
+from tenants.services.sign_in import sign_in_domain_create, sign_in_domain_delete, sign_in_domain_edit
+from tenants.services.sign_in_providers import (
+    callback_of,
+    is_open,
+    is_private,
     provider_create,
     provider_delete,
-    sign_in_domain_create,
-    sign_in_domain_delete,
-    sign_in_domain_edit,
+    provider_edit,
+    provider_switch,
+    version_of,
     vouches_for_everybody,
 )
 from tenants.types import HttpRequest
@@ -40,9 +44,9 @@ class ProviderOut(BaseModel):
     issuer: str
     client_id: str
     everybody: bool = Field(description="The installation's own: it vouches for every address.")
-    callback: str = Field(
-        description="What the provider must be told to send people back to, below this portal's address."
-    )
+    private: bool = Field(description="It lies in a network of ours: only then it may have an address there.")
+    on: bool = Field(description="Switched off, it vouches for nobody.")
+    callback: str = Field(description="The address that the provider must be told to send people back to.")
 
 
 class ProviderIn(Body):
@@ -54,6 +58,17 @@ class ProviderIn(Body):
     client_id: str = Field(max_length=191)
     client_secret: str = Field(max_length=1000)
     everybody: bool = False
+    private: bool = False
+
+
+class ProviderPatch(Body):
+    """What may change of a provider; its address may not, since another one's people would become ours."""
+
+    name: str | None = Field(default=None, max_length=40)
+    client_id: str | None = Field(default=None, max_length=191)
+    client_secret: str = Field(default="", max_length=1000, description="Empty: the present one stays.")
+    private: bool | None = None
+    on: bool | None = Field(default=None, description="False ends the sign-ins that came by it.")
 
 
 class DomainOut(BaseModel):
@@ -101,7 +116,9 @@ def provider_out(app: SocialApp) -> ProviderOut:
         issuer=app.settings.get("server_url", ""),
         client_id=app.client_id,
         everybody=vouches_for_everybody(app),
-        callback=f"/account/oidc/{app.provider_id}/login/callback/",
+        private=is_private(app),
+        on=is_open(app),
+        callback=callback_of(app),
     )
 
 
@@ -137,20 +154,36 @@ def provider_post(request: HttpRequest, response: HttpResponse, body: ProviderIn
         client_id=body.client_id,
         client_secret=body.client_secret,
         everybody=body.everybody,
+        private=body.private,
         actor=request.actor,
     )
     response["Location"] = f"/api/v1/sign-in-providers/{app.provider_id}"
-    response["ETag"] = etag_of(app)
-    return Status(201, provider_out(app))
+    return Status(201, _provider_shown(response, app))
 
 
 @operators.get("/sign-in-providers/{provider_id}", response=ProviderOut, summary="Get a provider")
 def provider_get(request: HttpRequest, provider_id: str, response: HttpResponse) -> ProviderOut:
     """Without its secret."""
     request.actor.require(Permission.OPERATE)
+    return _provider_shown(response, _provider(request, provider_id))
+
+
+@operators.patch("/sign-in-providers/{provider_id}", response=ProviderOut, summary="Change a provider")
+def provider_patch(request: HttpRequest, provider_id: str, response: HttpResponse, body: ProviderPatch) -> ProviderOut:
+    """Its name, client, secret, whether it lies in a network of ours, and whether it is on."""
+    request.actor.require(Permission.OPERATE)
     app = _provider(request, provider_id)
-    response["ETag"] = etag_of(app)
-    return provider_out(app)
+    app = provider_edit(
+        app,
+        name=app.name if body.name is None else body.name,
+        client_id=app.client_id if body.client_id is None else body.client_id,
+        client_secret=body.client_secret,
+        private=is_private(app) if body.private is None else body.private,
+        actor=request.actor,
+    )
+    if body.on is not None:
+        app = provider_switch(app, on=body.on, actor=request.actor)
+    return _provider_shown(response, app)
 
 
 @operators.delete("/sign-in-providers/{provider_id}", response={204: None}, summary="Remove a provider")
@@ -223,8 +256,20 @@ def _role(tenant: Tenant, name: str) -> Role:
 
 
 def _provider(request: HttpRequest, slug: str) -> SocialApp:
-    app = providers().filter(provider_id=slug).first()
+    rows = providers().select_for_update() if request.method in CHANGES else providers()
+    app = rows.filter(provider_id=slug).first()
     if app is None:
         raise Missing
-    if_match(request, etag_of(app))
+    if request.method in CHANGES:
+        if_match(request, _provider_tag(app))
     return app
+
+
+def _provider_shown(response: HttpResponse, app: SocialApp) -> ProviderOut:
+    response["ETag"] = _provider_tag(app)
+    return provider_out(app)
+
+
+def _provider_tag(app: SocialApp) -> str:
+    """Its row has no column for a version."""
+    return f'"sign-in-provider-{app.pk}-{version_of(app)}"'

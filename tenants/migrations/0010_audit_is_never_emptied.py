@@ -34,5 +34,5 @@ def unguard(apps, schema_editor):
 class Migration(migrations.Migration):
     """Data definition that the schema of models cannot say."""
 
-    dependencies = [("tenants", "0008_quota_request_wishes")]
+    dependencies = [("tenants", "0009_invitation_declined")]
     operations = [migrations.RunPython(guard, unguard)]

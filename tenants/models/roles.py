@@ -56,7 +56,7 @@ class Member(TenantOwned):
 
 
 class Invitation(TenantOwned):
-    """An address asked to join with one role; whoever has the letter's link may accept, once, until it ends.
+    """An address asked to join with one role; whoever has the letter's link may accept or decline, once, until it ends.
 
     Only the SHA-256 of the link's secret is kept; sending again makes a new secret and kills the old.
     """
@@ -71,6 +71,9 @@ class Invitation(TenantOwned):
     accepted_at = models.DateTimeField(null=True)
     accepted_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")
     revoked_at = models.DateTimeField(null=True)
+    """When it was ended, by whoever sent it or whoever it was sent to."""
+    declined = models.BooleanField(default=False, db_default=False)
+    """It was the invited one who ended it."""
     version = models.PositiveIntegerField(default=1)
 
     class Meta:
@@ -82,6 +85,9 @@ class Invitation(TenantOwned):
                 name="invitation_open_once_an_address",
             ),
             models.CheckConstraint(condition=Q(accepted_at=None) | Q(revoked_at=None), name="invitation_one_end"),
+            models.CheckConstraint(
+                condition=Q(declined=False) | Q(revoked_at__isnull=False), name="invitation_declined_is_over"
+            ),
         ]
 
     def __str__(self) -> str:

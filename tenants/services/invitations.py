@@ -1,4 +1,4 @@
-"""Invitations: an address is asked to join; whoever has the letter's link may accept, once, until it ends.
+"""Invitations: an address is asked to join; whoever has the letter's link may accept or decline, once, until it ends.
 
 Nothing here answers, or takes time, differently for an address that has an account: the letter alone tells its reader.
 """
@@ -19,6 +19,7 @@ from django.db.models import Q, QuerySet
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import translation
+from django.utils.functional import Promise
 from django.utils.text import format_lazy
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -40,6 +41,8 @@ from tenants.services.roles import role_within_reach
 LIFE: Final = timedelta(days=7)
 PAUSE: Final = timedelta(minutes=5)
 """Between two letters to one address: an invitation is no way to fill somebody's mailbox."""
+PAUSE_AFTER_NO: Final = timedelta(days=1)
+"""Who has declined is not asked again by the same tenant sooner than that."""
 KEPT: Final = timedelta(days=90)
 """How long one that has ended stays in the list."""
 
@@ -152,7 +155,11 @@ def invitation_accept(invitation: Invitation, user: User, *, facts: Actor) -> Me
         row.version += 1
         row.save(update_fields=["accepted_at", "accepted_by", "version"])
         _written_down(row, actor, "invitation.accept")
-        _tell_sender(row, user)
+        _tell_sender(
+            row,
+            format_lazy(gettext_lazy("{who} has joined {tenant}"), who=user.label, tenant=row.tenant.name),
+            text="" if user.email == row.email else _accepted_elsewhere(row, user),
+        )
         return member
 
 
@@ -161,6 +168,27 @@ def invitation_accept_new(invitation: Invitation, *, name: str, password: str, f
     """The same for somebody without an account: the link has proven the address. Raises ``Conflict`` if it has one."""
     user = person_make(email=invitation.email, password=password, name=one_line(name)[:100])
     return invitation_accept(invitation, user, facts=facts)
+
+
+@transaction.atomic
+def invitation_decline(invitation: Invitation, user: User | None, *, facts: Actor) -> None:
+    """Whoever was invited does not want to; ``user`` is None for a link's holder who is not signed in.
+
+    The link is dead, and whoever sent it is told. Raises ``InvitationOver`` unless it is alive.
+    """
+    with tenant_scope(invitation.tenant):
+        people_lock(invitation.tenant)
+        row = _alive().filter(pk=invitation.pk, digest=invitation.digest).first()
+        if row is None:
+            raise InvitationOver
+        row.revoked_at, row.declined = now(), True
+        row.version += 1
+        row.save(update_fields=["revoked_at", "declined", "version"])
+        who = row.email if user is None else ""
+        actor = replace(facts, user=user, tenant=row.tenant, permissions=frozenset(), name=who)
+        _written_down(row, actor, "invitation.decline")
+        words = gettext_lazy("{who} does not want to join {tenant}")
+        _tell_sender(row, format_lazy(words, who=row.email, tenant=row.tenant.name))
 
 
 def has_account(invitation: Invitation) -> bool:
@@ -205,12 +233,19 @@ def _post(invitation: Invitation, actor: Actor, action: str) -> None:
 def _check_pace(invitation: Invitation) -> None:
     at = now()
     last = Invitation.objects.filter(tenant=invitation.tenant, email=invitation.email).order_by("-sent_at").first()
-    if last is not None and last.sent_at > at - PAUSE:
-        wait = (last.sent_at + PAUSE - at).total_seconds()
-        raise TooMany(_("This address was written to just now."), retry_after_s=int(wait) + 1)
+    if last is not None and last.declined and last.revoked_at is not None:
+        words = _("They have just declined an invitation of this project.")
+        _wait_until(last.revoked_at + PAUSE_AFTER_NO, at, words)
+    if last is not None:
+        _wait_until(last.sent_at + PAUSE, at, _("This address was written to just now."))
     today = Invitation.objects.filter(tenant=invitation.tenant, sent_at__gt=at - timedelta(days=1))
     if today.count() >= settings.CAPS["invitations"]:
         raise TooMany(_("This project has sent as many invitations as it can in a day."), retry_after_s=3600)
+
+
+def _wait_until(moment: datetime, at: datetime, words: str) -> None:
+    if at < moment:
+        raise TooMany(words, retry_after_s=int((moment - at).total_seconds()) + 1)
 
 
 def _written_down(invitation: Invitation, actor: Actor, action: str) -> None:
@@ -261,7 +296,8 @@ def _still_offered(invitation: Invitation) -> bool:
     return member is not None and sender.is_active and could_send(member.role, invitation.role)
 
 
-def _tell_sender(invitation: Invitation, user: User) -> None:
+def _tell_sender(invitation: Invitation, subject: str | Promise, *, text: str | Promise = "") -> None:
+    """A notice to whoever sent it, if they are still a member."""
     sender = invitation.invited_by
     if sender is None or not Member.objects.filter(tenant=invitation.tenant, user=sender).exists():
         return
@@ -269,16 +305,15 @@ def _tell_sender(invitation: Invitation, user: User) -> None:
         invitation.tenant,
         [sender],
         NoticeKind.INVITATION,
-        subject=format_lazy(gettext_lazy("{who} has joined {tenant}"), who=user.label, tenant=invitation.tenant.name),
-        text=""
-        if user.email == invitation.email
-        else format_lazy(
-            gettext_lazy("The invitation was sent to {invited}; {email} accepted it."),
-            invited=invitation.email,
-            email=user.email,
-        ),
+        subject=subject,
+        text=text,
         url=reverse("tenants:member_list", args=[invitation.tenant.slug]),
     )
+
+
+def _accepted_elsewhere(invitation: Invitation, user: User) -> str | Promise:
+    words = gettext_lazy("The invitation was sent to {invited}; {email} accepted it.")
+    return format_lazy(words, invited=invitation.email, email=user.email)
 
 
 def _digest(secret: str) -> str:

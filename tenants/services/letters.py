@@ -29,6 +29,7 @@ from kombu.exceptions import OperationalError
 from portal.core.clock import now
 from portal.core.errors import Conflict, FieldError, Invalid
 from tenants.actors import Actor
+from tenants.journal.audit import audit_record
 from tenants.models import Letter
 from tenants.policy import Permission
 
@@ -120,6 +121,7 @@ def letter_retry(letter: Letter, *, actor: Actor) -> Letter:
         raise Conflict(_("This letter has not been given up."), code="letter_not_given_up", hint="")
     transaction.on_commit(ring, robust=True)
     letter.refresh_from_db()
+    audit_record(actor, "letter.retry", letter, to=letter.to)
     return letter
 
 

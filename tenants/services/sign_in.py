@@ -1,39 +1,30 @@
-"""Single sign-on: which provider vouches for whom, and what becomes of somebody it vouches for.
-
-A provider is allauth's ``SocialApp``. Its ``settings`` hold, beside what the library reads: ``vouches_for`` (``"everybody"``
-for the installation's own provider; any other vouches only for the domains in its ``SignInDomain`` rows), ``sealed_secret``
-(the client secret, which the table itself never has in plain), and ``version``.
-"""
+"""Single sign-on: whose people come by which provider, and what becomes of somebody it vouches for."""
 
 from __future__ import annotations
 
 import re
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import structlog
-from allauth.socialaccount.models import SocialAccount, SocialApp
+from allauth.socialaccount.models import SocialApp
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from portal.core.errors import Conflict, FieldError, Forbidden, Invalid
-from portal.core.sealed import seal
 from tenants.actors import Actor, system_actor
 from tenants.journal.audit import audit_record
 from tenants.journal.models import AuditEntry
-from tenants.listings import PROVIDER
 from tenants.models import Member, Role, SignInDomain, Tenant, User
 from tenants.policy import Permission
 from tenants.scoping import tenant_scope
 from tenants.services.letters import address_check
 from tenants.services.members import member_add
 from tenants.services.people import person_make
+from tenants.services.sign_in_providers import is_open, vouches_for_everybody
 
 log = structlog.get_logger(__name__)
-EVERYBODY: Final = "everybody"
 DOMAIN: Final = re.compile(r"\A(?=.{3,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]\Z")
-SLUG: Final = re.compile(r"\A[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?\Z")
 JOINED: Final = "member.sign_in"
 
 
@@ -45,76 +36,10 @@ class NotVouchedFor(Forbidden):
     hint = gettext_lazy("Ask an owner of your project for an invitation, or sign in with your password.")
 
 
-# --- providers ------------------------------------------------------------------------------------------------------
-def providers_of_installation() -> list[SocialApp]:
-    """The providers that everybody is offered."""
-    return list(SocialApp.objects.filter(provider=PROVIDER, settings__vouches_for=EVERYBODY).order_by("name"))
-
-
 def provider_for(email: str) -> SocialApp | None:
-    """Where the people of this address's domain sign in; None where nobody has said."""
+    """Where the people of this address's domain sign in; None where nobody has said, or that provider is off."""
     row = SignInDomain.objects.select_related("app").filter(domain=domain_of(email)).first()
-    return row.app if row is not None else None
-
-
-def vouches_for_everybody(app: SocialApp) -> bool:
-    """Is it the installation's own provider?"""
-    return bool(app.settings.get("vouches_for") == EVERYBODY)
-
-
-@transaction.atomic
-def provider_create(
-    *, slug: str, name: str, issuer: str, client_id: str, client_secret: str, actor: Actor, everybody: bool = False
-) -> SocialApp:
-    """An OpenID Connect provider; ``everybody`` makes it the installation's own, which vouches for every address.
-
-    ``issuer`` is its address, below which ``/.well-known/openid-configuration`` lies.
-    """
-    actor.require(Permission.OPERATE)
-    errors = [
-        *([] if SLUG.match(slug) else [_wrong("/id", _("Use small letters, digits and hyphens."))]),
-        *([] if 0 < len(name.strip()) <= 40 and name.isprintable() else [_wrong("/name", _("At most 40 characters."))]),
-        *([] if _is_issuer(issuer) else [_wrong("/issuer", _("An https address is needed."))]),
-        *([] if 0 < len(client_id) <= 191 else [_wrong("/client_id", _("At most 191 characters."))]),
-    ]
-    if errors:
-        raise Invalid(errors=errors)
-    if SocialApp.objects.filter(provider_id=slug).exists():
-        raise Conflict(_("A provider of this id exists."), code="provider_taken", hint="")
-    app: SocialApp = SocialApp.objects.create(
-        provider=PROVIDER,
-        provider_id=slug,
-        name=name.strip(),
-        client_id=client_id,
-        settings={
-            "server_url": issuer,
-            "sealed_secret": seal(client_secret),
-            "vouches_for": EVERYBODY if everybody else "its domains",
-        },
-    )
-    audit_record(actor, "sign_in_provider.create", app, provider=slug, issuer=issuer, everybody=everybody)
-    return app
-
-
-@transaction.atomic
-def provider_delete(app: SocialApp, *, actor: Actor) -> None:
-    """Take a provider away; raises ``Conflict`` while domains point at it. People it vouched for keep their accounts."""
-    actor.require(Permission.OPERATE)
-    if SignInDomain.objects.filter(app=app).exists():
-        raise Conflict(_("Domains still sign in there."), code="provider_in_use", hint=_("Delete the domains first."))
-    audit_record(actor, "sign_in_provider.delete", app, provider=app.provider_id)
-    SocialAccount.objects.filter(provider=app.provider_id).delete()
-    app.delete()
-
-
-def _is_issuer(address: str) -> bool:
-    url = urlsplit(address)
-    plain = url.scheme == "http" and url.hostname in ("localhost", "127.0.0.1", "::1")
-    return bool(url.hostname) and (url.scheme == "https" or plain) and not url.query and not url.fragment
-
-
-def _wrong(pointer: str, words: str) -> FieldError:
-    return FieldError(pointer, "invalid", words)
+    return row.app if row is not None and is_open(row.app) else None
 
 
 # --- domains --------------------------------------------------------------------------------------------------------
@@ -129,7 +54,7 @@ def sign_in_domain_create(domain: str, *, tenant: Tenant, app: SocialApp, role: 
     actor.require(Permission.OPERATE)
     domain = domain.strip().lower()
     if not DOMAIN.match(domain):
-        raise Invalid(errors=[_wrong("/domain", _("This is no mail domain."))])
+        raise Invalid(errors=[FieldError("/domain", "invalid", _("This is no mail domain."))])
     _role_check(role, tenant)
     try:
         with transaction.atomic():
@@ -170,7 +95,7 @@ def _note(actor: Actor, action: str, row: SignInDomain, **changes: Any) -> None:
 
 def _role_check(role: Role, tenant: Tenant) -> None:
     if role.tenant_id not in (None, tenant.pk):
-        raise Invalid(errors=[_wrong("/role", _("There is no such role."))])
+        raise Invalid(errors=[FieldError("/role", "invalid", _("There is no such role."))])
 
 
 # --- somebody is vouched for ----------------------------------------------------------------------------------------

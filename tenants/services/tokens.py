@@ -24,9 +24,8 @@ from tenants.journal.ledger import journal_lock
 from tenants.models import ApiToken, Role, Tenant, User
 from tenants.policy import Permission
 from tenants.reactions import announce
-from tenants.services.roles import role_within_reach
+from tenants.services.roles import role_within_reach, tags_wrong
 
-MOST_TAGS: Final = 20
 MOST_NETWORKS: Final = 20
 OVERLAP_MAX: Final = timedelta(days=7)
 
@@ -158,8 +157,8 @@ def _checked(scope: Scope, actor: Actor, *, own: bool) -> Scope:
             raise Invalid(errors=[FieldError("/permissions", "unknown_permission", message)])
         if own and any(Permission(p) not in actor.permissions for p in permissions):
             raise Forbidden(_("A token cannot be given more than you may do yourself."), code="beyond_own_role")
-    if len(scope.tags) > MOST_TAGS or any(not tag or len(tag) > 32 or not tag.isprintable() for tag in scope.tags):
-        raise Invalid(errors=[FieldError("/tags", "invalid_tag", _("At most 20 tags of up to 32 characters."))])
+    if wrong := tags_wrong(scope.tags):
+        raise Invalid(errors=wrong)
     networks = [_network(text) for text in scope.networks]
     if len(networks) > MOST_NETWORKS:
         raise Invalid(errors=[FieldError("/networks", "too_many", _("At most 20 networks."))])

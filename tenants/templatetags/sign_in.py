@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from django import template
 from django.conf import settings
 
-from tenants.services.sign_in import providers_of_installation
+from tenants.services.sign_in_providers import providers_of_installation
 
 register = template.Library()
 

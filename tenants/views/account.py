@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from allauth.usersessions.internal.flows.sessions import end_other_sessions
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -9,10 +10,23 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from portal.core.forms import refusals_in
+from tenants.accounts.sessions import sign_ins_of
 from tenants.forms.account import ProfileForm
 from tenants.models import User
 from tenants.services.people import profile_edit
 from tenants.types import HttpRequest
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def sign_ins(request: HttpRequest) -> HttpResponse:
+    """Where one is signed in; a POST signs out everywhere else."""
+    user = request.user
+    assert isinstance(user, User)
+    if request.method == "POST":
+        end_other_sessions(request, user)
+        messages.success(request, _("You are signed out everywhere else."))
+        return redirect("usersessions_list")
+    return render(request, "usersessions/usersession_list.html", {"sessions": sign_ins_of(user)})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -1,4 +1,4 @@
-"""Invitations: sent from a project, accepted by whoever has the letter's link."""
+"""Invitations: sent from a project, accepted or declined by whoever has the letter's link."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from portal.core.forms import refusals_in
+from tenants.accounts.sessions import sign_in_remember
 from tenants.forms.members import InvitationForm, NewPersonForm
 from tenants.listings import invitations
 from tenants.models import Invitation, Member, User
@@ -26,6 +27,7 @@ from tenants.services.invitations import (
     invitation_accept,
     invitation_accept_new,
     invitation_by_secret,
+    invitation_decline,
     invitation_resend,
     invitation_revoke,
     invitation_send,
@@ -91,6 +93,7 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
             name, password = form.spec()
             member = invitation_accept_new(row, name=name, password=password, facts=request.actor)
             login(request, member.user, backend=BACKEND)
+            sign_in_remember(request, member.user)
             return _welcome(request, member)
     return _asked(request, row, way="new", form=form)
 
@@ -100,6 +103,26 @@ def invitation_join(request: HttpRequest, invitation_id: UUID) -> HttpResponse:
     """Accept an invitation to one's own proven address, without the letter."""
     user = _person(request)
     return _welcome(request, invitation_accept(invitation_to(user, invitation_id), user, facts=request.actor))
+
+
+@login_not_required
+@never_cache
+@require_POST
+def invitation_no(request: HttpRequest, secret: str) -> HttpResponse:
+    """Decline by the letter's link; nobody has to sign in for that."""
+    row = invitation_by_secret(secret)
+    invitation_decline(row, request.user if isinstance(request.user, User) else None, facts=request.actor)
+    return _asked(request, row, way="declined")
+
+
+@require_POST
+def invitation_stay_out(request: HttpRequest, invitation_id: UUID) -> HttpResponse:
+    """Decline an invitation to one's own proven address, without the letter."""
+    user = _person(request)
+    row = invitation_to(user, invitation_id)
+    invitation_decline(row, user, facts=request.actor)
+    messages.success(request, _("You declined the invitation to %s.") % row.tenant.name)
+    return redirect("tenants:home")
 
 
 def _as_signed_in(request: HttpRequest, row: Invitation) -> HttpResponse:

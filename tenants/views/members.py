@@ -87,7 +87,7 @@ def people(request: HttpRequest, form: InvitationForm | None) -> HttpResponse:
     owns = actor.user is not None and any(m.user_id == actor.user.pk and m.role.name == "owner" for m in members)
     context = {
         "members": [_member(member, actor, pks, owns=owns) for member in members],
-        "invitations": [_invitation(row, pks) for row in invitations(tenant_of(request), state="waiting")]
+        "invitations": [_invitation(row, pks) for row in invitations(tenant_of(request), state="unsettled")]
         if manages
         else [],
         "roles": [
@@ -127,8 +127,9 @@ def _invitation(invitation: Invitation, given: set[UUID]) -> dict[str, Any]:
         "sent_at": invitation.sent_at,
         "sent_by": invitation.invited_by.label if invitation.invited_by is not None else "",
         "expires_at": invitation.expires_at,
+        "declined": invitation.declined,
         "expired": invitation.expires_at <= now(),
-        "may_change": invitation.role_id in given,
+        "may_change": invitation.role_id in given and not invitation.declined,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import cast
 
 from allauth.account.adapter import get_adapter
@@ -19,9 +20,11 @@ from django.views.decorators.http import require_http_methods, require_POST
 from requests import RequestException
 
 from portal.core.errors import Unreachable
+from tenants.accounts.single_sign_on import NONCE
 from tenants.forms.account import SignOnForm
 from tenants.listings import providers
 from tenants.services.sign_in import provider_for
+from tenants.services.sign_in_providers import is_open
 from tenants.types import HttpRequest
 
 HANDSHAKE_S = 600
@@ -55,7 +58,7 @@ def sign_on(request: HttpRequest) -> HttpResponseBase:
 def sign_on_begin(request: HttpRequest, provider_id: str) -> HttpResponseBase:
     """Leads to one provider."""
     app = providers().filter(provider_id=provider_id).first()
-    if app is None:
+    if app is None or not is_open(app):
         raise Http404
     return _leave(request, app)
 
@@ -70,12 +73,17 @@ def _leave(request: HttpRequest, app: SocialApp, *, hint: str = "") -> HttpRespo
     """Begin the handshake and show the way. Not a redirect: the browser holds a form to ``form-action`` all the way."""
     wanted = request.POST.get("next", "")
     provider = get_sign_on().get_provider(request, app.provider_id)
-    more = {"auth_params": {**provider.get_auth_params(), "login_hint": hint}} if hint else {}
+    nonce = secrets.token_urlsafe(16)
+    asked = {**provider.get_auth_params(), NONCE: nonce, **({"login_hint": hint} if hint else {})}
     try:
         answer = provider.redirect(
-            request, AuthProcess.LOGIN, next_url=wanted if get_adapter().is_safe_url(wanted) else None, **more
+            request,
+            AuthProcess.LOGIN,
+            next_url=wanted if get_adapter().is_safe_url(wanted) else None,
+            data={NONCE: nonce},
+            auth_params=asked,
         )
-    except RequestException as error:
+    except (RequestException, KeyError) as error:  # no answer, or one that names no place to sign in
         raise Unreachable(_("%s does not answer right now.") % app.name) from error
     if not isinstance(answer, HttpResponseRedirect):
         return cast(HttpResponseBase, answer)

@@ -1,4 +1,7 @@
-"""Whatever changes something, over REST, from a page or on the operators' site, leaves an entry in an audit log."""
+"""Whatever changes something, over REST or from a page, leaves an entry in an audit log.
+
+Deeds of the operators' site: ``tests/portal/admin/test_written_down.py``.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.contrib import admin
 from django.db import connection, transaction
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.urls import reverse
 
-from portal.admin_base import ServiceAdmin
 from tests import factories
 from tests.architecture.pages import PAGES
 from tests.architecture.permissions import TABLE, Row
 from tests.architecture.test_pages import browser, path
 from tests.architecture.world import World, body_for, build
-from tests.portal.admin.rows import one_of_each
 from tests.portal.api.rest import Rest
 
 pytestmark = pytest.mark.django_db
@@ -35,11 +33,8 @@ NOT_THE_TENANTS = {
 """Tables in which a write alone needs no entry, and why."""
 READ = "somebody has read what they were told"
 LOOK = "only looks at the host; what it is done with stands in the list of operations"
-HURRY = "only hurries what was asked for, which stands in the log"
 SILENT_ROUTES = {"POST /me/notices/read": READ, "POST /hosts/{host_id}/test": LOOK}
 SILENT_PAGES = {"POST tenants:notice_open": READ, "POST tenants:notice_read_all": READ}
-AGAIN = "the same letter to the same address once more"
-SILENT_DEEDS = {"Host.test": LOOK, "Operation.retry": HURRY, "Letter.send_again": AGAIN}
 """What changes rows and leaves no entry, and why."""
 
 
@@ -92,26 +87,3 @@ def test_every_change_from_a_page_is_written_down() -> None:
                 silent[f"{row.method} {row.name}"] = written
 
     assert set(silent) == set(SILENT_PAGES)
-
-
-def test_every_deed_of_the_operators_site_is_written_down() -> None:
-    rows = one_of_each()
-    desk = Client()
-    desk.force_login(factories.user("operator@example.test", operator=True))
-    silent, done = {}, 0
-
-    for model, shown in admin.site._registry.items():
-        assert isinstance(shown, ServiceAdmin)
-        for name, deed in type(shown).deeds.items():
-            if deed.adds or model not in rows:
-                continue
-            stem = f"admin:{model._meta.app_label}_{model._meta.model_name}_deed"
-            address = reverse(stem, args=[rows[model].pk, name])
-            answers = {"reason": "Because.", "guests": "stop", "confirm": getattr(rows[model], "slug", "")}
-            written, _answer = tables_written(lambda to=address, said=answers: desk.post(to, said))
-            done += bool(written & LOGS)
-            if is_silent(written):
-                silent[f"{model.__name__}.{name}"] = written
-
-    assert set(silent) <= set(SILENT_DEEDS)
-    assert done > 5

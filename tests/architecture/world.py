@@ -11,7 +11,8 @@ from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.invitations import invitation_send
 from tenants.services.notices import notice_send
 from tenants.services.quota import quota_request_make
-from tenants.services.sign_in import provider_create, sign_in_domain_create
+from tenants.services.sign_in import sign_in_domain_create
+from tenants.services.sign_in_providers import provider_create
 from tenants.services.tokens import token_create
 from tests import factories
 from tests.architecture.permissions import Row
@@ -108,6 +109,7 @@ def body_for(world: World, row: Row) -> Any:
         "{guest_id}": {"name": "renamed"},
         "{tenant}": {"name": "Renamed"},
         "{domain_id}": {"role": "viewer"},
+        "{provider_id}": {"name": "Renamed"},
         "{member_id}": {"role": NOBODY},
         "{role_id}": {"name": "renamed"},
         "{flavor_id}": {"sort": 5},

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, expect
 
 from tenants.models import User
 from tenants.services.second_factor import has_second_factor
-from tenants.services.sign_in import provider_create
+from tenants.services.sign_in_providers import provider_create
 from tests import factories
 from tests.browser.visitor import NARROW, WIDE, Visitor, visitor
 from tests.tenants.accounts.people import PASSWORD, code, recovery_codes, with_app
@@ -188,7 +188,7 @@ def test_every_page_of_an_account(
     chromium: Browser, url: str, size: tuple[int, int], theme: str, pictures: Path | None
 ) -> None:
     provider_create(
-        slug="acme", name="Acme", issuer="http://127.0.0.1:9", client_id="x", client_secret="y", everybody=True,
+        slug="acme", name="Acme", issuer="http://127.0.0.1:9", client_id="x", client_secret="y", everybody=True, private=True,
         actor=factories.desk(),
     )  # fmt: skip
     house, bare = factories.tenant_with_owner("acme"), factories.user()

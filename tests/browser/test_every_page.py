@@ -58,6 +58,8 @@ class Things:
             "audit-filtered": "audit/?action=guest.&since=2026-01-01",
             "audit-checked": "audit/verify/",
             "members": "members/",
+            "roles": "roles/",
+            "role-new": "roles/create/",
             "tokens": "tokens/",
             "quota": "quota/",
             "settings": "settings/",
@@ -94,7 +96,8 @@ def test_pages_of_a_project(
             owner.go(f"/t/demo/{path}")
             faults += [fault for fault in owner.faults() if not (name.startswith("console") and "409" in fault)]
             owner.picture(name)
-        for name, path in {"password": "/account/password/change/", "sign-out": "/account/logout/"}.items():
+        own = {"password": "/account/password/change/", "notices": "/account/notices/", "sign-out": "/account/logout/"}
+        for name, path in own.items():
             owner.go(path)
             faults += owner.faults()
             owner.picture(name)

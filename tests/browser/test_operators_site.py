@@ -35,7 +35,7 @@ def seen(customer: Customer) -> Iterator[str]:
     customer.done(customer.delete(f"/guests/{guest['id']}", purge="true"))
 
 
-@pytest.mark.parametrize(("size", "theme"), LOOKS[:1], ids=["1440-light"])
+@pytest.mark.parametrize(("size", "theme"), LOOKS, ids=[f"{size[0]}-{theme}" for size, theme in LOOKS])
 def test_pages_of_the_operators_site(
     chromium: Browser, portal: Portal, seen: str, size: tuple[int, int], theme: str, pictures: Path | None
 ) -> None:
@@ -52,6 +52,13 @@ def test_pages_of_the_operators_site(
             operator.picture(name)
 
         operator.sign_in(first["operator"])
+        look("door", "/t/demo/machines/")
+        page.fill("input[name=reason]", "A look around, for the pictures")
+        page.get_by_role("button", name="Begin the visit").click()
+        page.wait_for_url("**/t/demo/machines/")
+        look("visit", "/t/demo/machines/")
+        page.get_by_role("button", name="End the visit").click()
+        page.wait_for_url("**/operator/")
         look("dashboard", "/operator/")
         for name, path in {**LISTS, "enrol": "vms/host/add/"}.items():
             look(name, f"/operator/{path}")

@@ -152,6 +152,20 @@ def test_a_worker_that_thaws_late_changes_nothing_however_it_ends(end: Callable[
 
 
 @pytest.mark.django_db
+def test_a_worker_that_thaws_after_its_last_step_does_not_claim_success(caplog: pytest.LogCaptureFixture) -> None:
+    def freezes(work: Run) -> None:
+        lapse(work.operation)
+        list(operations_expire())
+        assert operation_claim(work.operation.pk, worker="second") is not None
+
+    with kind(freezes), caplog.at_level("INFO", logger="operations.runner"):
+        run(submit(factories.tenant_with_owner()).pk)
+
+    assert "operation_lease_lost" in caplog.text
+    assert "operation_succeeded" not in caplog.text
+
+
+@pytest.mark.django_db
 def test_past_its_deadline_an_operation_ends_whoever_has_it() -> None:
     with kind(deadline_s=100) as ledger:
         queued, running = submit(), submit()

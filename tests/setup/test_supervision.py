@@ -17,13 +17,13 @@ from launcher.processes import Program, Supervisor, await_condition, is_alive, p
 from tests.setup.test_installation import free_port
 
 STEADY = """
-import signal, sys, time
+import signal, sys
 def end(*_):
     with open("{journal}", "a") as journal: journal.write("{name} ")
     sys.exit(0)
 signal.signal(signal.SIGTERM, end)
 print("working", flush=True)
-while True: time.sleep(3600)
+while True: signal.pause()
 """
 
 

@@ -9,7 +9,7 @@ import signal
 import stat
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -169,23 +169,25 @@ def test_a_process_that_is_killed_comes_back(portal: Portal, name: str) -> None:
 
 
 def test_a_flushed_redis_is_survived(portal: Portal) -> None:
+    beat = portal.supervisor.pids()["beat"]
     with redis.Redis(unix_socket_path=str(portal.installation.redis_socket)) as client:
         client.flushall()
 
     assert await_condition(portal.is_ready, timeout_s=60, interval_s=0.2), portal.get("/readyz").text
-    assert await_condition(lambda: "beat" in portal.supervisor.pids(), timeout_s=30)
+    lost_its_lock = await_condition(lambda: portal.supervisor.pids().get("beat", beat) != beat, timeout_s=60)
+    assert lost_its_lock, portal.supervisor.troubles()
 
 
 def test_nothing_listens_but_the_two_ports_it_names(portal: Portal) -> None:
     options = portal.installation.options
 
-    listening = {
-        connection.laddr.port
-        for pid in portal.supervisor.pids().values()
-        for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))
-        for connection in process.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    listening: set[int] = set()
+    for pid in portal.supervisor.pids().values():
+        top = psutil.Process(pid)
+        for process in (top, *top.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):  # a child that has just ended listens no more
+                open_lines = process.net_connections("tcp")
+                listening |= {line.laddr.port for line in open_lines if line.status == psutil.CONN_LISTEN}
 
     assert listening == {options.port, options.console_port}
 

@@ -77,10 +77,11 @@ if __name__ == "__main__":
     from django.urls import include, path
 
     class Adapter(DefaultOIDCAdapter):
-        """Claims whatever the test says, true or not."""
+        """Claims whatever the test says, true or not; under ``id_token`` and ``userinfo`` what is said only there."""
 
         def get_claims(self, purpose: Any, user: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-            return {"sub": str(user.pk), **WISH["people"][user.username]}
+            said = WISH["people"][user.username]
+            return {"sub": str(user.pk), **said, **said.get(purpose, {})}
 
     def enter(request: HttpRequest, name: str) -> HttpResponse:
         """Sign a person in, without any question."""

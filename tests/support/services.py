@@ -55,6 +55,7 @@ def provide() -> contextlib.ExitStack:
         inherited.add("REDIS_URL")
     os.environ[_OURS] = ",".join(sorted(inherited))
     os.environ["GUESTHOUSE_STATE"] = str(directory)
+    (directory / "static").mkdir()
     os.environ["GUESTHOUSE_SECRET_FILE"] = str(directory / "secrets.json")
     os.environ["GUESTHOUSE_DATA_DIR"] = str(directory / "data")
     os.environ["GUESTHOUSE_RUN_DIR"] = str(directory / "run")

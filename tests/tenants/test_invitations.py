@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import re
 from datetime import timedelta
 from typing import Any
@@ -15,6 +17,7 @@ from django.urls import reverse
 
 from portal.core.clock import now
 from portal.core.errors import Conflict, Forbidden, Invalid, TooMany
+from portal.core.logs import configure
 from tenants.actors import Actor
 from tenants.models import ApiToken, AuditEntry, Invitation, Letter, Member, Notice, Role, Tenant, TenantState, User
 from tenants.policy import BUILT_IN_ROLES, Permission
@@ -22,10 +25,12 @@ from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.invitations import (
     LIFE,
     PAUSE,
+    PAUSE_AFTER_NO,
     InvitationOver,
     invitation_accept,
     invitation_accept_new,
     invitation_by_secret,
+    invitation_decline,
     invitation_resend,
     invitation_revoke,
     invitation_send,
@@ -74,6 +79,7 @@ def later(**by: float) -> None:
         for row in Invitation.objects.all():
             row.sent_at -= timedelta(**by)
             row.expires_at -= timedelta(**by)
+            row.revoked_at = row.revoked_at and row.revoked_at - timedelta(**by)
             row.save()
 
 
@@ -84,6 +90,10 @@ def is_member(house: House, person: User) -> bool:
 
 def link(of: str | None = None) -> str:
     return reverse("tenants:invitation", args=[of or secret()])
+
+
+def no(of: str | None = None) -> str:
+    return reverse("tenants:invitation_decline", args=[of or secret()])
 
 
 def alive(of: str) -> bool:
@@ -231,6 +241,9 @@ def test_dead_links_answer_alike_whatever_killed_them(house: House) -> None:
     answers.append(Client().get(link()))
     revoked(invite(house, "revoked@example.test"))
     answers.append(Client().get(link()))
+    invite(house, "declined@example.test")
+    Client().post(no())
+    answers += [Client().get(link()), Client().post(link()), Client().post(no())]
     invite(house, "ended@example.test")
     later(days=8)
     answers.append(Client().get(link()))
@@ -269,11 +282,43 @@ def test_somebody_new_chooses_a_password_and_is_in(house: House) -> None:
     assert (weak.status_code, list(weak.context["form"].errors)) == (422, ["password"])
     assert joined["Location"] == "/t/harbour/"
     assert client.get("/t/harbour/").status_code == 200
+    with tenant_scope(house.tenant):
+        entries = AuditEntry.objects.filter(actor=person)
+        assert {entry.action for entry in entries} == {"member.add", "invitation.accept"}
+        assert {(entry.via, entry.address) for entry in entries} == {("browser", "127.0.0.1")}
+        assert all(entry.request_id for entry in entries)
     assert (person.name, person.is_staff, person.check_password(PASSWORD)) == ("Mara", False, True)
     assert EmailAddress.objects.get(user=person).verified
     with tenant_scope(house.tenant):
         assert Member.objects.get(user=person).role.name == "member"
     assert not alive(link().rsplit("/", 2)[1])
+
+
+def test_the_first_sign_in_of_somebody_new_is_listed_and_ends_with_the_others(house: House) -> None:
+    invite(house)
+    first, second = Client(), Client()
+    first.post(link(), {"password": PASSWORD})
+    second.post("/account/login/", {"login": "mara@example.test", "password": PASSWORD})
+
+    listed = second.get("/account/sessions/").context["sessions"]
+    second.post("/account/sessions/")
+
+    assert len(listed) == 2
+    assert first.get("/t/harbour/").status_code == 302
+    assert second.get("/t/harbour/").status_code == 200
+
+
+def test_the_log_of_a_refused_password_does_not_open_the_invitation(house: House, monkeypatch: Any) -> None:
+    invite(house)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    log = io.StringIO()
+    configure(log)
+
+    answer = Client().post(link(), {"password": "short"})
+
+    assert (answer.status_code, alive(secret())) == (422, True)
+    assert "/account/invitation/[redacted]/" in log.getvalue()
+    assert secret() not in log.getvalue()
 
 
 def test_the_address_of_the_form_is_the_invited_one_whatever_is_posted(house: House) -> None:
@@ -415,6 +460,75 @@ def test_what_ended_long_ago_is_forgotten(house: House) -> None:
     assert invitations_forget(at=now() + timedelta(days=98)) == 1
 
 
+# --- declining --------------------------------------------------------------------------------------------------
+def test_who_has_the_letter_declines_without_signing_in(house: House) -> None:
+    invite(house)
+
+    asked = Client().get(link()).content.decode()
+    looked = Client().get(no())
+    answer = Client().post(no())
+
+    assert 'action="decline/"' in asked
+    assert looked.status_code == 405, "mail filters open every link they see"
+    assert "You will not join Harbour" in answer.content.decode()
+    assert "no-store" in answer["Cache-Control"]
+    assert not alive(secret())
+    assert not User.objects.filter(email="mara@example.test").exists()
+
+
+def test_declining_is_written_down_and_told_to_who_asked(house: House) -> None:
+    invite(house)
+
+    Client(REMOTE_ADDR="192.0.2.7").post(no())
+
+    with tenant_scope(house.tenant):
+        entry = AuditEntry.objects.get(action="invitation.decline")
+    assert (entry.actor_label, entry.address, entry.via) == ("mara@example.test", "192.0.2.7", "browser")
+    notice = Notice.objects.get(user=house.owner)
+    assert notice.subject == "mara@example.test does not want to join Harbour"
+    assert notice.url == "/t/harbour/members/"
+
+
+def test_who_is_signed_in_declines_from_their_projects(house: House) -> None:
+    person, stranger = factories.user("mara@example.test"), factories.user()
+    row = invite(house)
+    address = reverse("tenants:invitation_stay_out", args=[row.pk])
+
+    stolen = browser(stranger).post(address)
+    shown = browser(person).get("/")
+    answer = browser(person).post(address, follow=True)
+
+    assert stolen.status_code == 404
+    assert address in shown.content.decode()
+    assert "You declined the invitation to Harbour." in answer.content.decode()
+    assert answer.context["invitations"] == []
+    with tenant_scope(house.tenant):
+        assert AuditEntry.objects.get(action="invitation.decline").actor_label == "mara@example.test"
+    assert not is_member(house, person)
+
+
+def test_who_invited_sees_that_it_was_declined_and_may_ask_again_the_day_after(house: House) -> None:
+    row, rest = invite(house), Rest(house.token)
+    invitation_decline(invitation_by_secret(secret()), None, facts=BROWSER)
+    members = reverse("tenants:member_list", args=["harbour"])
+
+    page = browser(house.owner).get(members)
+    early = rest.post(f"{house.url}/invitations", {"email": row.email, "role": "viewer"})
+    revoked = rest.delete(f"{house.url}/invitations/{row.pk}")
+    states = [rest.get(f"{house.url}/invitations?status={state}").json["items"] for state in ("declined", "revoked")]
+    later(seconds=PAUSE_AFTER_NO.total_seconds())
+    again = rest.post(f"{house.url}/invitations", {"email": row.email, "role": "viewer"})
+
+    assert "declined" in page.content.decode()
+    assert [shown["may_change"] for shown in page.context["invitations"]] == [False]
+    assert (early.status, int(early.headers["Retry-After"]) > 3600) == (429, True)
+    assert (revoked.status, revoked.json["code"]) == (409, "invitation_ended")
+    assert [[each["status"] for each in rows] for rows in states] == [["declined"], []]
+    assert (again.status, again.json["status"]) == (201, "open")
+    later(days=8)
+    assert browser(house.owner).get(members).context["invitations"][0]["declined"] is False
+
+
 # --- at the same time -------------------------------------------------------------------------------------------
 @pytest.mark.django_db(transaction=True)
 def test_one_link_lets_one_person_in_however_many_try() -> None:
@@ -446,6 +560,26 @@ def test_revoked_and_accepted_at_once_is_one_of_them() -> None:
             row.refresh_from_db()
         assert (row.accepted_at is None) != (row.revoked_at is None)
         assert is_member(house, person) == (row.accepted_at is not None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_declined_and_accepted_at_once_is_one_of_them() -> None:
+    for _ in range(5):
+        house = factories.tenant_with_owner()
+        person = factories.user()
+        row = invite(house)
+
+        together(
+            [
+                lambda row=row: invitation_decline(row, None, facts=BROWSER),
+                lambda row=row, person=person: invitation_accept(row, person, facts=BROWSER),
+            ]
+        )
+
+        with tenant_scope(house.tenant):
+            row.refresh_from_db()
+        assert (row.accepted_at is None) == row.declined
+        assert is_member(house, person) != row.declined
 
 
 @pytest.mark.django_db(transaction=True)

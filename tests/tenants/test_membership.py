@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from redis import Redis
 
@@ -255,9 +258,14 @@ def test_a_person_of_many_projects_finds_each_by_a_part_of_its_name(house: House
     every = client.get("/").context["tenants"]
     some = client.get("/?q=garden-2").context["tenants"]
     none = client.get("/?q=nowhere").content.decode()
-    inside = client.get("/t/harbour/members/").content.decode()
+    with CaptureQueriesContext(connection) as asked:
+        inside = client.get("/t/harbour/members/").content.decode()
 
     assert len(every) == 26
     assert [tenant["name"] for tenant in some] == [f"Garden-{n}" for n in ("2", "20", "21", "22", "23", "24")]
     assert "None of your projects is called nowhere." in none
     assert "All your projects" in inside
+    assert re.findall(r'aria-current="true"><span[^>]*>[^<]*</span><span class="cut">([^<]*)', inside) == ["Harbour"]
+    assert inside.count('href="/t/garden-') == 9
+    switch = next(q["sql"] for q in asked if '"tenants_tenant"."name" ASC' in q["sql"])
+    assert "LIMIT 11" in switch, "whoever belongs to thousands would load them for every page"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -51,6 +52,23 @@ def test_several_projects_are_a_choice(house: House, client: Client) -> None:
     assert "/t/harbour/" in text
     assert "/t/garden/" in text
     assert "Viewer" in text
+
+
+@pytest.mark.parametrize(
+    ("path", "here"),
+    [
+        ("/account/notices/", "Notices"),
+        ("/account/notices/choices/", "Account"),
+        ("/account/password/change/", "Account"),
+    ],
+)
+def test_outside_any_project_the_sidebar_leads_to_ones_own_pages(client: Client, path: str, here: str) -> None:
+    page = client.get(path).content.decode()
+
+    sidebar = page[page.index('<ul class="gh-nav">') : page.index("</ul>")]
+    links = re.findall(r'<a href="([^"]*)"( aria-current="page")?>.*?</svg>([^<]*)</a>', sidebar)
+    assert [url for url, _current, _words in links] == ["/", "/account/notices/", "/account/profile/"]
+    assert [words for _url, current, words in links if current] == [here]
 
 
 def test_an_operator_goes_to_the_operators_site() -> None:
@@ -148,6 +166,15 @@ def test_a_token_is_shown_once_and_opens_what_its_maker_may(house: House, client
     token = ApiToken.objects.get(name="backup")
     assert Permission.GUEST_POWER not in token.permissions
     assert (token.tenant, token.expires_at is not None) == (house.tenant, True)
+
+
+def test_boxes_to_tick_are_boxes_and_what_holds_them_is_not(house: House, client: Client) -> None:
+    """The class makes a square of 1 rem: on the list of all permissions it made one unreadable column."""
+    page = client.get(url(house, "token_list")).content.decode()
+
+    classed = re.findall(r'<(\w+)[^>]*class="form-check-input"', page)
+    assert len(classed) > 20
+    assert set(classed) == {"input"}
 
 
 def test_a_token_ends_at_once(house: House, client: Client) -> None:

@@ -28,6 +28,7 @@ from tenants.services.ending import tenant_left, tenant_purge, tenants_purge
 from tenants.services.tenants import (
     tenant_close,
     tenant_create,
+    tenant_rename,
     tenant_reopen,
     tenant_suspend,
     tenant_unsuspend,
@@ -118,6 +119,19 @@ def test_tenants_stand_five_deep_and_no_deeper(house: House) -> None:
         child_of(at, "too-deep")
 
     assert refusal.value.code == "too_deep"
+
+
+def test_renames_from_one_reading_are_each_counted(house: House) -> None:
+    with tenant_scope(house.tenant):
+        for name in ("Acme Ltd", "Acme Inc"):
+            tenant_rename(house.tenant, name=name, actor=house.actor)
+
+    renamed = Tenant.objects.get(pk=house.tenant.pk)
+    assert (renamed.name, renamed.version) == ("Acme Inc", house.tenant.version + 2)
+    with tenant_scope(house.tenant):
+        changes = [entry.changes["name"] for entry in AuditEntry.objects.filter(action="tenant.rename").order_by("seq")]
+    assert [after for _, after in changes] == ["Acme Ltd", "Acme Inc"]
+    assert changes[1][0] == "Acme Ltd"
 
 
 # -- suspended ---------------------------------------------------------------------------------------------------
@@ -390,6 +404,18 @@ def test_closing_does_not_undo_a_suspension(house: House) -> None:
         tenant_unsuspend(closing.tenant, actor=DESK())
 
     assert tenant_reopen(closing.tenant, actor=DESK()).state == TenantState.ACTIVE
+
+
+def test_what_its_owner_closes_an_operator_may_hold(house: House) -> None:
+    close(house, reason="Moving out.")
+
+    held = tenant_close(house.tenant, confirm=house.tenant.slug, reason="Abuse.", actor=DESK())
+
+    assert (held.state_reason, held.purge_after) == ("Abuse.", fresh(house).tenant.purge_after)
+    with pytest.raises(Conflict) as refusal:
+        tenant_reopen(held, actor=fresh(house).actor)
+    assert refusal.value.code == "held"
+    assert close(fresh(house), reason="Mine.").state_reason == "Abuse."
 
 
 def test_a_parent_is_closed_after_its_children(house: House) -> None:

@@ -18,6 +18,7 @@ from tenants.scoping import tenant_scope
 from tenants.services.members import member_remove
 from tenants.services.visits import visit_begin, visit_end, visits_end_due
 from tests import factories
+from tests.architecture.test_pages import browser
 
 pytestmark = pytest.mark.django_db
 P = Permission
@@ -116,6 +117,7 @@ def test_the_tenant_reads_of_it_and_its_owners_are_told(house: factories.House, 
 
     assert [(entry.action, entry.changes["reason"]) for entry in entries] == [("visit.begin", WHY), ("visit.end", WHY)]
     assert entries[0].actor_label == operator.email
+    assert browser(house.owner).get("/t/acme/audit/").content.decode().count(WHY) == 2
     assert Notice.objects.filter(user=house.owner, kind=NoticeKind.VISIT).count() == 1
     assert seen_by(house, operator).permissions == {P.OPERATE}
 
@@ -174,6 +176,9 @@ def test_the_pages_lead_to_the_door_in_with_a_banner_and_out(house: factories.Ho
     assert to_door.status_code == 302
     assert to_door["Location"] == "/t/acme/visit/?next=%2Ft%2Facme%2Fmachines%2F"
     assert client.post("/t/acme/settings/").status_code == 403
+    door = client.get(to_door["Location"]).content.decode()
+    assert "data-events" not in door, "it would listen to what it may not hear, be refused, and load itself again"
+    assert 'id="jump"' not in door
     with tenant_scope(house.tenant):
         member = Member.objects.get(user=house.owner)
 

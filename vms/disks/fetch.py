@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from vms.disks.addresses import resolve
+from portal.core.reach import NotReached, resolve
 from vms.disks.errors import FetchFailed, FetchRefused
 
 _MAX_REDIRECTS = 5
@@ -142,7 +142,10 @@ def _checked(url: str) -> SplitResult:
 def _request(parts: SplitResult, reach: _Reach) -> Iterator[http.client.HTTPResponse]:
     assert parts.hostname
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    addresses = resolve(parts.hostname, port, allow_private=reach.allow_private)
+    try:
+        addresses = resolve(parts.hostname, port, allow_private=reach.allow_private)
+    except NotReached as error:
+        raise FetchRefused(error.sentence, code=error.code, detail=error.detail) from error
     plain = _connect([str(address) for address in addresses], port, reach)
     # One timer for the whole exchange: a server that sends a byte now and then must not hold us for ever.
     guard = threading.Timer(reach.left_s(), _hang_up, [plain])

@@ -31,7 +31,7 @@ from vms.reconcile.converge import Place, converge
 from vms.reconcile.plan import Seen
 from vms.services.hosts import host_record_pool
 from vms.services.images import image_path
-from vms.services.networks import network_is_used, network_leave_host, network_use_host
+from vms.services.networks import network_is_used, network_left_host, network_use_host
 from vms.services.volumes import volume_record
 from vms.states import VolumeState
 
@@ -211,9 +211,10 @@ def drop_networks(run: Run, place: Place) -> None:
         if network_is_used(place.host, network, but=place.guest):
             continue
         run.hold("network", network.pk)
-        if not network_leave_host(place.host, network, but=place.guest):
+        if network_is_used(place.host, network, but=place.guest):
             continue
         with run.effect("drop_network"):
             place.hv.remove_network(network_name(place.owner, network.pk), owner=place.owner)
         with run.effect("drop_filter"):
             place.hv.remove_filter(filter_name(place.owner, network.pk))
+        network_left_host(place.host, network)

@@ -12,7 +12,7 @@ from operator import or_
 from typing import Final
 from uuid import UUID
 
-from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet, Subquery, Value
+from django.db.models import Case, Count, Exists, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce
 
 from operations.models import Operation, OperationLock
@@ -128,21 +128,20 @@ def guest_row(guest: Guest) -> GuestRow:
 
 
 def guest_counts(actor: Actor) -> dict[GuestStatus, int]:
-    """How many guests there are of each status; two queries. Those in the bin count as ``binned`` only."""
-    rows = guests_visible(actor).order_by()
-    counts: Counter[GuestStatus] = Counter()
-    # Tuples of what decides, to be read by the model's own rule: one rule for a row and for a count.
-    groups = rows.annotate(built=Q(built_at__isnull=False), binned=Q(binned_at__isnull=False)).values_list(
-        "seen_power", "built", "binned"
-    )
-    for power, built, binned, number in groups.annotate(number=Count("pk")):
-        counts[_resting(power, built=built, binned=binned)] += number
-    # From the few that are held: asking each of fifty thousand who holds it costs ten times the rest of the page.
+    """How many guests there are of each status; one query. Those in the bin count as ``binned`` only."""
+    # Only of the few that are held: asking each of fifty thousand who holds it costs ten times the rest of the page.
     held = OperationLock.objects.filter(resource_type="guest", exclusive=True, operation__kind__in=BUSY_STATUS)
-    busy = rows.filter(pk__in=held.values("resource_id")).annotate(live=_live_kind()).filter(live__in=BUSY_STATUS)
-    for power, built_at, binned_at, kind in busy.values_list("seen_power", "built_at", "binned_at", "live"):
-        counts[_resting(power, built=built_at is not None, binned=binned_at is not None)] -= 1
-        counts[BUSY_STATUS[kind]] += 1
+    live = Case(When(pk__in=held.values("resource_id"), then=_live_kind()), default=Value(""))
+    groups = (
+        guests_visible(actor)
+        .order_by()
+        .annotate(built=Q(built_at__isnull=False), binned=Q(binned_at__isnull=False), live=live)
+        .values_list("seen_power", "built", "binned", "live")
+        .annotate(number=Count("pk"))
+    )
+    counts: Counter[GuestStatus] = Counter()
+    for power, built, binned, kind, number in groups:
+        counts[BUSY_STATUS.get(kind) or _resting(power, built=built, binned=binned)] += number
     return {status: counts[status] for status in GuestStatus}
 
 

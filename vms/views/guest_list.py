@@ -75,7 +75,6 @@ def _list_context(request: HttpRequest, counts: dict[GuestStatus, int]) -> dict[
         "clear_url": "?",
         "may_create": request.actor.may(Permission.GUEST_CREATE),
         "bulk_actions": bulk_actions(request.actor),
-        "show_host": request.actor.is_operator,
         "here": here(request),
     }
 

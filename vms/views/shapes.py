@@ -19,7 +19,7 @@ from tenants.actors import Actor
 from tenants.policy import Permission
 from vms.models import Guest, Image
 from vms.selectors.guests import GuestRow
-from vms.services.guests.power import ACTIONS, guest_actions
+from vms.services.guests.power import ACTIONS, ASK_AN_OPERATOR, guest_actions
 from vms.states import GuestStatus, Power, VolumeState
 
 STATUS: Final[dict[GuestStatus, str | Promise]] = {
@@ -136,7 +136,6 @@ class GuestShown:
     memory_label: str
     disk_gib: int
     firmware: str
-    host_name: str
     addresses: tuple[AddressShown, ...]
     volumes: tuple[VolumeShown, ...]
     tags: tuple[str, ...]
@@ -170,7 +169,6 @@ def guest_shown(row: GuestRow, actor: Actor) -> GuestShown:
         memory_label=mib_label(guest.memory_mib),
         disk_gib=guest.disk_gib,
         firmware=guest.firmware.upper(),
-        host_name=guest.host.name if guest.host is not None and actor.is_operator else "",
         addresses=_addresses(row),
         volumes=_volumes(row),
         tags=tuple(row.tags),
@@ -228,6 +226,9 @@ def _problem(row: GuestRow) -> ProblemShown | None:
     if row.operation is not None:
         return None
     hint = _("Start it again; if it stays, tell an operator.") if row.status == GuestStatus.ERROR else ""
+    if guest.built_at is not None and guest.seen_power == Power.ABSENT and guest.binned_at is None:
+        message = _("This machine is gone from its host, and nobody here asked for that.")
+        return ProblemShown("gone", message, str(ASK_AN_OPERATOR))
     if guest.problem_code:
         return ProblemShown(guest.problem_code, guest.problem_message, hint)
     if row.status == GuestStatus.ERROR:

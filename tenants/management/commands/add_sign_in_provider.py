@@ -7,12 +7,12 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from portal.core.management import said
+from tenants.accounts.discovery import provider_look
 from tenants.actors import system_actor
-from tenants.services.sign_in import provider_create
+from tenants.services.sign_in_providers import callback_of, provider_create
 
 
 class Command(BaseCommand):
@@ -28,10 +28,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--everybody", action="store_true", help="the installation's own: it vouches for every address"
         )
+        parser.add_argument("--private", action="store_true", help="it lies in a network of ours, not on the internet")
 
     @said
     def handle(self, *args: Any, **options: Any) -> str:
         secret = getpass.getpass("Client secret: ") if sys.stdin.isatty() else sys.stdin.readline()
+        provider_look(options["issuer"], private=options["private"])
         app = provider_create(
             slug=options["id"],
             name=options["name"],
@@ -39,6 +41,7 @@ class Command(BaseCommand):
             client_id=options["client_id"],
             client_secret=secret.strip(),
             everybody=options["everybody"],
+            private=options["private"],
             actor=system_actor(None, why="command"),
         )
-        return f"{settings.PUBLIC_URL}/account/oidc/{app.provider_id}/login/callback/"
+        return callback_of(app)

@@ -79,6 +79,7 @@ def _checked_name(name: str) -> str:
 def tenant_rename(tenant: Tenant, *, name: str, actor: Actor) -> Tenant:
     """Change what the tenant is called; its slug stays."""
     actor.require(Permission.TENANT_EDIT)
+    tenant = Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
     before, tenant.name = tenant.name, _checked_name(name)
     tenant.version += 1
     tenant.save(update_fields=["name", "version"])

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.socialaccount.models import SocialApp
 from django.contrib.admin.models import CHANGE, LogEntry
 
 from operations.models import Operation
-from tenants.models import ApiToken, AuditEntry, InstallationEntry, Letter, Member, QuotaRequest, Tenant, User
-from tenants.scoping import every_tenant
+from tenants.models import (
+    ApiToken,
+    AuditEntry,
+    InstallationEntry,
+    Letter,
+    Member,
+    QuotaRequest,
+    SignInDomain,
+    Tenant,
+    User,
+)
+from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.letters import letter_write
 from tenants.services.quota import quota_request_make
+from tenants.services.roles import role_named
+from tenants.services.sign_in import sign_in_domain_create
+from tenants.services.sign_in_providers import provider_create
 from tests import factories
 from vms.models import Drift, Flavor, Guest, Host, HostPool, Image, StoragePool
 from vms.services.hosts import drift_record
@@ -27,6 +41,7 @@ def one_of_each() -> dict[type, Any]:
         letter_write(to="a@example.test", subject="Hello", body="https://portal.test/secret")
         quota_request_make(house.tenant, {"guests": 99}, reason="A sale.", actor=house.actor)
         drift_record(guest.host, "stray_domain", "gh-1", detail="running", guest_id=guest.pk)
+        sign_in_domain(house, "one.test")
         models = (
             ApiToken,
             AuditEntry,
@@ -41,6 +56,8 @@ def one_of_each() -> dict[type, Any]:
             Member,
             Operation,
             QuotaRequest,
+            SignInDomain,
+            SocialApp,
             StoragePool,
             Tenant,
         )
@@ -49,6 +66,17 @@ def one_of_each() -> dict[type, Any]:
             User: house.owner,
             LogEntry: entry,
         }
+
+
+def sign_in_domain(house: factories.House, domain: str) -> SignInDomain:
+    """A mail domain of the house's tenant, with a provider of its own."""
+    app = provider_create(
+        slug=domain.replace(".", "-"), name=domain, issuer=f"https://id.{domain}", client_id="guesthouse",
+        client_secret="sealed", actor=factories.desk(),
+    )  # fmt: skip
+    with tenant_scope(house.tenant):
+        role = role_named("viewer")
+        return sign_in_domain_create(domain, tenant=house.tenant, app=app, role=role, actor=factories.desk())
 
 
 def many(count: int) -> None:
@@ -64,4 +92,5 @@ def many(count: int) -> None:
         with every_tenant(why="test"):
             HostPool.objects.create(name=f"pool-{house.tenant.slug}")
             letter_write(to="a@example.test", subject=house.tenant.slug, body="x")
+            sign_in_domain(house, f"{house.tenant.slug}.test")
             drift_record(host, "stray_domain", f"gh-{house.tenant.slug}")

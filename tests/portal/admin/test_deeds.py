@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from django.urls import reverse
 from operations.models import Operation
 from tenants.journal.audit import audit_record
 from tenants.models import ApiToken, AuditEntry, Member, Quota, Tenant, TenantState, User
-from tenants.scoping import every_tenant
+from tenants.scoping import every_tenant, tenant_scope
+from tenants.services.quota import quota_set
 from tests import factories
 from tests.factories import House
 from vms.models import Flavor, Guest, Host, Image
@@ -147,8 +149,42 @@ def test_quota_is_changed_by_the_service_and_shows_before_and_after(desk: Client
 
     assert Quota.objects.get(tenant=house.tenant, resource="volumes").limit == 77
     assert "volumes 20 → 77" in said(answer)[0]
-    assert "machines nothing → 3" in said(answer)[0]
+    assert "machines no limit → 3" in said(answer)[0]
     assert audited("quota.set").changes["volumes"] == [20, 77]
+
+
+def test_soft_limits_are_set_beside_the_limits_and_say_when_they_bind(
+    desk: Client, house: House, settings: Any
+) -> None:
+    settings.QUOTA_GRACE = timedelta(days=7)
+    Quota.objects.filter(tenant=house.tenant, resource="networks").update(used=3)
+    form = desk.get(address(house.tenant, "deed", "quota")).context["form"]
+    fields = {name: "" if field.initial is None else field.initial for name, field in form.fields.items()}
+
+    answer = do(desk, house.tenant, "quota", **{**fields, "soft:networks": 2})
+    above = do(desk, house.tenant, "quota", **{**fields, "soft:networks": 9})
+
+    row = Quota.objects.get(tenant=house.tenant, resource="networks")
+    assert said(answer) == ["networks (soft) nothing → 2"]
+    assert (row.limit, row.soft_limit) == (5, 2)
+    assert "not above the limit" in str(above.context["form"].errors["soft:networks"])
+    assert audited("quota.set").changes == {"networks (soft)": [None, 2]}
+    assert "it binds like a limit from" in desk.get(address(house.tenant, "deed", "quota")).content.decode()
+    assert "binds from" in desk.get(address(house.tenant)).content.decode()
+    assert "soft:guest_vcpus" not in form.fields, "what has no counter has no soft limit"
+    Quota.objects.filter(pk=row.pk).update(soft_since="2020-01-01T00:00:00Z")
+    assert "it binds until less is." in desk.get(address(house.tenant, "deed", "quota")).content.decode()
+
+
+def test_the_limit_of_a_storage_class_is_changed_too(desk: Client, house: House) -> None:
+    with tenant_scope(house.tenant):
+        quota_set(house.tenant, {"disk_gib:fast": 40}, actor=factories.desk())
+    form = desk.get(address(house.tenant, "deed", "quota")).context["form"]
+    fields = {name: "" if field.initial is None else field.initial for name, field in form.fields.items()}
+
+    answer = do(desk, house.tenant, "quota", **{**fields, "disk_gib:fast": 10})
+
+    assert said(answer) == ["disk (GiB) of class fast 40 → 10"]
 
 
 def test_a_new_persons_password_is_shown_once_and_kept_nowhere(desk: Client) -> None:

@@ -14,19 +14,16 @@ from django.test import Client
 from django.utils.html import escape
 
 from portal.core.errors import Conflict, Forbidden, Invalid
+from tenants.access import session_mark
 from tenants.models import Member, SignInDomain, User
 from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.members import member_remove
 from tenants.services.roles import role_named
-from tenants.services.sign_in import (
-    provider_create,
-    provider_delete,
-    sign_in_domain_create,
-    sign_in_domain_delete,
-)
+from tenants.services.sign_in import sign_in_domain_create, sign_in_domain_delete
+from tenants.services.sign_in_providers import provider_create, provider_delete, provider_edit, provider_switch
 from tests import factories
 from tests.support.openid import CLIENT, SECRET, Provider, provider
-from tests.tenants.accounts.people import SECOND, is_in, with_app
+from tests.tenants.accounts.people import SECOND, is_in, signs_in, with_app
 
 pytestmark = pytest.mark.django_db
 PEOPLE = {
@@ -42,6 +39,7 @@ PEOPLE = {
     "double": {"email": "eve@other.test@acme.test", "email_verified": True},
     "lookalike": {"email": "ada@acme.te\u017ft", "email_verified": True},
     "operator": {"email": "root@acme.test", "email_verified": True},
+    "two-faced": {"email": "ada@acme.test", "email_verified": True, "userinfo": {"sub": "somebody else"}},
     "alike": {"email": "root@elsewhere.test", "email_verified": True},
 }
 
@@ -68,6 +66,7 @@ def app_at(idp: Provider, *, everybody: bool = False) -> SocialApp:
         client_id=CLIENT,
         client_secret=SECRET,
         everybody=everybody,
+        private=True,
         actor=factories.desk(),
     )
 
@@ -276,6 +275,98 @@ def test_an_answer_that_was_not_asked_for_opens_nothing(client: Client, idp: Pro
     assert not is_in(client)
 
 
+def test_a_word_that_is_not_verified_reaches_no_account_that_is_here(
+    client: Client, idp: Provider, house: factories.House
+) -> None:
+    """Who may write any address at the provider would become whoever has it here."""
+    domain_at(app_at(idp), house)
+    victim = factories.user("eve@acme.test")
+
+    assert comes(client, idp, "unverified").status_code == 403
+
+    assert not is_in(client)
+    assert not SocialAccount.objects.filter(user=victim).exists()
+
+
+def test_a_code_that_another_browser_got_opens_nothing(client: Client, idp: Provider, house: factories.House) -> None:
+    """Neither does the thief get in with a stolen code, nor is the victim signed in as the thief."""
+    domain_at(app_at(idp), house)
+    stolen = parse_qs(urlsplit(idp.passes(leaves(Client()), "ada")).query)["code"][0]
+    back = idp.passes(leaves(client), "capital").removeprefix("http://testserver")
+    own = parse_qs(urlsplit(back).query)["code"][0]
+
+    answer = client.get(back.replace(own, stolen))
+
+    assert "The sign-on did not work" in answer.content.decode()
+    assert not is_in(client)
+
+
+def test_a_token_that_answers_another_question_opens_nothing(
+    client: Client, idp: Provider, house: factories.House
+) -> None:
+    domain_at(app_at(idp), house)
+    back = idp.passes(leaves(client), "ada").removeprefix("http://testserver")
+    session = client.session
+    for state, _at, _provider in session["socialaccount_states"].values():
+        state["data"]["nonce"] = "another"
+    session.save()
+
+    assert client.get(back).status_code == 403
+    assert not is_in(client)
+
+
+def test_a_provider_that_calls_itself_otherwise_opens_nothing(
+    client: Client, idp: Provider, house: factories.House
+) -> None:
+    """What it says of itself must be what the operator entered, or one provider could speak as another."""
+    app = app_at(idp)
+    domain_at(app, house)
+    app.settings["server_url"] = f"{idp.issuer}/.well-known/openid-configuration"
+    app.save()
+
+    assert comes(client, idp, "ada").status_code == 403
+    assert not is_in(client)
+
+
+def test_facts_of_another_person_than_the_token_s_open_nothing(
+    client: Client, idp: Provider, house: factories.House
+) -> None:
+    domain_at(app_at(idp), house)
+
+    assert comes(client, idp, "two-faced").status_code == 403
+    assert not is_in(client)
+
+
+def test_a_provider_that_is_switched_off_signs_nobody_in_and_out_who_came_by_it(
+    client: Client, idp: Provider, house: factories.House, revoked: list[dict[str, Any]]
+) -> None:
+    app = app_at(idp)
+    domain_at(app, house)
+    comes(client, idp, "ada")
+    ada, by_password, half_way = User.objects.get(email="ada@acme.test"), Client(), Client()
+    ada.set_password(factories.PASSWORD)
+    ada.save()
+    client.logout()
+    comes(client, idp, "ada")
+    signs_in(by_password, ada)
+    back = idp.passes(leaves(half_way), "ada").removeprefix("http://testserver")
+    assert client.get("/account/profile/").status_code == by_password.get("/account/profile/").status_code == 200
+    mark = session_mark(client.session.session_key)
+
+    provider_switch(app, on=False, actor=factories.desk())
+
+    assert client.get("/account/profile/").status_code == 302
+    assert by_password.get("/account/profile/").status_code == 200
+    assert mark in [said["session"] for said in revoked], "consoles and live pages close"
+    assert half_way.get(back).status_code == 404
+    assert not is_in(half_way)
+    assert Client().post("/account/sign-on/acme/").status_code == 404
+    assert Client().post("/account/sign-on/", {"email": "ada@acme.test"}).status_code == 422
+    provider_switch(app, on=True, actor=factories.desk())
+    comes(client, idp, "ada")
+    assert is_in(client)
+
+
 def test_nothing_joins_an_identity_to_somebody_else_s_account(
     client: Client, idp: Provider, house: factories.House
 ) -> None:
@@ -293,8 +384,9 @@ def test_nothing_joins_an_identity_to_somebody_else_s_account(
 
 def test_a_provider_that_is_away_is_said_to_be(client: Client, house: factories.House) -> None:
     app = provider_create(
-        slug="acme", name="Acme", issuer="http://127.0.0.1:9", client_id="x", client_secret="y", actor=factories.desk()
-    )
+        slug="acme", name="Acme", issuer="http://127.0.0.1:9", client_id="x", client_secret="y", private=True,
+        actor=factories.desk(),
+    )  # fmt: skip
     domain_at(app, house)
 
     assert client.post("/account/sign-on/acme/").status_code == 503
@@ -346,6 +438,10 @@ def test_only_operators_say_who_vouches_for_whom(idp: Provider, house: factories
             sign_in_domain_delete(row, actor=house.actor)
         with pytest.raises(Forbidden):
             provider_delete(app, actor=house.actor)
+        with pytest.raises(Forbidden):
+            provider_switch(app, on=False, actor=house.actor)
+        with pytest.raises(Forbidden):
+            provider_edit(app, name="x", client_id="x", private=True, actor=house.actor)
 
 
 def test_a_provider_in_use_stays_and_one_that_goes_takes_its_identities_along(
@@ -354,11 +450,13 @@ def test_a_provider_in_use_stays_and_one_that_goes_takes_its_identities_along(
     app = app_at(idp)
     row = domain_at(app, house)
     comes(client, idp, "ada")
+    assert client.get("/account/profile/").status_code == 200
 
     with pytest.raises(Conflict):
         provider_delete(app, actor=factories.desk())
     sign_in_domain_delete(row, actor=factories.desk())
     provider_delete(app, actor=factories.desk())
 
+    assert client.get("/account/profile/").status_code == 302
     assert not SocialAccount.objects.exists(), "whoever gets the id next must not inherit them"
     assert User.objects.filter(email="ada@acme.test").exists()

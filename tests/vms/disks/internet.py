@@ -11,7 +11,6 @@ import socketserver
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -148,11 +147,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _drip(self, data: bytes, *, every_s: float) -> None:
-        while not self.server.internet.stopped.is_set():
+        while not self.server.internet.stopped.wait(every_s):
             self.wfile.write(data)
             self.wfile.flush()
-            if every_s:
-                time.sleep(every_s)
 
     def log_message(self, *_: object) -> None:
         """Quiet."""

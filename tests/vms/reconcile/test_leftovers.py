@@ -20,7 +20,7 @@ from tests.operations.kinds import lapse
 from tests.vms.reconcile.bench import Bench
 from tests.vms.reconcile.lives import at_points
 from vms.hypervisor.errors import Refused, Unreachable
-from vms.models import Drift, Guest, Installation
+from vms.models import Drift, Guest, Installation, NetworkOnHost
 from vms.reconcile.sweep import sweep
 from vms.services.leftovers import SURE_AFTER
 from vms.services.networks import network_create, network_delete, network_use_host
@@ -244,4 +244,20 @@ def test_a_network_on_which_a_machine_is_made_while_it_goes_stays(bench: Bench) 
     ((_guest, create),) = made
     assert run(create.pk) == "succeeded"
     assert len(bench.on_host.networks) == len(bench.on_host.filters) == 1
+    assert bench.findings() == []
+
+
+def test_a_network_the_host_keeps_is_still_known_there(bench: Bench) -> None:
+    guest = bench.binned()
+    bench.on_host.fail("remove_network", Refused("busy"))
+
+    assert run(bench.ask(guest, "purge").pk) == "failed"
+
+    with every_tenant(why="test"):
+        (use,) = NetworkOnHost.objects.all()
+    assert [name.endswith(use.network_id.hex) for name in bench.on_host.networks] == [True]
+    assert run(bench.ask(guest, "purge").pk) == "succeeded"
+    with every_tenant(why="test"):
+        assert not NetworkOnHost.objects.exists()
+    assert not bench.on_host.networks
     assert bench.findings() == []

@@ -1,11 +1,9 @@
-"""Which addresses the portal may connect to on somebody's word: the public internet, and what operators allow."""
+"""Which addresses the portal may connect to on somebody's word: the public internet, and what operators allow; pure."""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
-
-from vms.disks.errors import FetchRefused
 
 type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -22,29 +20,35 @@ _TRANSLATED = tuple(
         "2001::/32",
     )
 )
-# Never a mirror, whatever operators allow: link-local (where clouds keep their metadata), this host, multicast, reserved.
+# Nobody's server, whatever operators allow: link-local (where clouds keep their metadata), this host, multicast, reserved.
 _NEVER = tuple(
     ipaddress.ip_network(text)
     for text in ("0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "fe80::/10", "ff00::/8", "::/128", "fd00:ec2::/32")
 )
 
 
+class NotReached(Exception):
+    """We do not go there: ``sentence`` is for whoever gave the address, ``code`` for programs, ``detail`` for operators."""
+
+    def __init__(self, sentence: str, *, code: str, detail: str) -> None:
+        super().__init__(f"{sentence} ({detail})")
+        self.sentence, self.code, self.detail = sentence, code, detail
+
+
 def resolve(host: str, port: int, *, allow_private: bool) -> list[Address]:
     """The addresses of a host, all of them checked; connect to one of these and never to the name again.
 
-    Raises ``FetchRefused`` where any is not allowed: an answer that mixes public and private addresses is an attack.
+    Raises ``NotReached`` where any is not allowed: an answer that mixes public and private addresses is an attack.
     """
     try:
         answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise FetchRefused("This host name does not resolve.", code="url_host", detail=str(error)) from error
+        raise NotReached("This host name does not resolve.", code="url_host", detail=str(error)) from error
     # An IPv6 address may carry a zone after a percent sign: only link-local ones have use for it.
     texts = dict.fromkeys(str(answer[4][0]) for answer in answers)
     for text in texts:
         if not is_allowed(text, allow_private=allow_private):
-            raise FetchRefused(
-                "This address leads into a private network.", code="url_private", detail=f"{host}: {text}"
-            )
+            raise NotReached("This address leads into a private network.", code="url_private", detail=f"{host}: {text}")
     return [ipaddress.ip_address(text) for text in texts]
 
 
