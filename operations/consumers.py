@@ -8,9 +8,10 @@ from urllib.parse import parse_qs
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.utils.crypto import constant_time_compare
 
 from operations.events import ACCESS_GROUP, tenant_group
-from tenants.access import actor_for_user, session_mark, tenant_by_slug
+from tenants.access import NOWHERE, actor_for_user, session_mark, tenant_by_slug
 from tenants.journal.events import event_message
 from tenants.journal.models import Event, Journal
 from tenants.models import Tenant, User
@@ -117,15 +118,15 @@ class EventConsumer(AsyncJsonWebsocketConsumer):
 
         user = User.objects.filter(pk=self.scope["user"].pk, is_active=True).first()
         stored = SessionStore(session_key=self.scope["session"].session_key).load()
-        return user is not None and stored.get(HASH_SESSION_KEY) == user.get_session_auth_hash()
+        held = str(stored.get(HASH_SESSION_KEY, ""))
+        return user is not None and constant_time_compare(held, user.get_session_auth_hash())
 
     @database_sync_to_async
     def _tenant(self) -> Tenant | None:
         user = User.objects.filter(pk=self.scope["user"].pk).first()
         tenant = tenant_by_slug(self.scope["url_route"]["kwargs"]["tenant"])
-        if user is None or tenant is None:
-            return None
-        actor = actor_for_user(user, tenant, via="websocket", session=session_mark(self.scope["session"].session_key))
+        mark = session_mark(self.scope["session"].session_key)
+        actor = actor_for_user(user, tenant or NOWHERE, via="websocket", session=mark)
         return tenant if actor is not None and actor.may(Permission.EVENT_VIEW) else None
 
     def _after(self) -> int | None:

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 
 from operations.models import Operation
+from portal.core.middleware import client_address
 from tenants.access import actor_for_token
 from tenants.policy import Permission
 from tenants.scoping import every_tenant
@@ -84,7 +85,8 @@ def _hosts() -> dict[str, int]:
 def metrics(request: HttpRequest) -> HttpResponse:
     """Prometheus text, for an operator's token."""
     scheme, _, raw = request.headers.get("Authorization", "").partition(" ")
-    actor = actor_for_token(raw, None) if scheme.lower() == "bearer" else None
+    address = client_address(request)
+    actor = actor_for_token(raw.strip(), None, address=address) if scheme.lower() == "bearer" else None
     if actor is None or not actor.may(Permission.OPERATE):
         return HttpResponse("An operator's token is needed.\n", status=401, content_type="text/plain")
     found = CollectorRegistry(auto_describe=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from typing import Any, Final
+from uuid import UUID
 
 from django.core.exceptions import ValidationError
 
@@ -20,6 +21,10 @@ SCREENS: Final = frozenset({"browser", "websocket"})
 """Where an operator is a person like any other: a tenant's pages open by membership, or by a visit with a reason."""
 AT_THE_DOOR: Final = frozenset({Permission.OPERATE})
 """What an operator may at a tenant's pages without either: ask to be let in."""
+
+
+NOWHERE: Final = Tenant(pk=UUID(int=0), slug="", name="")
+"""A tenant that is not there: nobody is its member, and finding that out takes the same queries as of one that is."""
 
 
 def session_mark(session_key: str | None) -> str:
@@ -108,7 +113,7 @@ def actor_for_token(raw: str, tenant: Tenant | None, *, address: str = "", **fac
     if token.permissions is not None:
         permissions &= {Permission(p) for p in token.permissions if p in Permission._value2member_map_}
     token_used(token, address)
-    return replace(actor, permissions=permissions, tagged=cut(actor.tagged, token.tags))
+    return replace(actor, permissions=permissions, tagged=cut(actor.tagged, token.tags), until=token.expires_at)
 
 
 def _owner_of(token: ApiToken, tenant: Tenant | None, known: dict[str, Any]) -> Actor | None:

@@ -17,7 +17,7 @@ from django.utils.http import urlencode
 from portal.core.errors import Missing
 from portal.core.htmx import is_partial
 from portal.core.middleware import client_address
-from tenants.access import AT_THE_DOOR, actor_for_token, actor_for_user, session_mark, tenant_by_slug
+from tenants.access import AT_THE_DOOR, NOWHERE, actor_for_token, actor_for_user, session_mark, tenant_by_slug
 from tenants.actors import Actor
 from tenants.scoping import every_tenant, tenant_scope
 from tenants.types import HttpRequest
@@ -28,7 +28,10 @@ NOBODY = Actor(user=None, tenant=None, permissions=frozenset(), via="anonymous")
 
 
 class TenantMiddleware:
-    """Sets ``request.actor`` and the tenant scope by path: pages by session, ``/api/`` by bearer token and never by cookie."""
+    """Sets ``request.actor`` and the tenant scope by path: pages by session, ``/api/`` by bearer token and never by cookie.
+
+    A tenant that is not there is looked into like one that is: how long the refusal takes tells nothing of which it was.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -54,7 +57,7 @@ class TenantMiddleware:
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path())
         tenant = tenant_by_slug(slug)
-        actor = actor_for_user(request.user, tenant, via="browser", **facts) if tenant else None
+        actor = actor_for_user(request.user, tenant or NOWHERE, via="browser", **facts)
         if tenant is None or actor is None:
             return self.get_response(_without_tenant(request))
         request.actor = actor
@@ -76,7 +79,7 @@ class TenantMiddleware:
                     return self.get_response(request)
             return self.get_response(request)
         tenant = tenant_by_slug(slug)
-        actor = actor_for_token(raw.strip(), tenant, **facts) if tenant else None
+        actor = actor_for_token(raw.strip(), tenant or NOWHERE, **facts)
         if actor is None or tenant is None:
             request.actor = actor_for_token(raw.strip(), None, **facts) or NOBODY
             return self.get_response(_without_tenant(request))

@@ -6,7 +6,9 @@ of its tags.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
+from typing import Final
 
 
 class Permission(StrEnum):
@@ -113,6 +115,9 @@ ALL_TENANT_PERMISSIONS = BUILT_IN_ROLES["owner"]
 READ_ONLY = frozenset(p for p in Permission if p.value.endswith(".view"))
 TAGGABLE = frozenset(p for p in Permission if p.value.startswith("guest."))
 """What acts on one machine, so that a role or a token may have it for machines of certain tags only."""
+TAG: Final = re.compile(r"\A[a-z0-9](?:[a-z0-9._-]{0,30}[a-z0-9])?\Z")
+"""What a machine can wear, and so what a role or a token can be bound to."""
+MOST_TAGS: Final = 20
 SUSPENDED_TENANT = READ_ONLY | {P.TENANT_EXPORT}
 """What people of a suspended tenant may still do: look, and take their data with them."""
 CLOSING_TENANT = SUSPENDED_TENANT | {P.TENANT_CLOSE}

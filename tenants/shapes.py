@@ -277,15 +277,16 @@ def _subject(entry: AuditEntry, slug: str, dead: set[str]) -> Link | None:
 
 
 def _detail(entry: AuditEntry) -> str:
-    """What was edited, as ``name: web-1 → web-2``; only pairs, and only short ones."""
+    """What was edited, as ``name: web-1 → web-2``, only pairs and only short ones; and why, where somebody said."""
+    reason = str(entry.changes.get("reason") or "")
     if entry.action.rpartition(".")[2] not in EDITS:
-        return ""
+        return reason
     pairs = [
         f"{name.replace('_', ' ')}: {_word(value[0])} → {_word(value[1])}"
         for name, value in entry.changes.items()
         if isinstance(value, list) and len(value) == 2
     ]
-    return ", ".join(pairs)[:200]
+    return " · ".join(part for part in (reason, ", ".join(pairs)[:200]) if part)
 
 
 def _word(value: Any) -> str:

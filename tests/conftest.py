@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.support.crowd import PATIENCE_S
+
 ALONE = (
     "tests/browser/",
     "tests/journeys/",
@@ -56,6 +58,36 @@ class ByMachine(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByMachine:
     """How tests are shared out to processes."""
     return ByMachine(config, log)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
+    """Fifty clients of a test are one process: each has a connection, and waits for it as long as a busy machine takes."""
+    from django.db import connections
+
+    options = connections["default"].settings_dict["OPTIONS"]
+    if "pool" in options:
+        options["pool"] = {**options["pool"], "max_size": 64, "timeout": PATIENCE_S}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def emptied_between_tests() -> Iterator[None]:
+    """The database refuses to empty an audit log; after a test with real commits it is emptied all the same."""
+    from django.db.backends.postgresql.operations import DatabaseOperations
+
+    from tenants.journal.models import AuditEntry, InstallationEntry
+
+    real = DatabaseOperations.sql_flush
+    logs = [log._meta.db_table for log in (AuditEntry, InstallationEntry)]
+
+    def sql_flush(self: Any, style: Any, tables: Any, **options: Any) -> list[str]:
+        off = [f"ALTER TABLE {log} DISABLE TRIGGER USER" for log in logs if log in tables]
+        on = [statement.replace("DISABLE", "ENABLE") for statement in off]
+        return [*off, *real(self, style, tables, **options), *on]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DatabaseOperations, "sql_flush", sql_flush)
+        yield
 
 
 @pytest.fixture(scope="session")

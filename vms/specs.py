@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from vms.models import Flavor, Image, Network, SshKey
 
 NAME: Final = re.compile(r"\A[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
-TAG: Final = re.compile(r"\A[a-z0-9](?:[a-z0-9._-]{0,30}[a-z0-9])?\Z")
 PASSWORD_MAX: Final = 128
 
 

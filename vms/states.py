@@ -60,4 +60,4 @@ class GuestStatus(StrEnum):
 SETTLED = frozenset({Power.STOPPED, Power.RUNNING, Power.PAUSED, Power.SUSPENDED, Power.CRASHED})
 """Powers that a host can report of a defined domain."""
 ON = frozenset({Power.RUNNING, Power.PAUSED})
-"""Powers in which a machine takes vCPUs and memory of its host; wanted so, it counts as running."""
+"""Powers in which a machine takes vCPUs and memory of its host; wanted or seen so, it counts as running."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from threading import Event, Thread
 from typing import Any
+from uuid import UUID
 
 import redis
 import structlog
@@ -20,8 +21,9 @@ from tenants.services.tenants import tenants_down
 from vms.hypervisor import errors, libvirt_driver  # noqa: F401  (loaded before the fork, shared by the children)
 from vms.models import Guest, Host
 from vms.reconcile.sweep import sweep
+from vms.selectors.guests import guests_unremoved
 from vms.services.guests import guest_delete, guests_mark_unknown
-from vms.services.halting import guests_halt
+from vms.services.halting import HALT_TASK, guests_halt
 from vms.services.hosts import hosts_check
 from vms.services.liveness import WORKER_KEY
 from vms.states import HostState
@@ -69,8 +71,12 @@ def sweep_hosts() -> None:
 
 @shared_task(name="vms.tasks.sweep_host", time_limit=120)
 def sweep_host(host_id: str) -> None:
-    """Compare one host with the database; finds are shown, nothing is deleted."""
-    host = Host.objects.select_related("pool").filter(pk=host_id).first()
+    """Compare one host with the database; finds are shown, nothing is deleted. A forged message looks at nothing."""
+    try:
+        host = Host.objects.select_related("pool").filter(pk=UUID(str(host_id))).first()
+    except ValueError:
+        log.warning("sweep_without_host")
+        return
     if host is None:
         return
     try:
@@ -82,7 +88,7 @@ def sweep_host(host_id: str) -> None:
     log.info("host_swept", host=host.name, **found)
 
 
-@shared_task(name="vms.tasks.halt_guests", time_limit=300)
+@shared_task(name=HALT_TASK, time_limit=300)
 def halt_guests() -> None:
     """Stop what still runs in tenants that are suspended or being closed."""
     guests_halt()
@@ -90,7 +96,7 @@ def halt_guests() -> None:
 
 @shared_task(name="vms.tasks.empty_bins", time_limit=300)
 def empty_bins() -> None:
-    """Ask for the purge of what has been in the bin for its whole grace period; a few at a time.
+    """Ask for the purge of what has been in the bin for its whole grace period, and of failed builds; a few at a time.
 
     What cannot be purged now (protected, or its host is silent) waits, and takes no other's place.
     In a tenant that is suspended nobody could restore anything meanwhile: its bin waits as long.
@@ -102,6 +108,7 @@ def empty_bins() -> None:
             .exclude(tenant__in=tenants_down())
             .order_by("purge_after")[: settings.CAPS["batch"]]
         )
+        due += guests_unremoved(at=now())[: settings.CAPS["batch"]]
     for guest in due:
         with tenant_scope(guest.tenant):
             try:

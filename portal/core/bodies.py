@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
 
 from django.core.exceptions import RequestDataTooBig
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from portal.core.errors import FieldError, Invalid, PortalError
 from portal.core.ids import uuid_or_none
@@ -35,6 +36,18 @@ class TooLarge(PortalError):
     code = "too_large"
     http_status = 413
     message = gettext_lazy("The request is too large.")
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """The same moment in UTC: databases know fewer offsets than people write. Raises ``ValueError`` at the ends of time."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("there is no such moment in UTC") from error
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A time as somebody gives it: with its offset, and from then on in UTC."""
 
 
 class Body(BaseModel):

@@ -121,6 +121,15 @@ class Unreachable(PortalError):
     hint = _("Nothing was changed. Try again in a minute.")
 
 
+class NotUnderstood(PortalError):
+    """No request of ours: a host name that is not ours, a header that no client sends."""
+
+    code = "not_understood"
+    http_status = 400
+    message = _("This request was not understood.")
+    hint = _("Use the address that the operator gave you.")
+
+
 class Broken(PortalError):
     """Our own fault; the details go to the log, not to the customer."""
 

@@ -18,6 +18,18 @@ class Choice(forms.Select):
         super().__init__({"class": "form-select", **(attrs or {})}, choices)
 
 
+class Ticks(forms.CheckboxSelectMultiple):
+    """Some of several, drawn like the rest of the form; the class of a box is for each box, not for what holds them."""
+
+    def __init__(self, attrs: dict[str, Any] | None = None, choices: Any = ()) -> None:
+        super().__init__({"class": "gh-ticks", **(attrs or {})}, choices)
+
+    def create_option(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        option: dict[str, Any] = super().create_option(*args, **kwargs)
+        option["attrs"]["class"] = "form-check-input"
+        return option
+
+
 @contextmanager
 def refusals_in(form: forms.Form, fields: Mapping[str, str] | None = None) -> Iterator[None]:
     """Turn ``Invalid``, ``Conflict`` and ``TooMany`` of a service into errors of ``form``.

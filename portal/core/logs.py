@@ -15,15 +15,18 @@ import structlog
 _SECRET = re.compile(r"pass|secret|token|ticket|cookie|authorization|user_data|private", re.IGNORECASE)
 _PUBLIC = frozenset({"token_prefix", "token_id"})
 _URL_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@|(?<=\?)[^\s\"]+")
+_PATH_SECRET = re.compile(r"(/account/(?:invitation|password/reset/key)/)[^/\s\"]+")
+"""Links of letters: whoever has the path has what it opens, and refused requests are logged with theirs."""
 
 
 def _redact(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Drop secrets by name; strip credentials and query strings from URLs."""
+    """Drop secrets by name; strip credentials and query strings from URLs, and what letters' links open from paths."""
     for key, value in event.items():
         if _SECRET.search(key) and key not in _PUBLIC:
             event[key] = "[redacted]"
-        elif isinstance(value, str) and "://" in value:
-            event[key] = _URL_CREDENTIALS.sub("", value)
+        elif isinstance(value, str) and "/" in value:
+            text = _URL_CREDENTIALS.sub("", value) if "://" in value else value
+            event[key] = _PATH_SECRET.sub(r"\1[redacted]", text)
     return event
 
 

@@ -103,6 +103,8 @@ ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/5m/key", "login": "60/m/ip", "
 MFA_ADAPTER = "tenants.accounts.adapters.SecondFactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_FORMS = {
+    "authenticate": "tenants.accounts.forms.CodeForm",
+    "reauthenticate": "tenants.accounts.forms.CodeAgainForm",
     "add_webauthn": "tenants.accounts.forms_passkeys.AddPasskeyForm",
     "authenticate_webauthn": "tenants.accounts.forms_passkeys.SecondStepForm",
     "login_webauthn": "tenants.accounts.forms_passkeys.SignInForm",

@@ -8,6 +8,11 @@ from allauth.account.adapter import get_adapter
 from allauth.account.forms import LoginForm as LibraryLoginForm
 from allauth.account.forms import ResetPasswordForm as LibraryResetForm
 from allauth.account.models import EmailAddress
+from allauth.core.internal.cryptokit import normalize_user_code
+from allauth.mfa import app_settings
+from allauth.mfa.adapter import get_adapter as get_factor_adapter
+from allauth.mfa.base import forms as second_step
+from django.core.cache import cache
 from django.core.validators import MaxLengthValidator
 
 from portal.core.passwords import LONGEST
@@ -22,6 +27,29 @@ class LoginForm(LibraryLoginForm):
         self.fields["password"].help_text = ""
         for field in self.fields.values():
             field.widget.attrs.pop("placeholder", None)
+
+
+class OnceForm(second_step.BaseAuthenticateForm):
+    """A code is taken once for as long as it is right.
+
+    The library remembers a used one for a period; with a tolerance it is right for longer (RFC 6238, 5.2: never twice).
+    """
+
+    def clean_code(self) -> str:
+        code: str = super().clean_code()
+        periods = 2 * app_settings.TOTP_TOLERANCE + 1
+        used = f"second-factor:used:{self.user.pk}:{normalize_user_code(code)}"
+        if not cache.add(used, "y", timeout=periods * app_settings.TOTP_PERIOD):
+            raise get_factor_adapter().validation_error("incorrect_code")
+        return code
+
+
+class CodeForm(OnceForm, second_step.AuthenticateForm):
+    """The second step of a sign-in."""
+
+
+class CodeAgainForm(OnceForm, second_step.ReauthenticateForm):
+    """Is it still you?"""
 
 
 class ResetPasswordForm(LibraryResetForm):

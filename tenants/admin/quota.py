@@ -92,7 +92,7 @@ def _named(rows: Iterable[Quota]) -> Iterable[tuple[str, int | None]]:
 
 
 def _words(limit: int | None) -> str:
-    return _("nothing") if limit is None else str(limit)
+    return _("no limit") if limit is None else str(limit)
 
 
 def _field(label: str, limit: int | None, words: str) -> forms.IntegerField:
@@ -104,8 +104,8 @@ def _field(label: str, limit: int | None, words: str) -> forms.IntegerField:
 def _limit_words(quota: Quota) -> str:
     limit = _words(quota.limit)
     if kind_of(quota.resource) != Kind.HELD:
-        return _("Limited to %s now. Empty: no limit.") % limit
-    return _("%(used)d in use, limited to %(limit)s now. Empty: no limit.") % {"used": quota.used, "limit": limit}
+        return _("Limit now: %s. Empty: no limit.") % limit
+    return _("%(used)d in use; limit now: %(limit)s. Empty: no limit.") % {"used": quota.used, "limit": limit}
 
 
 def _soft_words(quota: Quota) -> str:

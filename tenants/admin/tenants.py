@@ -81,7 +81,7 @@ class MemberForm(DeedForm):
 
     def clean_email(self) -> User:
         """The person."""
-        person = User.objects.filter(email__iexact=self.cleaned_data["email"]).first()
+        person = User.objects.filter(email__iexact=self.cleaned_data["email"], is_active=True).first()
         if person is None:
             raise forms.ValidationError(_("Nobody with this address can sign in. Add the person first."))
         return person
@@ -100,8 +100,10 @@ def _revives(self: Any, tenant: Tenant, actor: Actor) -> Forecast:
 
 
 def _closes(self: Any, tenant: Tenant, actor: Actor) -> Forecast:
-    if tenant.state in (TenantState.CLOSING, TenantState.CLOSED):
+    if tenant.state == TenantState.CLOSED or (tenant.held and tenant.state == TenantState.CLOSING):
         return Forecast(False, _("is closed or being closed"))
+    if tenant.state == TenantState.CLOSING:
+        return Forecast(True, _("its owner closes it already; from now on only an operator reopens it"))
     days = settings.CLOSING_GRACE.days
     return Forecast(True, _("its machines are shut down; in %d days everything in it is removed for good") % days)
 

@@ -8,9 +8,9 @@ from typing import Any, Final, Literal
 from django.http import StreamingHttpResponse
 from django.utils.translation import gettext as _
 from ninja import Query, Router
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
-from portal.core.bodies import Listed, Listing, listed, refuse_unknown
+from portal.core.bodies import Listed, Listing, Moment, listed, refuse_unknown
 from portal.core.errors import FieldError, Invalid
 from portal.core.etags import find
 from tenants.api.tenants import tenant_in_path
@@ -63,8 +63,8 @@ class AuditWords(BaseModel):
     actor: str = Field(default="", max_length=254, description="The address of a person.")
     subject_type: str = Field(default="", max_length=32)
     subject_id: str = Field(default="", max_length=40)
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = Field(default=None, description="Exclusive.")
+    since: Moment | None = None
+    until: Moment | None = Field(default=None, description="Exclusive.")
 
     def search(self) -> AuditSearch:
         """The same for the log."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.db.models import Q
 from ninja import Query, Router
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
-from portal.core.bodies import Listed, Listing, listed
+from portal.core.bodies import Listed, Listing, Moment, listed
 from portal.core.ids import uuid_or_none
 from portal.core.paging import LIMIT, LIMIT_MAX
 from tenants.api.tenants import tenant_in_path
@@ -76,8 +76,8 @@ class UsageQuery(Listing):
     q: str = Field(default="", max_length=100, description="Part of a meter's name.")
     meter: str = Field(default="", max_length=40)
     resource_id: str = Field(default="", max_length=40)
-    since: AwareDatetime | None = Field(default=None, description="In use at or after.")
-    until: AwareDatetime | None = Field(default=None, description="In use before.")
+    since: Moment | None = Field(default=None, description="In use at or after.")
+    until: Moment | None = Field(default=None, description="In use before.")
 
     def condition(self) -> Q:
         """The same for the database."""

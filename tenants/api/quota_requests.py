@@ -7,9 +7,9 @@ from typing import Any
 
 from django.http import HttpResponse
 from ninja import Query, Router, Status
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
-from portal.core.bodies import Body, Listed, Listing, Nothing, listed
+from portal.core.bodies import Body, Listed, Listing, Moment, Nothing, listed
 from portal.core.etags import etag_of, find
 from tenants.api.limits import Amount
 from tenants.api.people import PersonOut, person_out
@@ -58,14 +58,14 @@ class QuotaRequestIn(Body):
 
     wanted: dict[str, Amount] = Field(min_length=1, max_length=50)
     reason: str = Field(min_length=1, max_length=1000)
-    until: AwareDatetime | None = Field(default=None, description="Until when they are needed; null is for good.")
+    until: Moment | None = Field(default=None, description="Until when they are needed; null is for good.")
 
 
 class ApprovalIn(Body):
     """What is given: with `limits` left out all that was asked for, with `until` only so long."""
 
     limits: dict[str, Amount] | None = Field(default=None, max_length=50)
-    until: AwareDatetime | None = None
+    until: Moment | None = None
     answer: str = Field(default="", max_length=1000)
 
 

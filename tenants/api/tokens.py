@@ -8,9 +8,9 @@ from typing import Any, Literal
 from django.db.models import Q
 from django.http import HttpResponse
 from ninja import Query, Router, Status
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
-from portal.core.bodies import Body, Listed, Listing, listed
+from portal.core.bodies import Body, Listed, Listing, Moment, listed
 from portal.core.etags import etag_of, find
 from tenants.api.people import PersonOut, person_out
 from tenants.api.tenants import tenant_in_path
@@ -73,7 +73,7 @@ class TokenIn(Body):
     permissions: list[str] | None = Field(default=None, max_length=100)
     tags: list[str] = Field(default_factory=list, max_length=20, description="Only machines that wear one of them.")
     networks: list[str] = Field(default_factory=list, max_length=20, description="CIDRs it may be used from.")
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
 
 class RotateIn(Body):

@@ -9,7 +9,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from portal.core.clock import now
-from portal.core.forms import Choice
+from portal.core.forms import Choice, Ticks
 from tenants.actors import Actor
 from tenants.forms.members import roles_given_by
 from tenants.policy import READ_ONLY, Permission
@@ -46,9 +46,7 @@ class TokenForm(forms.Form):
         choices=[("30", _("After 30 days")), ("90", _("After 90 days")), ("365", _("After a year")), ("0", _("Never"))],
         initial="90",
     )
-    permissions = forms.MultipleChoiceField(
-        label=_("Only these"), required=False, widget=forms.CheckboxSelectMultiple({"class": "form-check-input"})
-    )
+    permissions = forms.MultipleChoiceField(label=_("Only these"), required=False, widget=Ticks)
     tags = forms.CharField(
         label=_("Only machines tagged"),
         required=False,

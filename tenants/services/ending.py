@@ -22,6 +22,7 @@ from tenants.models import (
     ApiToken,
     Invitation,
     Member,
+    QuotaHold,
     QuotaRequest,
     RateUse,
     Role,
@@ -101,7 +102,7 @@ def _close(tenant: Tenant, actor: Actor, at: datetime) -> None:
         members = list(Member.objects.filter(tenant=tenant).select_related("user", "role").order_by("user__email"))
         for token in ApiToken.objects.filter(tenant=tenant):
             announce("access.revoked", user=None, tenant=None, session=f"token:{token.pk}", reason="tenant closed")
-        for model in (ApiToken, Invitation, SignInDomain, Member, QuotaRequest, RateUse, Role):
+        for model in (ApiToken, Invitation, SignInDomain, Member, QuotaRequest, QuotaHold, RateUse, Role):
             model._base_manager.filter(tenant=tenant).delete()
         emails = [member.user.email for member in members]
         before, tenant.state = tenant.state, TenantState.CLOSED

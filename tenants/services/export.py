@@ -141,6 +141,8 @@ def _invitations(tenant: Tenant, actor: Actor) -> Iterator[Any]:
 @exports("tokens", Permission.TOKEN_VIEW)
 def _tokens(tenant: Tenant, actor: Actor) -> Iterator[Any]:
     rows = ApiToken.objects.filter(tenant=tenant).order_by("created_at", "pk")
+    if not actor.may(Permission.TOKEN_MANAGE):
+        rows = rows.filter(user=actor.user, user__isnull=False)
     columns = ("id", "name", "prefix", "user__email", "role__name", "permissions", "tags", "networks")
     yield from rows.values(*columns, "created_at", "expires_at", "last_used_at", "revoked_at").iterator(
         chunk_size=CHUNK

@@ -12,16 +12,16 @@ from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 from django.utils.translation import gettext as _
 
-from portal.core.errors import Conflict, FieldError, Forbidden, Invalid
+from portal.core.errors import Conflict, FieldError, Forbidden, Invalid, Missing
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
+from tenants.journal.ledger import journal_lock
 from tenants.models import ApiToken, Member, Role, Tenant
-from tenants.policy import ALL_TENANT_PERMISSIONS, BUILT_IN_ROLES, TAGGABLE, Permission
+from tenants.policy import ALL_TENANT_PERMISSIONS, BUILT_IN_ROLES, MOST_TAGS, TAG, TAGGABLE, Permission
 from tenants.reactions import announce
 
 NAME: Final = re.compile(r"\A\w[\w .-]{0,39}\Z")
-MOST_TAGS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ def role_create(tenant: Tenant, *, name: str, grants: Grants, actor: Actor) -> R
     actor.require(Permission.ROLE_MANAGE)
     _check(name, grants)
     _within(actor, {*grants.permissions, *grants.tagged})
+    journal_lock(tenant)  # which every change of roles writes: two who are at the cap take turns
     if Role.objects.filter(tenant=tenant).count() >= settings.CAPS["roles"]:
         raise Conflict(_("This project has as many roles as it can have."), code="too_many_roles")
     role = Role(tenant=tenant, name=name.strip())
@@ -121,7 +122,11 @@ def role_delete(role: Role, *, actor: Actor) -> None:
 def _own(role: Role) -> Role:
     if role.tenant_id is None:
         raise Forbidden(_("Built-in roles stay as they are."), code="built_in_role")
-    return Role.objects.select_for_update(of=("self",), no_key=True).select_related("tenant").get(pk=role.pk)
+    rows = Role.objects.select_for_update(of=("self",), no_key=True).select_related("tenant")
+    found = rows.filter(pk=role.pk).first()
+    if found is None:
+        raise Missing
+    return found
 
 
 def _check(name: str, grants: Grants) -> None:
@@ -140,12 +145,19 @@ def _check(name: str, grants: Grants) -> None:
         for value in sorted(set(values) - allowed):
             message = _("%s is no permission that can be given here.") % value[:48]
             errors.append(FieldError(f"/{field}", "unknown_permission", message))
-    if len(grants.tags) > MOST_TAGS or any(not tag or len(tag) > 32 or not tag.isprintable() for tag in grants.tags):
-        errors.append(FieldError("/tags", "invalid_tag", _("At most 20 tags of up to 32 characters.")))
+    errors += tags_wrong(grants.tags)
     if grants.tagged and not grants.tags:
         errors.append(FieldError("/tags", "required", _("Say which tags the machines must wear.")))
     if errors:
         raise Invalid(errors=errors)
+
+
+def tags_wrong(tags: Sequence[str]) -> list[FieldError]:
+    """What is wrong with tags that something is bound to: one that no machine can wear would bind it to nothing."""
+    if len(tags) <= MOST_TAGS and all(TAG.match(tag) for tag in tags):
+        return []
+    message = _("At most %d tags of small letters, digits, dots and hyphens, up to 32 of them.") % MOST_TAGS
+    return [FieldError("/tags", "invalid_tag", message)]
 
 
 def _take(role: Role, grants: Grants) -> None:

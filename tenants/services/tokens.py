@@ -20,12 +20,12 @@ from portal.core.errors import Conflict, FieldError, Forbidden, Invalid
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
+from tenants.journal.ledger import journal_lock
 from tenants.models import ApiToken, Role, Tenant, User
 from tenants.policy import Permission
 from tenants.reactions import announce
-from tenants.services.roles import role_within_reach
+from tenants.services.roles import role_within_reach, tags_wrong
 
-MOST_TAGS: Final = 20
 MOST_NETWORKS: Final = 20
 OVERLAP_MAX: Final = timedelta(days=7)
 
@@ -71,6 +71,14 @@ def _inside(address: str, networks: Sequence[str]) -> bool:
     return any((mapped or here) in ipaddress.ip_network(network) for network in networks)
 
 
+def _take_turns(user: User | None, tenant: Tenant | None) -> None:
+    """Two who are at the cap wait for each other: on the person, or on the journal that every change of tokens writes."""
+    if user is not None:
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    elif tenant is not None:
+        journal_lock(tenant)
+
+
 @transaction.atomic
 def token_create(
     user: User | None,
@@ -92,6 +100,7 @@ def token_create(
     scope = _checked(scope or Scope(), actor, own=role is None)
     if scope.expires_at is not None and scope.expires_at <= now():
         raise Invalid(errors=[FieldError("/expires_at", "in_the_past", _("That moment has passed."))])
+    _take_turns(user, tenant)
     alive = ApiToken.objects.filter(user=user, tenant=tenant, revoked_at=None).count()
     if alive >= settings.CAPS["tokens"]:
         raise Conflict(
@@ -148,8 +157,8 @@ def _checked(scope: Scope, actor: Actor, *, own: bool) -> Scope:
             raise Invalid(errors=[FieldError("/permissions", "unknown_permission", message)])
         if own and any(Permission(p) not in actor.permissions for p in permissions):
             raise Forbidden(_("A token cannot be given more than you may do yourself."), code="beyond_own_role")
-    if len(scope.tags) > MOST_TAGS or any(not tag or len(tag) > 32 or not tag.isprintable() for tag in scope.tags):
-        raise Invalid(errors=[FieldError("/tags", "invalid_tag", _("At most 20 tags of up to 32 characters."))])
+    if wrong := tags_wrong(scope.tags):
+        raise Invalid(errors=wrong)
     networks = [_network(text) for text in scope.networks]
     if len(networks) > MOST_NETWORKS:
         raise Invalid(errors=[FieldError("/networks", "too_many", _("At most 20 networks."))])

@@ -73,7 +73,7 @@ def visit_begin(
         Permission.OWNER_MANAGE,
         NoticeKind.VISIT,
         subject=_("An operator acts in your project"),
-        text=_("Why: %(reason)s. What they do stands in the audit log.") % {"reason": reason},
+        text=_("Why: “%(reason)s” What they do stands in the audit log.") % {"reason": reason},
         url=f"/t/{tenant.slug}/audit/",
     )
     return visit

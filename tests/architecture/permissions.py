@@ -13,11 +13,12 @@ P = Permission
 
 
 class Row(NamedTuple):
-    """One method of one route (below ``/api/v1``), and what it needs."""
+    """One method of one route (below ``/api/v1``), and what it needs; ``whole``: of a token that is not cut down."""
 
     method: str
     route: str
     permission: Permission | None
+    whole: bool = False
 
 
 T = "/tenants/{tenant}"
@@ -25,10 +26,10 @@ GUEST = f"{T}/guests/{{guest_id}}"
 
 TABLE = [
     Row("GET", "/me", None),
-    Row("GET", "/me/notices", None),
-    Row("POST", "/me/notices/read", None),
-    Row("GET", "/me/notices/choices", None),
-    Row("PATCH", "/me/notices/choices/{kind}", None),
+    Row("GET", "/me/notices", None, whole=True),
+    Row("POST", "/me/notices/read", None, whole=True),
+    Row("GET", "/me/notices/choices", None, whole=True),
+    Row("PATCH", "/me/notices/choices/{kind}", None, whole=True),
     Row("GET", "/flavors", None),
     Row("GET", "/flavors/{flavor_id}", None),
     Row("POST", "/flavors", P.OPERATE),

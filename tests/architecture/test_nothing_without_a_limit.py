@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 from django.apps import apps
 from django.conf import settings
 
-from portal.core.errors import Conflict, Invalid
+from portal.core.errors import Conflict, Invalid, OverQuota
 from tenants.scoping import tenant_scope
-from tenants.services.quota import RESOURCES
+from tenants.services.invitations import invitation_send
+from tenants.services.quota import RESOURCES, quota_request_make
+from tenants.services.roles import Grants, role_create, role_named
+from tenants.services.tokens import token_create
 from tests import factories
+from tests.support.crowd import together
+from vms.models import Guest
 from vms.services.guests import guest_edit
 from vms.services.keys import key_create
 
@@ -82,6 +88,59 @@ def test_every_model_says_what_limits_it() -> None:
             RATE: hasattr(settings, what),
             OPERATOR: what == "",
         }[kind], (kind, what)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("resource", sorted({what for kind, what in LIMITS.values() if kind == QUOTA}))
+def test_a_quota_of_none_lets_none_be_made(resource: str) -> None:
+    house = factories.tenant_with_owner(limits={resource: 0})
+
+    with pytest.raises(OverQuota) as refusal:
+        factories.guest(house)
+
+    assert f"/quota/{resource}" in {error.pointer for error in refusal.value.errors}
+
+
+def make(cap: str, house: factories.House, number: int) -> None:
+    """One thing more of those that ``cap`` bounds."""
+    tenant, actor = house.tenant, factories.desk()
+    with tenant_scope(tenant):
+        match cap:
+            case "members":
+                factories.join(tenant, factories.user(f"m{number}@example.test"), role="viewer")
+            case "invitations":
+                invitation_send(tenant, email=f"i{number}@example.test", role=role_named("viewer"), actor=actor)
+            case "roles":
+                role_create(tenant, name=f"r{number}", grants=Grants(()), actor=actor)
+            case "tokens":
+                token_create(house.owner, name=f"t{number}", actor=house.actor, tenant=tenant)
+            case "service tokens":
+                token_create(None, name=f"t{number}", actor=house.actor, tenant=tenant, role=role_named("viewer"))
+            case "ssh_keys":
+                key_create(tenant, name=f"k{number}", public_key=factories.public_key(), actor=house.actor)
+            case "quota_requests":
+                quota_request_make(tenant, {"guests": 99}, reason="More.", actor=house.actor)
+            case "tags":
+                guest_edit(Guest.objects.all()[number], tags=[f"t{number}"], actor=house.actor)
+
+
+CAPPED = {what for kind, what in LIMITS.values() if kind == CAP}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("cap", sorted({*CAPPED, "service tokens"}))
+def test_a_cap_is_exact_however_many_ask_at_once(cap: str, settings: Any) -> None:
+    house = factories.tenant_with_owner()
+    there = 1 if cap == "members" else 0
+    settings.CAPS = {**settings.CAPS, cap.removeprefix("service "): there + 3}
+    if cap == "tags":
+        for _ in range(9):
+            factories.guest(house)
+
+    answers = together([partial(make, cap, house, number) for number in range(9)])
+
+    assert answers.count(None) == 3
+    assert {type(answer) for answer in answers if answer is not None} == {Conflict}
 
 
 @pytest.mark.django_db

@@ -16,13 +16,13 @@ from tenants.models import Role, User
 from tenants.policy import ALL_TENANT_PERMISSIONS, Permission
 from tenants.scoping import every_tenant
 from tests import factories
+from tests.architecture.alike import told
 from tests.architecture.pages import PAGES, PageRow
 from tests.architecture.world import World, build
 
 pytestmark = pytest.mark.django_db
 NAMESPACES = ("tenants", "vms", "operations")
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
-REQUEST_ID = re.compile(r"\b[0-9a-f]{32}\b")
 
 
 def routes() -> dict[str, URLPattern]:
@@ -106,11 +106,6 @@ def _give(world: World, person: User, permissions: Any) -> None:
         role.save()
 
 
-def said(answer: Any) -> tuple[int, str]:
-    """All of an answer but the number of the request."""
-    return answer.status_code, REQUEST_ID.sub("", answer.content.decode())
-
-
 def test_things_of_others_are_not_there() -> None:
     ours, theirs = build(), build()
     client = browser(ours.house.owner)
@@ -120,10 +115,10 @@ def test_things_of_others_are_not_there() -> None:
         ids = {name: value for name, value in theirs.ids.items() if name in path_names(row)}
         if not ids:
             continue
-        foreign = said(ask(client, row, path(row, ours, **ids)))
-        absent = said(ask(client, row, path(row, ours, **dict.fromkeys(ids, str(uuid7())))))
+        foreign = told(client, row.method, path(row, ours, **ids))
+        absent = told(client, row.method, path(row, ours, **dict.fromkeys(ids, str(uuid7()))))
         assert foreign == absent, row
-        if foreign[0] != 404 and foreign != (200, ""):
+        if foreign.status != 404 and foreign[:2] != (200, b""):
             shown.append(row)
 
     assert shown == []
@@ -136,7 +131,7 @@ def test_projects_of_others_are_not_there() -> None:
     for row in PAGES:
         if not in_tenant(row):
             continue
-        foreign = said(ask(client, row, path(row, theirs)))
-        absent = said(ask(client, row, path(row, theirs, tenant="never-was")))
-        assert foreign[0] == 404, row
+        foreign = told(client, row.method, path(row, theirs))
+        absent = told(client, row.method, path(row, theirs, tenant="never-was"))
+        assert foreign.status == 404, row
         assert foreign == absent, row

@@ -99,6 +99,20 @@ def test_a_reader_gets_what_they_may_read_and_is_told_what_is_missing(house: Hou
     assert {row["section"] for row in rows} <= {"project", "quota", "usage", "audit", "operations", "tokens"}
 
 
+def test_whoever_sees_only_their_own_tokens_exports_only_those(house: House) -> None:
+    person = factories.user()
+    factories.join(house.tenant, person, role="billing")
+    with tenant_scope(house.tenant):
+        for owner in (person, house.owner):
+            actor = factories.actor_in(house.tenant, owner)
+            token_create(owner, name="script", tenant=house.tenant, actor=actor)
+    _row, token = token_create(person, name="t", actor=factories.desk())
+
+    _head, *rows, _end = exported(token, house)
+
+    assert {row["user__email"] for row in rows if row["section"] == "tokens"} == {person.email}
+
+
 def test_whoever_sees_some_machines_exports_those(house: House) -> None:
     _person, token = factories.member_with(
         house.tenant, [P.GUEST_VIEW, P.VOLUME_VIEW, P.OPERATION_VIEW, P.TENANT_EXPORT], tags=["web"]

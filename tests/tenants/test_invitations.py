@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import re
 from datetime import timedelta
 from typing import Any
@@ -15,6 +17,7 @@ from django.urls import reverse
 
 from portal.core.clock import now
 from portal.core.errors import Conflict, Forbidden, Invalid, TooMany
+from portal.core.logs import configure
 from tenants.actors import Actor
 from tenants.models import ApiToken, AuditEntry, Invitation, Letter, Member, Notice, Role, Tenant, TenantState, User
 from tenants.policy import BUILT_IN_ROLES, Permission
@@ -279,11 +282,43 @@ def test_somebody_new_chooses_a_password_and_is_in(house: House) -> None:
     assert (weak.status_code, list(weak.context["form"].errors)) == (422, ["password"])
     assert joined["Location"] == "/t/harbour/"
     assert client.get("/t/harbour/").status_code == 200
+    with tenant_scope(house.tenant):
+        entries = AuditEntry.objects.filter(actor=person)
+        assert {entry.action for entry in entries} == {"member.add", "invitation.accept"}
+        assert {(entry.via, entry.address) for entry in entries} == {("browser", "127.0.0.1")}
+        assert all(entry.request_id for entry in entries)
     assert (person.name, person.is_staff, person.check_password(PASSWORD)) == ("Mara", False, True)
     assert EmailAddress.objects.get(user=person).verified
     with tenant_scope(house.tenant):
         assert Member.objects.get(user=person).role.name == "member"
     assert not alive(link().rsplit("/", 2)[1])
+
+
+def test_the_first_sign_in_of_somebody_new_is_listed_and_ends_with_the_others(house: House) -> None:
+    invite(house)
+    first, second = Client(), Client()
+    first.post(link(), {"password": PASSWORD})
+    second.post("/account/login/", {"login": "mara@example.test", "password": PASSWORD})
+
+    listed = second.get("/account/sessions/").context["sessions"]
+    second.post("/account/sessions/")
+
+    assert len(listed) == 2
+    assert first.get("/t/harbour/").status_code == 302
+    assert second.get("/t/harbour/").status_code == 200
+
+
+def test_the_log_of_a_refused_password_does_not_open_the_invitation(house: House, monkeypatch: Any) -> None:
+    invite(house)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    log = io.StringIO()
+    configure(log)
+
+    answer = Client().post(link(), {"password": "short"})
+
+    assert (answer.status_code, alive(secret())) == (422, True)
+    assert "/account/invitation/[redacted]/" in log.getvalue()
+    assert secret() not in log.getvalue()
 
 
 def test_the_address_of_the_form_is_the_invited_one_whatever_is_posted(house: House) -> None:

@@ -168,6 +168,15 @@ def test_a_token_is_shown_once_and_opens_what_its_maker_may(house: House, client
     assert (token.tenant, token.expires_at is not None) == (house.tenant, True)
 
 
+def test_boxes_to_tick_are_boxes_and_what_holds_them_is_not(house: House, client: Client) -> None:
+    """The class makes a square of 1 rem: on the list of all permissions it made one unreadable column."""
+    page = client.get(url(house, "token_list")).content.decode()
+
+    classed = re.findall(r'<(\w+)[^>]*class="form-check-input"', page)
+    assert len(classed) > 20
+    assert set(classed) == {"input"}
+
+
 def test_a_token_ends_at_once(house: House, client: Client) -> None:
     made = client.post(url(house, "token_create"), {"name": "short", "scope": "all", "expires": "0"})
     secret = made.context["new_token"]["secret"]

@@ -262,6 +262,18 @@ class TestRequests:
         with pytest.raises(OverQuota):
             reserve(house.tenant, guests=1)
 
+    def test_a_grant_takes_nothing_from_one_that_has_not_ended(self, house: House) -> None:
+        quota_request_approve(self.ask(house, guests=50), until=now() + 2 * HOUR, actor=factories.desk())
+        less, sooner, more = (self.ask(house, guests=n) for n in (30, 60, 60))
+
+        for request, until in ((less, 3 * HOUR), (sooner, HOUR)):
+            with pytest.raises(Invalid) as refusal:
+                quota_request_approve(request, until=now() + until, actor=factories.desk())
+            assert [error.code for error in refusal.value.errors] == ["less_than_granted"]
+        assert row(house.tenant, "guests").grant_limit == 50
+        quota_request_approve(more, until=now() + 3 * HOUR, actor=factories.desk())
+        assert row(house.tenant, "guests").grant_limit == 60
+
     def test_a_parents_grant_makes_room_for_its_child_as_long(self, house: House) -> None:
         child = tenant_create(
             slug="child", name="C", parent=house.tenant, actor=factories.desk(), limits={"guests": 50}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -10,8 +11,9 @@ from functools import partial
 import pytest
 from django.db import transaction
 
+from portal.core.clock import now
 from portal.core.errors import Conflict, OverQuota
-from tenants.models import Quota, Tenant
+from tenants.models import Quota, RateUse, Tenant
 from tenants.scoping import tenant_scope
 from tenants.services.quota import (
     quota_release,
@@ -21,6 +23,7 @@ from tenants.services.quota import (
     quota_set,
     quota_verify,
 )
+from tenants.services.quota.resources import RATE_WINDOW
 from tenants.services.tenants import tenant_create
 from tests import factories
 from tests.factories import House
@@ -67,7 +70,7 @@ def test_at_the_edge_exactly_as_many_as_fit_get_in(rounds: int) -> None:
     tenant = factories.tenant_with_owner(limits={"guests": LIMIT}).tenant
 
     for _ in range(rounds):
-        answers = together([lambda: reserve(tenant, guests=1, guest_creates_per_day=1)] * CLIENTS)
+        answers = together([lambda: reserve(tenant, guests=1)] * CLIENTS)
 
         assert (refusals(answers), used(tenant)) == (CLIENTS - LIMIT, LIMIT)
         release(tenant, guests=LIMIT)
@@ -79,10 +82,10 @@ def test_at_the_roots_edge_three_levels_down_exactly_as_many_as_fit_get_in(round
     middles = [child(root, f"middle-{n}", 7) for n in range(2)]
     leaves = [child(middle, f"{middle.slug}-leaf-{n}", 6) for middle in middles for n in range(2)]
     everywhere = [root, *middles, *leaves]
+    asked = list(itertools.islice(itertools.cycle(everywhere), CLIENTS))
 
     for _ in range(rounds):
-        asked = list(itertools.islice(itertools.cycle(everywhere), CLIENTS))
-        answers = together([lambda tenant=tenant: reserve(tenant, guests=1) for tenant in asked])
+        answers = together([partial(reserve, tenant, guests=1) for tenant in asked])
 
         assert (refusals(answers), used(root)) == (CLIENTS - LIMIT, LIMIT)
         got = Counter(tenant.pk for tenant, answer in zip(asked, answers, strict=True) if answer is None)
@@ -96,12 +99,26 @@ def test_at_the_roots_edge_three_levels_down_exactly_as_many_as_fit_get_in(round
         assert used(root) == 0
 
 
-def test_of_thirty_at_once_a_rate_lets_in_as_many_as_a_day_has() -> None:
-    tenant = factories.tenant_with_owner(limits={"guests": None, "guest_creates_per_day": 7}).tenant
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_at_the_edge_of_a_rate_exactly_as_many_as_the_day_has_left_get_in(rounds: int) -> None:
+    """Ten creations a day: each round some of the last day's have left its window, and so many get in."""
+    parent = factories.tenant_with_owner("parent").tenant
+    tenants = [parent, *(child(parent, f"child-{n}") for n in range(2))]
+    Quota.objects.update(limit=None)
+    Quota.objects.filter(tenant=parent, resource="guest_creates_per_day").update(limit=LIMIT)
+    asked = list(itertools.islice(itertools.cycle(tenants), CLIENTS))
+    chosen = random.Random(0)
+    left = LIMIT
 
-    answers = together([lambda: reserve(tenant, guests=1, guest_creates_per_day=1)] * 30)
+    for _ in range(rounds):
+        answers = together([partial(reserve, tenant, guest_creates_per_day=1) for tenant in asked])
 
-    assert (refusals(answers), used(tenant)) == (23, 7)
+        assert refusals(answers) == CLIENTS - left
+        uses = RateUse.objects.filter(tenant=parent, at__gt=now() - RATE_WINDOW).order_by("at")
+        assert uses.count() == LIMIT
+        left = chosen.randint(0, LIMIT)
+        moments = [use.at for use in uses[:left]]
+        RateUse.objects.filter(at__in=moments).update(at=now() - RATE_WINDOW)
 
 
 def test_the_first_disks_of_a_class_make_one_row_between_them() -> None:

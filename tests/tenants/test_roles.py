@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from portal.core.errors import Conflict, Forbidden, Invalid
+from portal.core.errors import Conflict, Forbidden, Invalid, Missing
 from tenants.models import AuditEntry, Role
 from tenants.policy import ALL_TENANT_PERMISSIONS, Permission
 from tenants.scoping import tenant_scope
@@ -46,6 +46,44 @@ def test_may_start_and_stop_machines_tagged_qa(house: factories.House) -> None:
     assert rest.post(f"{house.url}/guests/{prod.pk}/start", {}).status == 403
 
 
+def test_who_makes_machines_of_a_tag_makes_no_others_and_the_dry_run_says_so(house: factories.House) -> None:
+    factories.host_up()
+    flavor, image = factories.flavor("small"), factories.image("tiny")
+    looks = {P.IMAGE_VIEW, P.NETWORK_VIEW, P.GUEST_CREATE}
+    _person, raw = factories.member_with(house.tenant, looks, tags=["qa"])
+    rest, url = Rest(raw), f"{house.url}/guests"
+    body = {"name": "web", "flavor": str(flavor.pk), "image": str(image.pk)}
+
+    for tags in ([], ["prod"]):
+        foreseen, made = (
+            rest.post(f"{url}?dry_run=true", {**body, "tags": tags}),
+            rest.post(url, {**body, "tags": tags}),
+        )
+        assert (foreseen.json["fits"], [reason["code"] for reason in foreseen.json["reasons"]]) == (
+            False,
+            ["own_reach"],
+        )
+        assert (made.status, made.json["errors"][0]["code"]) == (422, "own_reach")
+    assert rest.post(f"{url}?dry_run=true", {**body, "tags": ["qa"]}).json["fits"]
+    assert rest.post(url, {**body, "tags": ["qa"]}).status == 202
+
+
+def test_nobody_tags_a_machine_into_their_own_reach(house: factories.House) -> None:
+    prod, qa = (factories.guest(house, tags=[tag], power=Power.STOPPED) for tag in ("prod", "qa"))
+    role = make(house, grants=Grants(["guest.view", "guest.edit"], ["guest.delete"], ["qa"]))
+    person = factories.user()
+    with tenant_scope(house.tenant):
+        member_add(house.tenant, person, role=role, actor=factories.desk())
+    rest = Rest(token_create(person, name="t", actor=factories.desk())[1])
+
+    taken = rest.patch(f"{house.url}/guests/{prod.pk}", {"tags": ["prod", "qa"]})
+
+    assert (taken.status, taken.json["code"]) == (409, "own_reach")
+    assert rest.delete(f"{house.url}/guests/{prod.pk}").status == 403
+    assert rest.patch(f"{house.url}/guests/{prod.pk}", {"tags": ["prod", "web"]}).status == 200
+    assert rest.patch(f"{house.url}/guests/{qa.pk}", {"tags": ["qa", "web"]}).status == 200
+
+
 def test_a_change_holds_at_once_and_what_is_open_is_checked(house: factories.House, monkeypatch: Any) -> None:
     role, person = make(house), factories.user()
     with tenant_scope(house.tenant):
@@ -61,6 +99,17 @@ def test_a_change_holds_at_once_and_what_is_open_is_checked(house: factories.Hou
     with tenant_scope(house.tenant):
         entry = AuditEntry.objects.get(action="role.edit")
     assert entry.changes["permissions"] == [["guest.view", "tenant.view"], ["tenant.view"]]
+
+
+def test_a_role_that_just_went_is_missing(house: factories.House) -> None:
+    role = make(house)
+    with tenant_scope(house.tenant):
+        role_delete(Role.objects.get(pk=role.pk), actor=house.actor)
+
+        with pytest.raises(Missing):
+            role_delete(role, actor=house.actor)
+        with pytest.raises(Missing):
+            role_edit(role, name="late", actor=house.actor)
 
 
 def test_nobody_builds_or_changes_a_role_beyond_their_own(house: factories.House) -> None:
@@ -107,6 +156,7 @@ def test_what_is_held_on_tagged_machines_only_is_not_given_on_all(house: factori
         ("a", Grants([], ["member.manage"], ["qa"]), "/tagged"),
         ("a", Grants([], ["guest.power"], []), "/tags"),
         ("a", Grants([], ["guest.power"], ["x" * 33]), "/tags"),
+        ("a", Grants([], ["guest.power"], ["web servers"]), "/tags"),
     ],
 )
 def test_a_role_that_makes_no_sense_is_refused_at_its_field(

@@ -14,6 +14,7 @@ from redis import RedisError
 
 from operations.models import Operation
 from operations.services import operation_claim
+from portal.celery import app
 from portal.core.clock import now
 from portal.core.errors import Conflict, Forbidden, Invalid
 from tenants.access import actor_for_token, tenant_by_slug
@@ -246,6 +247,21 @@ def test_suspension_reaches_everybody_below(house: House, revoked: list[dict[str
     assert fresh(grandchild).actor.may(P.GUEST_CREATE)
 
 
+def test_the_machines_below_are_seen_to_at_once_not_with_beats_next_round(
+    house: House, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    rung: list[str] = []
+    monkeypatch.setattr(app, "send_task", lambda task, **_named: rung.append(task))
+
+    with django_capture_on_commit_callbacks(execute=True):
+        tenant_suspend(house.tenant, reason="", guests="keep", actor=DESK())
+    assert "vms.tasks.halt_guests" not in rung
+    with django_capture_on_commit_callbacks(execute=True):
+        tenant_suspend(house.tenant, reason="", guests="stop", actor=DESK())
+
+    assert "vms.tasks.halt_guests" in rung
+
+
 def test_a_childs_own_suspension_outlasts_its_parents(house: House) -> None:
     child = child_of(house, "child")
     tenant_suspend(house.tenant, reason="", actor=DESK())
@@ -388,6 +404,18 @@ def test_closing_does_not_undo_a_suspension(house: House) -> None:
         tenant_unsuspend(closing.tenant, actor=DESK())
 
     assert tenant_reopen(closing.tenant, actor=DESK()).state == TenantState.ACTIVE
+
+
+def test_what_its_owner_closes_an_operator_may_hold(house: House) -> None:
+    close(house, reason="Moving out.")
+
+    held = tenant_close(house.tenant, confirm=house.tenant.slug, reason="Abuse.", actor=DESK())
+
+    assert (held.state_reason, held.purge_after) == ("Abuse.", fresh(house).tenant.purge_after)
+    with pytest.raises(Conflict) as refusal:
+        tenant_reopen(held, actor=fresh(house).actor)
+    assert refusal.value.code == "held"
+    assert close(fresh(house), reason="Mine.").state_reason == "Abuse."
 
 
 def test_a_parent_is_closed_after_its_children(house: House) -> None:

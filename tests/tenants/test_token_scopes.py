@@ -6,6 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
+from redis import Redis
 
 from portal.core.clock import now
 from portal.core.errors import Conflict, Forbidden, Invalid
@@ -18,6 +20,8 @@ from tenants.services.roles import role_named
 from tenants.services.tokens import Scope, token_create, token_revoke, token_rotate
 from tests import factories
 from tests.portal.api.rest import Rest
+from vms.consoles import tickets
+from vms.services.consoles import LONGEST
 
 pytestmark = pytest.mark.django_db
 P = Permission
@@ -99,6 +103,7 @@ def test_a_token_of_tags_reaches_machines_that_wear_one(house: factories.House) 
         ({"networks": ["10.0.0.0/8"] * 21}, "/networks"),
         ({"tags": ["a b\n"]}, "/tags"),
         ({"tags": ["x" * 33]}, "/tags"),
+        ({"tags": ["QA"]}, "/tags"),
         ({"tags": [f"t{n}" for n in range(21)]}, "/tags"),
         ({"permissions": ["guest.fly"]}, "/permissions"),
     ],
@@ -243,6 +248,20 @@ def test_where_a_token_was_last_used_is_told(house: factories.House) -> None:
     token.refresh_from_db()
     assert token.last_used_address == "192.0.2.7"
     assert token.last_used_at is not None
+
+
+@pytest.mark.parametrize("hours", [1, 100])
+def test_a_console_ends_no_later_than_the_token_that_opened_it(house: factories.House, hours: int) -> None:
+    guest = factories.guest(house)
+    token, raw = made(house, scope=Scope(expires_at=now() + timedelta(hours=hours)))
+
+    opened = Rest(raw).post(f"{house.url}/guests/{guest.pk}/console", {"kind": "vnc"})
+
+    grant = tickets.redeem(Redis.from_url(settings.REDIS_URL), opened.json["ticket"])
+    assert grant is not None
+    assert token.expires_at is not None
+    latest = token.expires_at if hours == 1 else now() + LONGEST
+    assert grant.expires_at <= latest.timestamp()
 
 
 def test_members_see_their_own_tokens_and_managers_all(house: factories.House) -> None:

@@ -18,6 +18,7 @@ from tenants.scoping import tenant_scope
 from tenants.services.members import member_remove
 from tenants.services.visits import visit_begin, visit_end, visits_end_due
 from tests import factories
+from tests.architecture.test_pages import browser
 
 pytestmark = pytest.mark.django_db
 P = Permission
@@ -116,6 +117,7 @@ def test_the_tenant_reads_of_it_and_its_owners_are_told(house: factories.House, 
 
     assert [(entry.action, entry.changes["reason"]) for entry in entries] == [("visit.begin", WHY), ("visit.end", WHY)]
     assert entries[0].actor_label == operator.email
+    assert browser(house.owner).get("/t/acme/audit/").content.decode().count(WHY) == 2
     assert Notice.objects.filter(user=house.owner, kind=NoticeKind.VISIT).count() == 1
     assert seen_by(house, operator).permissions == {P.OPERATE}
 

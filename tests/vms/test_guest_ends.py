@@ -95,3 +95,25 @@ def test_what_cannot_be_purged_yet_keeps_nothing_else_in_the_bin(house: factorie
     empty_bins()
 
     assert [o.subject_id for o in Operation.objects.filter(kind="guest.purge")] == [due.pk]
+
+
+def test_what_a_failed_creation_left_is_asked_for_again_each_hour(house: factories.House) -> None:
+    """Once refused by its host, it stayed there until somebody deleted the machine by hand."""
+    guest, create = factories.guest_building(house, protected=True)
+    with tenant_scope(house.tenant):
+        factories.operation_broken(create)
+        factories.operation_broken(Operation.objects.get(kind="guest.purge"))
+    purges = Operation.objects.filter(kind="guest.purge", subject_id=guest.pk)
+    empty_bins()
+    assert purges.count() == 1, "an hour has not gone by"
+    purges.update(finished_at=now() - timedelta(hours=1, seconds=1))
+
+    empty_bins()
+    empty_bins()
+    assert purges.filter(status="queued").count() == 1
+    factories.operation_done(purges.get(status="queued"))
+
+    empty_bins()
+    assert purges.count() == 2
+    with tenant_scope(house.tenant):
+        assert not Guest.objects.exists()

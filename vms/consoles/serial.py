@@ -24,13 +24,13 @@ from pathlib import Path
 
 import structlog
 
+from vms.consoles.past import Past
 from vms.consoles.pump import BROWSER_GONE, CHUNK, READABLE, TARGET_CLOSED, Poll
 from vms.consoles.sessions import Ended, Ending
 from vms.consoles.viewers import Peer, Viewer
 
 log = structlog.get_logger()
 
-SCROLLBACK = 64 * 1024
 INPUT_LIMIT = 64 * 1024
 STALL_S = 2.0
 LINGER_S = 30.0
@@ -113,7 +113,7 @@ class _Hub(threading.Thread):
         self._way = way
         self._log_path = log_path
         self._linger_s = linger_s
-        self._scrollback = bytearray()
+        self._past = Past()
         self._line: socket.socket | None = None
         self._was_open = False
         self._input = bytearray()
@@ -174,7 +174,7 @@ class _Hub(threading.Thread):
             arrivals, self._arrivals = self._arrivals, []
         for viewer in arrivals:
             self._take_in(viewer)
-            self._show(viewer, bytes(self._scrollback[-SCROLLBACK:]))
+            self._show(viewer, self._past.shown())
 
     def _take_in(self, viewer: Viewer) -> None:
         self._viewers.add(viewer)
@@ -196,7 +196,7 @@ class _Hub(threading.Thread):
             log.debug("console_serial_unreachable", error=type(error).__name__)
             return
         if not self._was_open and self._way.listener is not None:
-            self._scrollback += tail(self._log_path)
+            self._past.add_log(self._log_path)
         self._was_open = True
         self._input.clear()
 
@@ -266,10 +266,8 @@ class _Hub(threading.Thread):
             self._line = None
 
     def _hand_out(self, data: memoryview) -> None:
-        """Remember and show; of the past up to twice as much as is shown is kept, rather than moved at every byte."""
-        self._scrollback += data[-SCROLLBACK:]
-        if len(self._scrollback) > 2 * SCROLLBACK:
-            del self._scrollback[:-SCROLLBACK]
+        """Remember and show."""
+        self._past.add(data)
         for viewer in list(self._viewers):
             if not viewer.is_waiting:
                 self._show(viewer, data)
@@ -287,7 +285,7 @@ class _Hub(threading.Thread):
         if viewer.is_waiting:
             viewer.is_waiting = False
             if data[:1] == WITH_PAST:
-                viewer.show(bytes(self._scrollback[-SCROLLBACK:]))
+                viewer.show(self._past.shown())
             data = data[1:]
         if not viewer.writable or self._line is None:
             return
@@ -333,19 +331,6 @@ class _Hub(threading.Thread):
             if descriptor is not None and self._by_descriptor.pop(descriptor, None) is not None:
                 self._poll.watch(descriptor, 0)
         viewer.close(ending)
-
-
-def tail(path: str, limit: int = SCROLLBACK) -> bytes:
-    """The last ``limit`` bytes of a serial log; nothing when there is none or it may not be read."""
-    if not path:
-        return b""
-    try:
-        with open(path, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - limit))
-            return file.read(limit)
-    except OSError as error:
-        log.info("console_serial_log_unreadable", error=type(error).__name__)
-        return b""
 
 
 def _connect(path: str) -> socket.socket:

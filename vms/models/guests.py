@@ -71,6 +71,8 @@ class Guest(TenantOwned):
 
     charge = models.CharField(max_length=6, default=Charge.FULL)
     """What of it the quota counters hold now."""
+    charged_running = models.BooleanField(default=False, db_default=False)
+    """Does ``running_guests`` count it now? ``vms.services.guests.wanting`` is the only writer."""
     binned_at = models.DateTimeField(null=True)
     purge_after = models.DateTimeField(null=True, db_index=True)
     version = models.PositiveIntegerField(default=1)

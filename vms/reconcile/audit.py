@@ -17,6 +17,7 @@ from operations.states import LIVE, Status
 from portal.core.clock import now
 from portal.core.units import GIB, MIB
 from tenants.journal.chain import chain_verify
+from tenants.journal.guard import guards_missing
 from tenants.journal.models import UsageInterval
 from tenants.models import Tenant
 from tenants.scoping import every_tenant
@@ -32,6 +33,7 @@ from vms.models.guests import Charge
 from vms.names import Owner, base_name, network_name, pool_name, seed_name, serial_log, volume_name
 from vms.reconcile.converge import guest_id
 from vms.selectors.installation import installation_owner
+from vms.services.guests.wanting import guest_runs
 from vms.states import Power
 
 LATE = timedelta(seconds=60)
@@ -46,7 +48,7 @@ def audit(*, logs: Path | None = None, secrets: tuple[str, ...] = ()) -> list[st
     operation is changing is left out.
     """
     with every_tenant(why="the audit looks at everything"):
-        findings = [*_counters(), *_operations(), *_journals(), *_rows()]
+        findings = [*_counters(), *_operations(), *_guards(), *_journals(), *_rows()]
         for host in Host.objects.all():
             findings += list(_host(host))
     if logs is not None:
@@ -77,6 +79,12 @@ def _operations() -> Iterator[str]:
         yield f"I6 operation {lock.operation_id} is over and holds {lock.resource_type} {lock.resource_id}"
 
 
+def _guards() -> Iterator[str]:
+    """The database itself refuses to change an audit log."""
+    for name in guards_missing():
+        yield f"I11 the database does not guard the audit log: trigger {name} is missing or off"
+
+
 def _journals() -> Iterator[str]:
     """The audit logs' chains are whole; no resource has two open intervals or overlapping ones; nothing gone has one open."""
     for tenant in (None, *Tenant.objects.order_by("slug")):
@@ -104,6 +112,11 @@ def _rows() -> Iterator[str]:
     for guest in Guest.objects.filter(binned_at=None, built_at__isnull=False).exclude(charge=Charge.NONE):
         if HostClaim.objects.filter(guest=guest).count() != 1:
             yield f"I2 machine {guest.pk} has {HostClaim.objects.filter(guest=guest).count()} places on hosts"
+    for guest in Guest.objects.exclude(pk__in=_busy()):
+        runs = guest_runs(guest)
+        if runs is not None and runs != guest.charged_running:
+            counts = "does not count" if runs else "counts"
+            yield f"I3 machine {guest.pk}, {guest.seen_power} and wanted {guest.want_power}, {counts} as running"
     for port in Port.objects.filter(addresses=None):
         yield f"I2 port {port.pk} has no address"
 

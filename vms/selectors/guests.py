@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import reduce
 from ipaddress import ip_address
 from operator import or_
 from typing import Final
 from uuid import UUID
 
-from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet, Subquery, Value
+from django.db.models import Case, Count, Exists, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce
 
 from operations.models import Operation, OperationLock
 from operations.selectors import operations_live_on
+from operations.states import LIVE
 from portal.core.ids import uuid_or_none
 from portal.core.paging import LIMIT, Page, Sorts, keyset_page
 from tenants.actors import Actor
 from vms.models import Address, Guest, Port, Tag, Volume
-from vms.states import GuestStatus, Power
+from vms.models.guests import Charge
+from vms.states import GuestStatus, HostState, Power
 
 GUEST_SORTS: Sorts = {"name": ("name", "id"), "created_at": ("created_at", "id")}
 SECRETS: Final = ("user_data", "password_hash", "display_password")
@@ -39,6 +42,9 @@ BUSY_STATUS: Final = {
     "guest.migrate": GuestStatus.MIGRATING,
 }
 """Kinds of live operations that say more than what was seen; the same as ``Guest.status``."""
+
+AGAIN_AFTER: Final = timedelta(hours=1)
+"""Between two tries to remove what a failed creation left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +128,20 @@ def guest_row(guest: Guest) -> GuestRow:
 
 
 def guest_counts(actor: Actor) -> dict[GuestStatus, int]:
-    """How many guests there are of each status; two queries. Those in the bin count as ``binned`` only."""
-    rows = guests_visible(actor).order_by()
-    counts: Counter[GuestStatus] = Counter()
-    # Tuples of what decides, to be read by the model's own rule: one rule for a row and for a count.
-    groups = rows.annotate(built=Q(built_at__isnull=False), binned=Q(binned_at__isnull=False)).values_list(
-        "seen_power", "built", "binned"
-    )
-    for power, built, binned, number in groups.annotate(number=Count("pk")):
-        counts[_resting(power, built=built, binned=binned)] += number
-    # From the few that are held: asking each of fifty thousand who holds it costs ten times the rest of the page.
+    """How many guests there are of each status; one query. Those in the bin count as ``binned`` only."""
+    # Only of the few that are held: asking each of fifty thousand who holds it costs ten times the rest of the page.
     held = OperationLock.objects.filter(resource_type="guest", exclusive=True, operation__kind__in=BUSY_STATUS)
-    busy = rows.filter(pk__in=held.values("resource_id")).annotate(live=_live_kind()).filter(live__in=BUSY_STATUS)
-    for power, built_at, binned_at, kind in busy.values_list("seen_power", "built_at", "binned_at", "live"):
-        counts[_resting(power, built=built_at is not None, binned=binned_at is not None)] -= 1
-        counts[BUSY_STATUS[kind]] += 1
+    live = Case(When(pk__in=held.values("resource_id"), then=_live_kind()), default=Value(""))
+    groups = (
+        guests_visible(actor)
+        .order_by()
+        .annotate(built=Q(built_at__isnull=False), binned=Q(binned_at__isnull=False), live=live)
+        .values_list("seen_power", "built", "binned", "live")
+        .annotate(number=Count("pk"))
+    )
+    counts: Counter[GuestStatus] = Counter()
+    for power, built, binned, kind, number in groups:
+        counts[BUSY_STATUS.get(kind) or _resting(power, built=built, binned=binned)] += number
     return {status: counts[status] for status in GuestStatus}
 
 
@@ -256,3 +261,12 @@ def guests_ailing(actor: Actor, *, limit: int) -> list[GuestRow]:
     rows = guests_visible(actor).annotate(live=_live_kind()).filter(binned_at=None)
     ailing = rows.filter(_has_status(GuestStatus.ERROR) | _has_status(GuestStatus.UNKNOWN) | ~Q(problem_code=""))
     return _rows(list(_with_parts(ailing).order_by("name", "pk")[:limit]))
+
+
+def guests_unremoved(*, at: datetime) -> QuerySet[Guest]:
+    """What failed creations left where its host refused the removal, an hour ago or earlier; needs every tenant's scope."""
+    lately = Operation.objects.filter(
+        Q(status__in=LIVE) | Q(finished_at__gt=at - AGAIN_AFTER), kind="guest.purge", subject_id=OuterRef("pk")
+    )
+    failed = Guest.objects.filter(~Exists(lately), built_at=None, charge=Charge.NONE, host__state=HostState.UP)
+    return failed.select_related("tenant").order_by("pk")

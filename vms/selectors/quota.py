@@ -12,7 +12,6 @@ from tenants.models import Tenant
 from tenants.services.quota import class_disk, usage_source
 from vms.models import Address, Guest, Image, Network, Port, Volume
 from vms.models.guests import Charge
-from vms.states import ON
 
 
 @usage_source
@@ -23,13 +22,12 @@ def held_amounts(tenants: Sequence[Tenant]) -> Mapping[UUID, Counter[str]]:
     charged = guests.filter(charge=Charge.FULL).values("tenant")
     for row in charged.annotate(n=Count("pk"), v=Sum("vcpus"), m=Sum("memory_mib")):
         held[row["tenant"]].update(guests=row["n"], vcpus=row["v"], memory_mib=row["m"])
-    on = guests.filter(want_power__in=[power.value for power in ON], binned_at=None)
     volumes = Volume.objects.filter(tenant__in=tenants).exclude(guest__charge=Charge.NONE).order_by()
     sums = volumes.values_list("tenant", "storage_class__name").annotate(n=Count("pk"), size=Sum("size_gib"))
     for pk, storage_class, n, size in sums:
         held[pk].update({"volumes": n, "disk_gib": size, class_disk(storage_class): size})
     for name, rows in (
-        ("running_guests", on),
+        ("running_guests", guests.filter(charged_running=True)),
         ("ports", Port.objects.exclude(guest__charge=Charge.NONE)),
         ("addresses", Address.objects.exclude(port__guest__charge=Charge.NONE)),
         ("networks", Network.objects.all()),

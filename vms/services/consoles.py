@@ -24,7 +24,7 @@ from vms.states import Power
 
 TICKET_S: Final = 30
 LONGEST: Final = timedelta(hours=8)
-"""An open console ends after this, however it is used."""
+"""An open console ends after this, however it is used; sooner where the token that opened it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def console_open(guest: Guest, *, kind: str, actor: Actor) -> ConsoleOpening:
             password=guest.display_password if kind == "vnc" else "",
             session=actor.session,
             origin=origin_of(settings.PUBLIC_URL),
-            expires_at=(now() + LONGEST).timestamp(),
+            expires_at=min(filter(None, (now() + LONGEST, actor.until))).timestamp(),
             writable=True,
             log_path=guest.seen_display.get("log", "") if kind == "serial" else "",
         )

@@ -21,6 +21,7 @@ from vms.states import HostState, Power
 log = structlog.get_logger(__name__)
 ON: Final = (Power.RUNNING, Power.PAUSED)
 WHY: Final = "suspend"
+HALT_TASK: Final = "vms.tasks.halt_guests"
 
 
 def guests_halt() -> int:

@@ -17,6 +17,7 @@ from portal.core.errors import Conflict, FieldError, Invalid
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
+from tenants.journal.ledger import journal_lock
 from tenants.models import Tenant
 from tenants.policy import Permission
 from vms.models import SshKey
@@ -62,6 +63,7 @@ def key_create(tenant: Tenant, *, name: str, public_key: str, actor: Actor) -> S
     if not name or len(name) > 64 or not name.isprintable():
         raise Invalid(errors=[FieldError("/name", "invalid_name", _("A name of at most 64 characters is needed."))])
     clean, fingerprint = key_parse(public_key)
+    journal_lock(tenant)  # which every change of keys writes: two who are at the cap take turns
     if SshKey.objects.count() >= settings.CAPS["ssh_keys"]:
         raise Conflict(_("This project has as many keys as it can have."), code="too_many_keys", hint="")
     try:

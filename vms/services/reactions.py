@@ -9,6 +9,7 @@ import structlog
 from django.db import transaction
 from django.db.models import F
 
+from operations.dispatch import call
 from portal.core.clock import now
 from tenants.actors import Actor
 from tenants.models import Tenant, User
@@ -17,7 +18,7 @@ from tenants.scoping import tenant_scope
 from vms.consoles import registry
 from vms.models import Guest
 from vms.services.consoles import console_redis
-from vms.services.halting import ON, guest_halt
+from vms.services.halting import HALT_TASK, ON, guest_halt
 from vms.states import HostState
 
 log = structlog.get_logger(__name__)
@@ -52,12 +53,16 @@ def _revoke(*, reason: str, **subjects: str | None) -> None:
 
 @reacts("tenant.suspended")
 def stop_guests(*, tenant: Tenant, actor: Actor) -> None:
-    """A halted tenant's machines are stopped; those that cannot be now (busy, silent host) are asked again by ``halting``."""
+    """A halted tenant's machines are stopped; those that cannot be now (busy, silent host) are asked again by ``halting``.
+
+    So are those of the tenants below it, each tenant in a transaction of its own: a worker is rung for them at once.
+    """
     with tenant_scope(tenant):
         on = Guest.objects.filter(seen_power__in=ON, host__state=HostState.UP)
         # All of them before the first one's journal entry: an observation locks its guest, then the journal.
         for guest in list(on.select_for_update(of=("self",)).order_by("pk")):
             guest_halt(guest)
+    transaction.on_commit(lambda: call(HALT_TASK), robust=True)
 
 
 @reacts("tenant.revived")

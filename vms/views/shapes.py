@@ -19,7 +19,7 @@ from tenants.actors import Actor
 from tenants.policy import Permission
 from vms.models import Guest, Image
 from vms.selectors.guests import GuestRow
-from vms.services.guests.power import ACTIONS, guest_actions
+from vms.services.guests.power import ACTIONS, ASK_AN_OPERATOR, guest_actions
 from vms.states import GuestStatus, Power, VolumeState
 
 STATUS: Final[dict[GuestStatus, str | Promise]] = {
@@ -226,6 +226,9 @@ def _problem(row: GuestRow) -> ProblemShown | None:
     if row.operation is not None:
         return None
     hint = _("Start it again; if it stays, tell an operator.") if row.status == GuestStatus.ERROR else ""
+    if guest.built_at is not None and guest.seen_power == Power.ABSENT and guest.binned_at is None:
+        message = _("This machine is gone from its host, and nobody here asked for that.")
+        return ProblemShown("gone", message, str(ASK_AN_OPERATOR))
     if guest.problem_code:
         return ProblemShown(guest.problem_code, guest.problem_message, hint)
     if row.status == GuestStatus.ERROR:

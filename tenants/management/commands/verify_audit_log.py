@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from tenants.journal.chain import Verdict, chain_verify
+from tenants.journal.guard import guards_missing
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
 
@@ -15,7 +16,7 @@ INSTALLATION = "(installation)"
 
 
 class Command(BaseCommand):
-    """Follows each chain from end to end; one line a log, exit 0 when all are whole, else 1 with the places."""
+    """Follows each chain from end to end; one line a log, exit 0 when all are whole and guarded, else 1 with the places."""
 
     help = "Check the audit log of a tenant, or of all and the installation's own; changes nothing."
 
@@ -33,7 +34,9 @@ class Command(BaseCommand):
             with tenant_scope(tenant):
                 verdicts[tenant.slug] = chain_verify(tenant)
         lines = [f"{name}: {_line(verdict)}" for name, verdict in verdicts.items()]
-        if not all(verdict.is_whole for verdict in verdicts.values()):
+        missing = guards_missing()
+        lines += [f"NOT GUARDED by the database: trigger {name} is missing or off" for name in missing]
+        if missing or not all(verdict.is_whole for verdict in verdicts.values()):
             raise CommandError("\n".join(lines))
         return "\n".join(lines)
 

@@ -92,7 +92,8 @@ def quota_request_approve(
 ) -> QuotaRequest:
     """Give ``limits`` (those asked for, where None; fewer or lower ones are fine), for good or until a moment.
 
-    Raises ``Invalid`` for what was not asked for, is no more than now, or ends in the past; ``Conflict`` once it is decided.
+    Raises ``Invalid`` for what was not asked for, is no more than now, takes away from a grant that has not ended, or ends in
+    the past; ``Conflict`` once it is decided.
     """
     actor.require(Permission.OPERATE)
     answer = _checked_text(answer, "/answer", needed=False)
@@ -104,6 +105,8 @@ def quota_request_approve(
         refuse_unknown(given, place="/limits")
         quota_lock(request.tenant)
         _refuse_no_more(request.tenant, given, place="/limits")
+        if until is not None:
+            _refuse_less(request.tenant, given, until)
         for row in Quota.objects.filter(tenant=request.tenant, resource__in=given):
             if until is None:
                 row.limit = given[row.resource]
@@ -196,5 +199,19 @@ def _refuse_no_more(tenant: Tenant, limits: Wanted, *, place: str) -> None:
         present = known.get(name)
         if present is None or limit <= present:
             errors.append(FieldError(f"{place}/{name}", "not_more", _("The limit is that much already.")))
+    if errors:
+        raise Invalid(errors=errors)
+
+
+def _refuse_less(tenant: Tenant, limits: Wanted, until: datetime) -> None:
+    """A resource has one grant: a new one takes the old one's place, so it is refused where it gives less, or ends sooner."""
+    errors = []
+    for row in Quota.objects.filter(tenant=tenant, resource__in=limits, grant_until__gt=now()):
+        assert row.grant_limit is not None
+        assert row.grant_until is not None
+        if limits[row.resource] < row.grant_limit or until < row.grant_until:
+            said = {"limit": row.grant_limit, "day": row.grant_until.date().isoformat()}
+            message = _("%(limit)d are granted until %(day)s: give no less, and for no shorter.") % said
+            errors.append(FieldError(f"/limits/{row.resource}", "less_than_granted", message))
     if errors:
         raise Invalid(errors=errors)

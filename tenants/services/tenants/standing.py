@@ -62,7 +62,8 @@ def tenant_unsuspend(tenant: Tenant, *, reason: str = "", actor: Actor) -> Tenan
 def tenant_close(tenant: Tenant, *, confirm: str, actor: Actor, reason: str = "") -> Tenant:
     """Begin a tenant's end: its machines stop, its people may read and export, and after a grace everything is taken away.
 
-    ``confirm`` is its short name, typed. Raises ``Conflict`` while it has children that are not being closed.
+    ``confirm`` is its short name, typed. What its owner closes an operator may close, too: then only an operator reopens it.
+    Raises ``Conflict`` while it has children that are not being closed.
     """
     _require(actor, tenant)
     if confirm != tenant.slug:
@@ -72,12 +73,15 @@ def tenant_close(tenant: Tenant, *, confirm: str, actor: Actor, reason: str = ""
     if tenant.state == CLOSED:
         raise Conflict(_("This project is closed."), code="tenant_closed", hint="")
     if tenant.state == CLOSING:
-        return tenant
+        if tenant.held or not actor.is_operator:
+            return tenant
+        facts = {"state_reason": reason or tenant.state_reason, "held": True}
+        return _move(tenant, CLOSING, "tenant.close", reason=reason, actor=actor, **facts)
     if tenant.children.exclude(state__in=ENDED).exists():
         raise Conflict(
             _("Other projects belong to this one."),
             code="has_children",
-            hint=_("Close those first, or have them moved."),
+            hint=_("Close those first."),
         )
     facts = {"state_reason": reason, "purge_after": now() + settings.CLOSING_GRACE, "held": actor.is_operator}
     return _move(tenant, CLOSING, "tenant.close", reason=reason, actor=actor, **facts)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from typing import Any
 
 import pytest
 from django.test import Client
+from ninja import NinjaAPI
+from ninja.openapi.schema import OpenAPISchema
+from pydantic import create_model
 
 from portal.api import api
 
@@ -33,6 +37,35 @@ def test_every_operation_has_a_name_of_its_own_and_says_how_it_is_refused() -> N
     assert sorted(names) == sorted(set(names))
     assert all({"401", "403", "404", "422", "429"} <= set(operation["responses"]) for operation in operations)
     assert all(operation["security"] for operation in operations)
+
+
+def torn_names(described: NinjaAPI, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Components of a document that were given more than one shape; the framework lets the last one stand, and says nothing."""
+    shapes: defaultdict[str, list[Any]] = defaultdict(list)
+
+    def keep(schema: OpenAPISchema, definitions: dict[str, Any]) -> None:
+        for name, shape in definitions.items():
+            if shape not in shapes[name]:
+                shapes[name].append(shape)
+        schema.schemas.update(definitions)
+
+    with monkeypatch.context() as watched:
+        watched.setattr(OpenAPISchema, "add_schema_definitions", keep)
+        NinjaAPI.get_openapi_schema(described, path_prefix="")
+    return {name for name, found in shapes.items() if len(found) > 1}
+
+
+def test_no_two_shapes_share_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert torn_names(api, monkeypatch) == set()
+
+
+def test_two_shapes_of_one_name_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = create_model("ThingOut", a=(int, ...)), create_model("ThingOut", b=(str, ...))
+    planted = NinjaAPI(urls_namespace="planted")
+    planted.get("/one", response=one)(lambda request: None)
+    planted.get("/other", response=other)(lambda request: None)
+
+    assert torn_names(planted, monkeypatch) == {"ThingOut"}
 
 
 def test_every_path_says_what_stands_in_its_braces() -> None:

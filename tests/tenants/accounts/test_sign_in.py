@@ -17,17 +17,11 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from portal.core.clock import now
 from tenants.services.people import sign_ins_forget
 from tests import factories
+from tests.architecture.doors import ROUTES, Who, addresses
 from tests.tenants.accounts.people import LOGIN, SECOND, is_in, signs_in
 
 pytestmark = pytest.mark.django_db
-OPEN = {
-    "account_login", "account_logout", "account_inactive", "account_signup", "account_email_verification_sent",
-    "account_reset_password", "account_reset_password_done", "account_reset_password_from_key",
-    "account_reset_password_from_key_done", "account_confirm_login_code", "mfa_authenticate", "mfa_login_webauthn",
-    "account_reauthenticate", "socialaccount_login_cancelled", "socialaccount_login_error", "socialaccount_signup",
-    "openid_connect_login", "openid_connect_callback", "account:sign_on", "account:sign_on_begin", "account:sign_on_again",
-    "account:passkey_sign_in", "account_set_password",
-}  # fmt: skip
+OPEN = {name for pattern, name in addresses() if ROUTES.get(pattern) is Who.ANYBODY}
 """Pages that lead in, or to such a page, without anybody being signed in."""
 
 

@@ -128,7 +128,7 @@ def test_a_shutdown_may_be_given_a_time(house: House, rest: Rest) -> None:
     assert rest.post(f"{house.url}/guests/{guest.pk}/shutdown", {"grace_s": 0}).status == 422
     answer = rest.post(f"{house.url}/guests/{guest.pk}/shutdown", {"grace_s": 5})
 
-    assert Operation.objects.get(pk=answer.json["id"]).params == {"grace_s": 5}
+    assert Operation.objects.get(pk=answer.json["id"]).params == {"want_before": "running", "grace_s": 5}
 
 
 def test_a_change_bumps_the_etag_and_a_stale_one_is_refused(house: House, rest: Rest) -> None:

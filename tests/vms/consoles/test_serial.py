@@ -15,6 +15,7 @@ from tests.lab.waiting import wait_until
 from tests.vms.consoles.conftest import Opener, closing, make_grant, run_proxy
 from tests.vms.consoles.peers import Beside, ProxyProcess, Stream, qemu
 from vms.consoles import serial
+from vms.consoles.past import SCROLLBACK
 from vms.consoles.tickets import Kind
 from vms.consoles.viewers import Peer
 
@@ -54,7 +55,7 @@ def test_a_late_viewer_sees_the_recent_past(open_console: Opener, line: Beside) 
 
     late = Stream(open_console(make_grant(kind=Kind.SERIAL, target=line.path)))
 
-    assert late.read(serial.SCROLLBACK) == b"x" * (serial.SCROLLBACK - 12) + b"tiny login: "
+    assert late.read(SCROLLBACK) == b"x" * (SCROLLBACK - 12) + b"tiny login: "
 
 
 def test_the_first_viewer_gets_the_past_from_the_log(open_console: Opener, line: Beside, folder: Path) -> None:
@@ -63,7 +64,23 @@ def test_the_first_viewer_gets_the_past_from_the_log(open_console: Opener, line:
 
     viewer = Stream(open_console(make_grant(kind=Kind.SERIAL, target=line.path, log_path=str(log))))
 
-    assert viewer.read(serial.SCROLLBACK)[-8:] == b"booted\r\n"
+    assert viewer.read(SCROLLBACK)[-8:] == b"booted\r\n"
+
+
+def test_old_questions_are_not_answered_by_newcomers(open_console: Opener, line: Beside) -> None:
+    asked = (
+        b"\x05\x1b[6n\x1b[5n\x1b[?6n\x1b[c\x1b[>0c\x1b[?25$p\x1b[>0q\x1b[18t\x1b]10;?\x07\x1b]4;1;?\x1b\\\x1bP$qm\x1b\\"
+    )
+    said = b"\x1b[31mred\x1b[0m\x1b[2J\x1b[?25l\x1b]0;title\x07\x1b[1;1Hlogin: "
+    first = Stream(open_console(make_grant(kind=Kind.SERIAL, target=line.path)))
+    wait_until(lambda: line.clients, timeout_s=3, what="the hub to connect")
+    line.say(asked + said)
+    assert first.read(len(asked + said)) == asked + said
+
+    late = Stream(open_console(make_grant(kind=Kind.SERIAL, target=line.path)))
+    assert late.read(len(said)) == said
+    line.say(b"\x1b[6n")
+    assert late.read(4) == b"\x1b[6n"
 
 
 def test_a_log_that_may_not_be_read_hinders_nobody(open_console: Opener, line: Beside, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -28,6 +29,7 @@ from tenants.models import Quota
 from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.quota import (
     Miscount,
+    hard_limit,
     quota_request_approve,
     quota_request_make,
     quota_set,
@@ -42,10 +44,11 @@ from tests.vms.reconcile.lives import Killed, at_points
 from vms.hypervisor.errors import Refused, Unreachable
 from vms.models import Guest
 from vms.reconcile.sweep import sweep
-from vms.services.guests import guest_create, guest_delete, guest_power, guest_restore
+from vms.services.guests import guest_create, guest_delete, guest_power, guest_restore, guests_mark_unknown
 from vms.services.guests.power import ACTIONS
 from vms.specs import GuestSpec
-from vms.states import Power
+from vms.states import ON, Power
+from vms.tasks import empty_bins
 
 PICK = st.integers(min_value=0, max_value=10**6)
 VERBS = (
@@ -72,6 +75,7 @@ class Histories(RuleBasedStateMachine):
         self.undone = transaction.atomic()
         self.undone.__enter__()
         host = self.bench.on_host
+        host.deaf = False
         for kept in (host.domains, host.pools, host.networks, host.filters, host.calls, host._faults):
             kept.clear()
         self.desk = factories.desk()
@@ -80,6 +84,8 @@ class Histories(RuleBasedStateMachine):
         factories.join(customer, reseller.owner, role="owner")
         self.houses = [reseller, House(customer, reseller.owner, "")]
         self.number = 0
+        self.meddled_with: set[str] = set()
+        """Machines that did something by themselves since they were last looked at."""
 
     # --- who and what ------------------------------------------------------------------------------------------------
     def guests(self) -> list[Guest]:
@@ -91,6 +97,28 @@ class Histories(RuleBasedStateMachine):
             Operation.objects.filter(status__in=["queued", "running"]).exclude(kind="guest.batch").order_by("pk")
         )
 
+    def counted(self) -> set[str]:
+        """Machines that count as running."""
+        return {str(guest.pk) for guest in self.guests() if guest.charged_running}
+
+    @contextlib.contextmanager
+    def within_limits(self) -> Iterator[None]:
+        """People get no machine more into their running ones than the limits of the whole line allow."""
+        before = self.counted()
+        yield
+        new = self.counted() - before
+        more = {tenant for guest in self.guests() if str(guest.pk) in new for tenant in guest.tenant.line()}
+        for row in Quota.objects.filter(tenant__in=more, resource="running_guests"):
+            hard = hard_limit(row, now())
+            assert hard is None or row.used <= hard
+
+    @contextlib.contextmanager
+    def nothing_more_runs(self) -> Iterator[None]:
+        """Work that is done, well or badly, makes nothing count that did not: whoever asked for it has paid before."""
+        before = self.counted()
+        yield
+        assert self.counted() - before <= self.meddled_with
+
     # --- people ------------------------------------------------------------------------------------------------------
     @rule(which=PICK, start=st.booleans(), count=st.integers(min_value=1, max_value=2))
     def create(self, which: int, start: bool, count: int) -> None:
@@ -98,7 +126,7 @@ class Histories(RuleBasedStateMachine):
         self.number += 1
         name = f"g{self.number}"
         spec = GuestSpec(name=name, flavor=self.bench.flavor, image=self.bench.image, start=start, count=count)
-        with tenant_scope(house.tenant), contextlib.suppress(Conflict):
+        with self.within_limits(), tenant_scope(house.tenant), contextlib.suppress(Conflict):
             guest_create(house.tenant, spec, actor=house.actor)
 
     @precondition(lambda self: self.guests())
@@ -107,13 +135,13 @@ class Histories(RuleBasedStateMachine):
         guests = self.guests()
         guest = guests[which % len(guests)]
         actor = factories.actor_in(guest.tenant, self.houses[0].owner)
-        with tenant_scope(guest.tenant), contextlib.suppress(Conflict):
+        with self.within_limits(), tenant_scope(guest.tenant), contextlib.suppress(Conflict):
             if action in ("delete", "purge"):
                 guest_delete(guest, actor=actor, purge=action == "purge")
             elif action == "restore":
                 guest_restore(guest, actor=actor)
             else:
-                guest_power(guest, action, actor=actor)
+                guest_power(guest, action, actor=actor, grace_s=1 if action == "shutdown" else None)
 
     @precondition(lambda self: self.live())
     @rule(which=PICK)
@@ -122,7 +150,7 @@ class Histories(RuleBasedStateMachine):
         operation = live[which % len(live)]
         assert operation.tenant is not None
         actor = factories.actor_in(operation.tenant, self.houses[0].owner)
-        with tenant_scope(operation.tenant), contextlib.suppress(Conflict):
+        with self.nothing_more_runs(), tenant_scope(operation.tenant), contextlib.suppress(Conflict):
             operation_cancel(operation, actor=actor)
 
     # --- workers and hosts -------------------------------------------------------------------------------------------
@@ -130,7 +158,8 @@ class Histories(RuleBasedStateMachine):
     @rule(which=PICK)
     def work(self, which: int) -> None:
         live = self.live()
-        run(live[which % len(live)].pk)
+        with self.nothing_more_runs():
+            run(live[which % len(live)].pk)
 
     @precondition(lambda self: self.live())
     @rule(which=PICK, at=st.integers(min_value=0, max_value=25))
@@ -144,7 +173,7 @@ class Histories(RuleBasedStateMachine):
             if left < 0:
                 raise Killed
 
-        with at_points(die), contextlib.suppress(Killed):
+        with self.nothing_more_runs(), at_points(die), contextlib.suppress(Killed):
             run(operation.pk)
         lapse(operation)
 
@@ -152,13 +181,22 @@ class Histories(RuleBasedStateMachine):
     def expect_trouble(self, verb: str, error: type[Refused | Unreachable], after: bool) -> None:
         self.bench.on_host.fail(verb, error("no"), after=after)
 
+    @rule(deaf=st.booleans())
+    def listen_to_the_power_button(self, deaf: bool) -> None:
+        self.bench.on_host.deaf = deaf
+
     @precondition(lambda self: self.bench.on_host.domains)
     @rule(which=PICK, power=st.sampled_from([Power.RUNNING, Power.STOPPED, Power.PAUSED, Power.CRASHED]))
     def happen(self, which: int, power: Power) -> None:
-        """From inside the machine, or by an operator's hand on the host."""
+        """From inside the machine, or by an operator's hand on the host; what is being worked on is not looked at."""
         names = sorted(self.bench.on_host.domains)
         self.bench.on_host.happen(names[which % len(names)], power)
+        self.meddled_with.add(names[which % len(names)])
         self.look()
+
+    @rule()
+    def fall_silent(self) -> None:
+        guests_mark_unknown(self.bench.host)
 
     @rule()
     def look(self) -> None:
@@ -202,17 +240,37 @@ class Histories(RuleBasedStateMachine):
     def counters_say_what_is_so(self) -> None:
         assert wrong(quota_verify()) == []
 
+    @invariant()
+    def whatever_is_on_counts_as_running_and_what_is_off_does_not(self) -> None:
+        for guest in self.guests():
+            on = guest.want_power in ON or guest.seen_power in ON
+            if guest.binned_at is not None:
+                assert not guest.charged_running
+            elif on or guest.seen_power != Power.UNKNOWN:
+                assert guest.charged_running == on, (guest.name, guest.want_power, guest.seen_power)
+
     def teardown(self) -> None:
         if not hasattr(self, "undone"):
             return
         try:
             self.bench.on_host._faults.clear()
+            self.bench.on_host.deaf = False
             self.bench.settle(rounds=40)
+            self.clear_away()
+            self.look()
             assert self.bench.findings() == []
             self.everything_goes()
         finally:
             transaction.set_rollback(True)
             self.undone.__exit__(None, None, None)
+
+    def clear_away(self) -> None:
+        """Beat's task an hour later: what hosts refused to remove of failed creations."""
+        Operation.objects.filter(kind="guest.purge", finished_at__isnull=False).update(
+            finished_at=now() - timedelta(hours=2)
+        )
+        empty_bins()
+        self.bench.settle(rounds=40)
 
     def everything_goes(self) -> None:
         """Purged, nothing is counted any more but each tenant's network."""

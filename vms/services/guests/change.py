@@ -43,8 +43,7 @@ def guest_edit(
     if protected is not None and protected != guest.protected:
         changes["protected"], guest.protected = [guest.protected, protected], protected
     if tags is not None and sorted(set(tags)) != guest.tag_names():
-        if not (actor.reaches(Permission.GUEST_EDIT, tags) and actor.reaches(Permission.GUEST_VIEW, tags)):
-            raise Conflict(_("That would take the machine out of your own reach."), code="own_reach", hint="")
+        _refuse_reach(actor, guest.tag_names(), tags)
         changes["tags"] = [guest.tag_names(), sorted(set(tags))]
         guest_set_tags(guest, tags)
     if not changes:
@@ -58,3 +57,15 @@ def guest_edit(
     audit_record(actor, "guest.edit", guest, **changes)
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
     return guest
+
+
+def _refuse_reach(actor: Actor, before: Sequence[str], after: Sequence[str]) -> None:
+    """Raise ``Conflict`` where other tags would take a machine out of the actor's reach, or give them more of it."""
+    if not (actor.reaches(Permission.GUEST_EDIT, after) and actor.reaches(Permission.GUEST_VIEW, after)):
+        raise Conflict(_("That would take the machine out of your own reach."), code="own_reach", hint="")
+    if any(actor.reaches(permission, after) > actor.reaches(permission, before) for permission in actor.tagged):
+        raise Conflict(
+            _("That would let you do more with the machine than you may."),
+            code="own_reach",
+            hint=_("Ask somebody whose role holds on every machine."),
+        )

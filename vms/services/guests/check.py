@@ -10,9 +10,10 @@ from django.utils.translation import gettext as _
 
 from portal.core.errors import FieldError, Invalid
 from portal.core.units import mib_label
+from tenants.policy import MOST_TAGS, TAG
 from vms.cloudinit import InvalidSeed, check_user_data
 from vms.services.keys import key_parse
-from vms.specs import NAME, PASSWORD_MAX, TAG, GuestSpec
+from vms.specs import NAME, PASSWORD_MAX, GuestSpec
 from vms.states import ImageState
 
 
@@ -80,7 +81,7 @@ def tag_errors(tags: Iterable[str]) -> list[FieldError]:
         for number, tag in enumerate(tags)
         if not TAG.match(tag)
     ]
-    if len(set(tags)) > 20:
+    if len(set(tags)) > MOST_TAGS:
         found.append(FieldError("/tags", "too_many", _("At most twenty tags.")))
     return found
 

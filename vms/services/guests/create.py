@@ -68,9 +68,7 @@ def guest_create(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Operation:
     """
     actor.require(Permission.GUEST_CREATE)
     guest_spec_check(spec)
-    if not actor.reaches(Permission.GUEST_CREATE, spec.tags):
-        message = _("Your role makes machines only with one of its tags.")
-        raise Invalid(errors=[FieldError("/tags", "own_reach", message)])
+    _refuse_out_of_reach(spec, actor)
     quota_reserve(tenant, guest_cost(spec))
     networks = list(spec.networks) or [network_default(tenant, actor=actor)]
     hashed = password_hash(spec.password)
@@ -82,6 +80,12 @@ def guest_create(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Operation:
         )
     operations = [_guest_ask(guest, actor=actor, parent=parent, tags=spec.tags) for guest in guests]
     return parent or operations[0]
+
+
+def _refuse_out_of_reach(spec: GuestSpec, actor: Actor) -> None:
+    if not actor.reaches(Permission.GUEST_CREATE, spec.tags):
+        message = _("Your role makes machines only with one of its tags.")
+        raise Invalid(errors=[FieldError("/tags", "own_reach", message)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,7 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
                 password_hash=hashed,
                 ssh_keys=[key.public_key for key in spec.ssh_keys] + list(spec.inline_keys),
                 want_power=Power.RUNNING if spec.start else Power.STOPPED,
+                charged_running=spec.start,
             )
     except IntegrityError as error:
         raise Conflict(
@@ -196,6 +201,7 @@ def guest_fit(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Fit:
     reasons: list[tuple[str, str]] = []
     try:
         guest_spec_check(spec)
+        _refuse_out_of_reach(spec, actor)
     except Invalid as error:
         reasons += [(fault.code, fault.message) for fault in error.errors] or [(error.code, error.sentence)]
     needs_first = not spec.networks and not Network.objects.filter(is_default=True).exists()

@@ -16,7 +16,7 @@ from tenants.journal.usage import usage_switch
 from tenants.reactions import announce
 from tenants.scoping import every_tenant, tenant_scope
 from vms.models import Guest, Host
-from vms.services.guests.wanting import guest_want
+from vms.services.guests.wanting import WISH, guest_follow, guest_want
 from vms.states import SETTLED, Power
 
 
@@ -73,12 +73,14 @@ def _write(guest: Guest, seen: Observation) -> bool:
         if _believed(guest, before, seen.power):
             guest_want(guest, seen.power, forced=True)
             guest.version += 1
-            fields += ["want_power", "version"]
+            fields.append("version")
         if seen.power not in (Power.RUNNING, Power.PAUSED):
             guest.seen_display = {}
             fields.append("seen_display")
             if seen.power != Power.UNKNOWN:
                 announce("guest.dark", guest=guest)
+    guest_follow(guest)
+    fields += WISH
     guest.save(update_fields=sorted(set(fields)))
     if before != seen.power:
         _meter(guest, seen)

@@ -18,7 +18,7 @@ from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
 from tenants.policy import Permission
 from vms.models import Guest
-from vms.services.guests.wanting import guest_want
+from vms.services.guests.wanting import WISH, guest_want
 from vms.states import HostState, Power
 
 
@@ -49,6 +49,7 @@ ACTIONS: Final[dict[str, PowerAction]] = {
         PowerAction("stop", gettext_lazy("Stop"), "player-stop", S, frozenset({R, P, Z, C}), danger=True),
     )
 }
+ASK_AN_OPERATOR: Final = gettext_lazy("Its disks are kept. Tell an operator, who can put it back.")
 GRACE_S: Final = 90
 GRACE_MAX_S: Final = 600
 
@@ -67,13 +68,15 @@ def guest_power(guest: Guest, action: str, *, actor: Actor, grace_s: int | None 
     if grace_s is not None and (action != "shutdown" or not 1 <= grace_s <= GRACE_MAX_S):
         raise Invalid(errors=[FieldError("/grace_s", "invalid_grace", _("Between 1 and %d seconds.") % GRACE_MAX_S)])
     guest = Guest.objects.select_for_update(of=("self",)).select_related("host", "tenant").get(pk=guest.pk)
-    _refuse_wrong_state(guest, known)
+    _refuse_wrong_state(guest, known, actor)
     before = guest.want_power
     guest_want(guest, known.wants)
     guest.want_generation += 1
     guest.version += 1
-    guest.save(update_fields=["want_power", "want_generation", "version"])
-    params: dict[str, Any] = {"grace_s": grace_s or GRACE_S} if action == "shutdown" else {}
+    guest.save(update_fields=[*WISH, "want_generation", "version"])
+    params: dict[str, Any] = {"want_before": before}
+    if action == "shutdown":
+        params["grace_s"] = grace_s or GRACE_S
     assert guest.host is not None
     operation = operation_submit(
         guest,
@@ -89,7 +92,7 @@ def guest_power(guest: Guest, action: str, *, actor: Actor, grace_s: int | None 
     return operation
 
 
-def _refuse_wrong_state(guest: Guest, action: PowerAction) -> None:
+def _refuse_wrong_state(guest: Guest, action: PowerAction, actor: Actor) -> None:
     if guest.binned_at is not None:
         raise Conflict(_("This machine is in the bin."), code="in_bin", hint=_("Restore it first."))
     if guest.built_at is None:
@@ -103,7 +106,11 @@ def _refuse_wrong_state(guest: Guest, action: PowerAction) -> None:
             code="host_silent",
             hint=_("Wait until the host is back. Nothing is started twice meanwhile."),
         )
-    if seen not in action.sources:
+    if not _fits(guest, action, actor):
+        if seen == Power.ABSENT:
+            raise Conflict(
+                _("This machine is gone from its host."), code="wrong_state", state=seen.value, hint=ASK_AN_OPERATOR
+            )
         raise Conflict(
             _("This cannot be done while the machine is %(state)s."), code="wrong_state", state=seen.value, hint=""
         )
@@ -113,7 +120,16 @@ def guest_actions(guest: Guest, actor: Actor, *, busy: bool) -> list[PowerAction
     """The buttons that make sense now for this actor."""
     if busy or guest.binned_at is not None or guest.built_at is None or not actor.may(Permission.GUEST_POWER, guest):
         return []
-    seen = Power(guest.seen_power)
     if guest.host is None or guest.host.state != HostState.UP:
         return []
-    return [action for action in ACTIONS.values() if seen in action.sources]
+    return [action for action in ACTIONS.values() if _fits(guest, action, actor)]
+
+
+def _fits(guest: Guest, action: PowerAction, actor: Actor) -> bool:
+    """Does the action make sense in the machine's state?
+
+    One that is gone from its host is defined there again by an operator's start alone: somebody with access to the host took
+    it away, and only they can know that it does not run elsewhere on the same disk.
+    """
+    seen = Power(guest.seen_power)
+    return seen in action.sources or (seen == Power.ABSENT and action.name == "start" and actor.may(Permission.OPERATE))

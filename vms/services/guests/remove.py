@@ -17,7 +17,7 @@ from tenants.policy import Permission
 from tenants.services.quota import quota_reserve
 from vms.models import Guest, HostClaim
 from vms.models.guests import Charge
-from vms.services.guests.wanting import guest_want
+from vms.services.guests.wanting import WISH, guest_want
 from vms.services.hosts import host_claimable
 from vms.states import Power
 
@@ -30,7 +30,7 @@ def guest_delete(guest: Guest, *, actor: Actor, purge: bool = False) -> Operatio
     """
     actor.require(Permission.GUEST_DELETE, guest)
     guest = Guest.objects.select_for_update(of=("self",)).select_related("host", "tenant").get(pk=guest.pk)
-    if guest.protected:
+    if guest.protected and guest.built_at is not None:
         raise Conflict(
             _("This machine is protected against deletion."), code="protected", hint=_("Take the protection off first.")
         )
@@ -63,7 +63,7 @@ def guest_restore(guest: Guest, *, actor: Actor) -> Operation:
     guest_want(guest, Power.STOPPED)
     guest.want_generation += 1
     guest.version += 1
-    guest.save(update_fields=["want_power", "want_generation", "version", "charge"])
+    guest.save(update_fields=[*WISH, "want_generation", "version", "charge"])
     HostClaim.objects.get_or_create(
         guest=guest,
         host=host,
@@ -136,4 +136,4 @@ def _want_absent(guest: Guest) -> None:
     guest_want(guest, Power.ABSENT)
     guest.want_generation += 1
     guest.version += 1
-    guest.save(update_fields=["want_power", "want_generation", "version"])
+    guest.save(update_fields=[*WISH, "want_generation", "version"])

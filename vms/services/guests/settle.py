@@ -20,8 +20,8 @@ from tenants.services.quota import class_disk, quota_release
 from vms.models import Address, Guest, HostClaim, Port, Volume
 from vms.models.guests import Charge
 from vms.services.guests.remove import guest_purge_failed_build, guest_withdraw, refuse_taken_name
-from vms.services.guests.wanting import guest_want
-from vms.states import SETTLED, Power
+from vms.services.guests.wanting import WISH, guest_follow, guest_gone, guest_want
+from vms.states import ON, SETTLED, Power
 
 
 def _guest(operation: Operation) -> Guest | None:
@@ -54,7 +54,11 @@ def created(operation: Operation) -> None:
 
 
 def powered(operation: Operation) -> None:
-    """Done: clear the problem. Not done: want again what the machine is seen to do, so that nobody acts on a dead wish."""
+    """Done: clear the problem. Not done: want again what the machine is seen to do, so that nobody acts on a dead wish.
+
+    Where its host fell silent meanwhile, a wish to have it off stays, and one to have it on is taken back: seen again, it
+    is charged for what it does, and either can be asked for anew.
+    """
     guest = _guest(operation)
     if guest is None:
         return
@@ -63,8 +67,10 @@ def powered(operation: Operation) -> None:
     else:
         if Power(guest.seen_power) in SETTLED:
             guest_want(guest, Power.STOPPED if guest.seen_power == Power.CRASHED else guest.seen_power, forced=True)
+        elif guest.want_power in ON and operation.params.get("want_before", Power.RUNNING) not in ON:
+            guest_want(guest, operation.params["want_before"])
         guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
-    guest.save(update_fields=["want_power", "problem_code", "problem_message"])
+    guest.save(update_fields=[*WISH, "problem_code", "problem_message"])
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
 
 
@@ -76,14 +82,15 @@ def deleted(operation: Operation) -> None:
     if not _ended(operation):
         guest_want(guest, _wish_before(guest, operation), forced=True)
         guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
-        guest.save(update_fields=["want_power", "problem_code", "problem_message"])
+        guest.save(update_fields=[*WISH, "problem_code", "problem_message"])
     else:
         discharge(guest, Charge.KEPT)
         HostClaim.objects.filter(guest=guest).delete()
         guest.binned_at = now()
         guest.purge_after = guest.binned_at + timedelta(days=guest.tenant.bin_days)
         guest.problem_code = guest.problem_message = ""
-        guest.save(update_fields=["charge", "binned_at", "purge_after", "problem_code", "problem_message"])
+        guest_follow(guest)
+        guest.save(update_fields=["charge", "binned_at", "purge_after", *WISH, "problem_code", "problem_message"])
         announce("guest.gone", guest=guest)
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
 
@@ -107,13 +114,14 @@ def restored(operation: Operation) -> None:
     if _ended(operation):
         refuse_taken_name(guest)
         guest.binned_at = guest.purge_after = None
+        guest_follow(guest)
         guest.problem_code = guest.problem_message = ""
     else:
         discharge(guest, Charge.KEPT)
         HostClaim.objects.filter(guest=guest).delete()
         guest_want(guest, Power.ABSENT)
         guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
-    guest.save(update_fields=["charge", "binned_at", "purge_after", "want_power", "problem_code", "problem_message"])
+    guest.save(update_fields=["charge", "binned_at", "purge_after", *WISH, "problem_code", "problem_message"])
     if not _ended(operation) and operation.started_at is not None:
         guest_withdraw(guest, actor=system_actor(guest.tenant, why="settle"), after=operation)
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
@@ -143,10 +151,11 @@ def purged(operation: Operation) -> None:
         if guest.built_at is not None and guest.binned_at is None and guest.seen_power != Power.ABSENT:
             guest_want(guest, _wish_before(guest, operation), forced=True)
         guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
-        guest.save(update_fields=["want_power", "problem_code", "problem_message"])
+        guest.save(update_fields=[*WISH, "problem_code", "problem_message"])
         event_append(tenant, "guest.changed", "guest", pk)
         return
     discharge(guest, Charge.NONE)
+    guest_gone(guest)
     volumes = Volume.objects.filter(guest=guest)
     usage_close(tenant, resource_ids=[pk, *volumes.values_list("pk", flat=True)], at=now())
     volumes.delete()

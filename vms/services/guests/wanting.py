@@ -1,21 +1,61 @@
-"""What a machine is wanted to do: the one writer of ``want_power``, and with it of how many machines a tenant runs."""
+"""What a machine is wanted to do: the one writer of ``want_power``, and of whether the machine counts as running.
+
+It counts from the moment it is wanted on until it is both wanted off and seen off. Were its place given back when it is asked
+to stop, one that does not listen would run on beside whatever was started in its place.
+"""
 
 from __future__ import annotations
+
+from typing import Final
 
 from tenants.services.quota import quota_release, quota_reserve
 from vms.models import Guest
 from vms.states import ON, Power
 
+WISH: Final = ("want_power", "charged_running")
+"""The columns that ``guest_want`` sets, for whoever saves them."""
+
 
 def guest_want(guest: Guest, power: Power | str, *, forced: bool = False) -> None:
-    """Set the wish and move the tenant's ``running_guests``; saves nothing else of the guest, which the caller has locked.
+    """Set the wish and move the tenant's ``running_guests``; saves nothing of the guest, which the caller has locked.
 
     Raises ``OverQuota`` where one more running machine is too many; ``forced`` does not, for where the portal only follows
     what a host was seen to do: it happened, so it counts.
     """
-    before, after = guest.want_power in ON, power in ON
-    if after and not before:
+    if power in ON and not guest.charged_running:
         quota_reserve(guest.tenant, {"running_guests": 1}, forced=forced)
-    if before and not after:
-        quota_release(guest.tenant, {"running_guests": 1})
+        guest.charged_running = True
     guest.want_power = power
+    guest_follow(guest)
+
+
+def guest_follow(guest: Guest) -> None:
+    """Have ``charged_running`` follow what the machine was last seen to do, and what has become of it; saves nothing.
+
+    Silence is not evidence: of a machine that nobody hears it stays what it was. What runs though nobody may have started it
+    counts, whatever the limit. Safe to repeat.
+    """
+    runs = guest_runs(guest)
+    if runs is None or runs == guest.charged_running:
+        return
+    if runs:
+        quota_reserve(guest.tenant, {"running_guests": 1}, forced=True)
+    else:
+        quota_release(guest.tenant, {"running_guests": 1})
+    guest.charged_running = runs
+
+
+def guest_gone(guest: Guest) -> None:
+    """It is off its host for good, so it counts no more, whatever was last seen of it; saves nothing."""
+    if guest.charged_running:
+        quota_release(guest.tenant, {"running_guests": 1})
+        guest.charged_running = False
+
+
+def guest_runs(guest: Guest) -> bool | None:
+    """Should it count as running? None where nobody knows: its host is silent, and it is not wanted on."""
+    if guest.binned_at is not None:
+        return False
+    if guest.want_power in ON or guest.seen_power in ON:
+        return True
+    return None if guest.seen_power == Power.UNKNOWN else False
