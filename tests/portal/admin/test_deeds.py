@@ -165,7 +165,7 @@ def test_soft_limits_are_set_beside_the_limits_and_say_when_they_bind(
     above = do(desk, house.tenant, "quota", **{**fields, "soft:networks": 9})
 
     row = Quota.objects.get(tenant=house.tenant, resource="networks")
-    assert said(answer) == ["networks (soft) nothing → 2"]
+    assert said(answer) == ["networks (soft) no limit → 2"]
     assert (row.limit, row.soft_limit) == (5, 2)
     assert "not above the limit" in str(above.context["form"].errors["soft:networks"])
     assert audited("quota.set").changes == {"networks (soft)": [None, 2]}
