@@ -55,6 +55,9 @@ class Revealed:
 class DeedForm(forms.Form):
     """The questions of a deed; ``row`` is None where something new is made. Errors of the service land at its fields."""
 
+    in_pairs: ClassVar[bool] = False
+    """Two fields stand beside each other where there is room."""
+
     def __init__(self, *args: Any, row: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.row = row

@@ -13,6 +13,7 @@ from tenants.actors import Actor, Tagged, cut, role_reach
 from tenants.models import SLUG, ApiToken, Member, Role, Tenant, TenantState, User, Visit
 from tenants.policy import ALL_TENANT_PERMISSIONS, READ_ONLY, WHO_COMES_IN, Permission
 from tenants.scoping import tenant_scope
+from tenants.selectors import tenant_with_line
 from tenants.services.second_factor import lacks_second_factor
 from tenants.services.tokens import token_find, token_session, token_used
 from tenants.services.visits import visit_living
@@ -33,12 +34,13 @@ def session_mark(session_key: str | None) -> str:
 
 
 def tenant_by_slug(slug: str) -> Tenant | None:
-    """The tenant of that slug; closed ones are not there, nor is what cannot be a slug."""
+    """The tenant of that slug, with those above it; closed ones are not there, nor is what cannot be a slug."""
     try:
         SLUG(slug)
     except ValidationError:
         return None
-    return Tenant.objects.filter(slug=slug).exclude(state=TenantState.CLOSED).first()
+    tenant = tenant_with_line(slug)
+    return None if tenant is None or tenant.state == TenantState.CLOSED else tenant
 
 
 def actor_for_user(user: Any, tenant: Tenant | None, *, via: str, **facts: Any) -> Actor | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
 
 from django.db.models import Q, QuerySet
 
@@ -14,10 +16,30 @@ from tenants.journal.search import AuditSearch
 from tenants.listings import JOURNAL_SORTS, memberships_of, quota_rows, tokens
 from tenants.models import ApiToken, Member, Quota, Tenant, User
 
+DEEPEST: Final = 20
+"""Well above how deep tenants may stand: where a search ends that rows in a circle would keep from ending."""
+_LINE: Final = """
+    WITH RECURSIVE line AS (
+        SELECT tenants_tenant.*, 0 AS height FROM tenants_tenant WHERE slug = %s
+        UNION ALL
+        SELECT above.*, line.height + 1 FROM tenants_tenant above JOIN line ON above.id = line.parent_id WHERE line.height < %s
+    )
+    SELECT * FROM line ORDER BY height
+"""
+"""Every request begins with it, so it is not put together anew each time, nor is each generation asked for by itself."""
+
 
 def memberships(user: User, *, most: int | None = None) -> list[Member]:
     """The tenants a person belongs to, with the role there, by name, at most ``most`` of them; one query."""
     return memberships_of(user, most=most)
+
+
+def tenant_with_line(slug: str) -> Tenant | None:
+    """The tenant of that slug in whatever state, with those above it read: one query, however deep it stands."""
+    line = list(Tenant.objects.raw(_LINE, [slug, DEEPEST]))
+    for tenant, above in pairwise(line):
+        tenant.parent = above
+    return line[0] if line else None
 
 
 def members_of() -> QuerySet[Member]:

@@ -11,16 +11,19 @@ from requests import RequestException, Response
 from portal.core.errors import FieldError, Invalid
 from portal.core.reach import NotReached, resolve
 from tenants.accounts.outbound import ProviderSession
+from tenants.actors import Actor
+from tenants.policy import Permission
 from tenants.services.sign_in_providers import WELL_KNOWN, issuer_faults, issuer_of, origin_of
 
 NEEDED: Final = ("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri")
 
 
-def provider_look(issuer: str, *, private: bool) -> None:
+def provider_look(issuer: str, *, private: bool, actor: Actor) -> None:
     """Read the description of the provider at ``issuer``; ``private`` lets us look inside our own networks.
 
     Raises ``Invalid`` where we do not go there, nobody answers, or what answers is no provider of that address.
     """
+    actor.require(Permission.OPERATE)
     issuer = issuer_of(issuer)
     if faults := issuer_faults(issuer, private=private):
         raise Invalid(errors=faults)

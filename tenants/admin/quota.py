@@ -37,6 +37,8 @@ type Answers = Mapping[str, int | None]
 class QuotaForm(DeedForm):
     """A limit for every resource and a soft limit for what is in use for a time, empty for none; what is so now beside it."""
 
+    in_pairs = True
+
     def __init__(self, *args: Any, row: Tenant | None = None, **kwargs: Any) -> None:
         super().__init__(*args, row=row, **kwargs)
         known = {quota.resource: quota for quota in Quota.objects.filter(tenant=row)}

@@ -178,7 +178,7 @@ class ProviderAdmin(ServiceAdmin):
         icon="plus", form=NewProviderForm, adds=True,
     )  # fmt: skip
     def create(self, row: None, actor: Actor, answers: dict[str, Any]) -> str:
-        provider_look(answers["issuer"], private=answers["private"])
+        provider_look(answers["issuer"], private=answers["private"], actor=actor)
         app = provider_create(actor=actor, **answers)
         said = _("%(name)s is added. Tell the provider to send people back to %(address)s.")
         return said % {"name": app.name, "address": callback_of(app)}
@@ -197,7 +197,7 @@ class ProviderAdmin(ServiceAdmin):
         icon="refresh", foresee=lambda self, app, actor: Forecast(True, _("is asked for its description")),
     )  # fmt: skip
     def look(self, app: SocialApp, actor: Actor, answers: dict[str, Any]) -> str:
-        provider_look(app.settings["server_url"], private=is_private(app))
+        provider_look(app.settings["server_url"], private=is_private(app), actor=actor)
         return _("%s answers as it should.") % str(app.name)
 
     @deed(

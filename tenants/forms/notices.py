@@ -23,10 +23,8 @@ class ChoicesForm(forms.Form):
         super().__init__(*args, **kwargs)
         for kind, (in_portal, by_mail) in wishes.items():
             always = kind in ALWAYS_BY_MAIL
-            self.fields[f"{kind}_portal"] = forms.BooleanField(label=_("Portal"), required=False, initial=in_portal)
-            self.fields[f"{kind}_mail"] = forms.BooleanField(
-                label=_("Mail"), required=False, initial=by_mail or always, disabled=always
-            )
+            self.fields[f"{kind}_portal"] = _box(str(_("Portal")), initial=in_portal)
+            self.fields[f"{kind}_mail"] = _box(str(_("Mail")), initial=by_mail or always, disabled=always)
 
     def rows(self) -> Iterator[tuple[NoticeKind, BoundField, BoundField]]:
         """Each kind with its two boxes."""
@@ -37,3 +35,8 @@ class ChoicesForm(forms.Form):
         """What was ticked."""
         said = self.cleaned_data
         return {kind: (said[f"{kind}_portal"], said[f"{kind}_mail"]) for kind in NoticeKind}
+
+
+def _box(label: str, *, initial: bool, disabled: bool = False) -> forms.BooleanField:
+    box = forms.CheckboxInput({"class": "form-check-input"})
+    return forms.BooleanField(label=label, required=False, initial=initial, disabled=disabled, widget=box)

@@ -15,6 +15,7 @@ from tenants.forms.account import ProfileForm
 from tenants.models import User
 from tenants.services.people import profile_edit
 from tenants.types import HttpRequest
+from tenants.words import browser_words
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -26,7 +27,17 @@ def sign_ins(request: HttpRequest) -> HttpResponse:
         end_other_sessions(request, user)
         messages.success(request, _("You are signed out everywhere else."))
         return redirect("usersessions_list")
-    return render(request, "usersessions/usersession_list.html", {"sessions": sign_ins_of(user)})
+    rows = [
+        {
+            "agent": row.user_agent,
+            "label": browser_words(row.user_agent),
+            "ip": row.ip,
+            "created_at": row.created_at,
+            "is_current": row.session_key == request.session.session_key,
+        }
+        for row in sign_ins_of(user)
+    ]
+    return render(request, "usersessions/usersession_list.html", {"sessions": rows})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

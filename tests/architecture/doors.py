@@ -88,7 +88,7 @@ ROUTES = {
     "operator/autocomplete/": Who.OPERATORS,
     "operator/jsi18n/": Who.OPERATORS,
     "operator/r/<path:content_type_id>/<path:object_id>/": Who.OPERATORS,
-    r"operator/^(?P<app_label>admin|tenants|operations|vms)/$": Who.OPERATORS,
+    r"operator/^(?P<app_label>admin|tenants|socialaccount|operations|vms)/$": Who.OPERATORS,
     r"operator/(?P<url>.*)$": Who.OPERATORS,
 }
 """By the pattern of the address; the pages of the rooms stand in ``pages``, REST's in ``permissions``, a model's below."""
@@ -107,12 +107,14 @@ SITE_PAGES = {
 SITE: dict[str, tuple[str, ...]] = {
     "admin.logentry": (),
     "operations.operation": ("retry", "cancel"),
+    "socialaccount.socialapp": ("create", "edit", "look", "switch_off", "switch_on", "remove"),
     "tenants.apitoken": ("revoke",),
     "tenants.auditentry": (),
     "tenants.installationentry": (),
     "tenants.letter": ("send_again",),
     "tenants.member": (),
     "tenants.quotarequest": ("approve", "decline"),
+    "tenants.signindomain": ("create", "edit", "remove"),
     "tenants.tenant": ("create", "welcome", "quota", "suspend", "unsuspend", "close", "reopen"),
     "tenants.user": ("add", "new_password"),
     "vms.drift": (),

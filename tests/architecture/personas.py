@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
+
+import pytest
 
 from portal.core.clock import now
 from tenants.models import ApiToken, User
@@ -19,7 +23,14 @@ DEAD = ("nobody", "expired", "revoked", "unknown", "switched off")
 ROLES = (*BUILT_IN_ROLES, "tagged")
 LIVING = (*ROLES, "small token", "suspended", "stranger", "operator")
 SIGNED_IN = tuple(name for name in LIVING if name != "small token")
+ALIKE = frozenset({"admin", "billing"})
+"""Told apart from the others by their permissions alone: swept with ``--long``."""
 SMALL = frozenset({Permission.GUEST_VIEW, Permission.OPERATION_VIEW})
+
+
+def swept(names: Iterable[str]) -> list[Any]:
+    """Personas for ``parametrize``."""
+    return [pytest.param(name, marks=pytest.mark.long if name in ALIKE else ()) for name in names]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import inspect
 from typing import Any
 
 import pytest
+from allauth.socialaccount.models import SocialApp
 from django.contrib import admin
 from django.db import transaction
 
@@ -23,7 +24,7 @@ from portal.core.errors import Forbidden
 from portal.core.ids import uuid7
 from portal.schedule import SCHEDULE
 from tenants.actors import SYSTEM, Actor, system_actor
-from tenants.models import Member
+from tenants.models import Member, Tenant
 from tenants.policy import ALL_TENANT_PERMISSIONS
 from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.members import member_remove
@@ -143,6 +144,8 @@ def test_what_a_request_sets_going_is_asked_for_as_its_kind_says(settings: Any) 
         _person, token = factories.operator()
         world.ids["guest_id"] = str(factories.guest(world.house, power=power).pk)
         for row in TABLE:
+            if row.method == "GET":
+                continue
             with transaction.atomic():
                 known = set(Operation.objects.values_list("pk", flat=True))
                 Rest(token).ask(row.method, world.path(row.route), body_for(world, row))
@@ -165,15 +168,16 @@ def test_a_task_is_told_ids_and_nothing_else(row: work.Task) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("row", work.TASKS, ids=lambda row: str(row.name))
-@pytest.mark.parametrize("forged", [str(uuid7()), "'; DROP TABLE x; --", ""], ids=["unknown", "nonsense", "empty"])
-def test_a_forged_message_of_a_task_changes_nothing(row: work.Task, forged: str) -> None:
+def test_a_forged_message_of_a_task_changes_nothing(row: work.Task) -> None:
     """P-I2: whoever can write into Redis can only hurry what is due."""
     house = factories.tenant_with_owner()
     factories.guest_building(house)
     before = state(house)
     task = app.tasks[row.name]
+    names = inspect.signature(task.run).parameters
 
-    task.run(*(forged for _name in inspect.signature(task.run).parameters))
+    for forged in (str(uuid7()), "'; DROP TABLE x; --", "") if names else ("",):
+        task.run(*(forged for _name in names))
 
     assert state(house) == before
 
@@ -235,9 +239,16 @@ def test_a_deed_asks_once_more_whether_it_is_allowed(label: str) -> None:
 
     for deed in shown.deeds.values():
         row = None if deed.adds else rows[model]
-        answers = {
-            **dict.fromkeys(deed.form(row=row).fields, ""),
-            **({"role": "viewer"} if deed.name == "welcome" else {}),
+        named = {
+            "tenants.tenant": {"role": "viewer"} if deed.name == "welcome" else {},
+            "tenants.signindomain": {
+                "tenant": rows[Tenant],
+                "provider": rows[SocialApp].provider_id,
+                "role": "viewer",
+            },
         }
+        with every_tenant(why="test"):
+            fields = deed.form(row=row).fields
+        answers = {**dict.fromkeys(fields, ""), **named.get(label, {})}
         with pytest.raises(Forbidden), transaction.atomic(), every_tenant(why="test"):
             getattr(shown, deed.name)(row, POWERLESS, answers)

@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser.visitor import ARGUMENTS, CHROMIUM, PATIENCE_MS
-from tests.journeys.conftest import customer, portal
+from tests.journeys.conftest import customer, operator, portal
 
-__all__ = ["chromium", "customer", "pictures", "portal"]
+__all__ = ["chromium", "customer", "operator", "pictures", "portal"]
 
 
 @pytest.fixture(scope="session")

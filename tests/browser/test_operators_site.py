@@ -19,19 +19,29 @@ LISTS = {
     "drift": "vms/drift/",
     "images": "vms/image/",
     "tenants": "tenants/tenant/",
+    "providers": "socialaccount/socialapp/",
+    "provider-new": "socialaccount/socialapp/add/",
+    "mail-domains": "tenants/signindomain/",
     "audit": "tenants/auditentry/",
     "operations": "operations/operation/",
     "operations-none": "operations/operation/?status=cancelled&kind=guest.delete",
 }
-ROWS = ("machines", "hosts", "tenants", "operations")
+ROWS = ("machines", "hosts", "tenants", "providers", "mail-domains", "operations")
 """Lists whose first row is looked at, with the first of its deeds."""
 
 
 @pytest.fixture(scope="module")
-def seen(customer: Customer) -> Iterator[str]:
-    """A machine that costs no boot, so that lists and pages have something to show."""
+def seen(customer: Customer, operator: Customer) -> Iterator[str]:
+    """A machine that costs no boot and a way to sign in, so that lists and pages have something to show."""
     guest = customer.create("seen", start=False, tags=["prod"])
+    app = {"id": "corp", "name": "Corp", "issuer": "https://id.corp.test", "client_id": "x", "client_secret": "y"}
+    domain = {"domain": "corp.test", "tenant": "demo", "provider": "corp", "role": "viewer"}
+    assert operator.http.post("/sign-in-providers", json=app).status_code == 201
+    made = operator.http.post("/sign-in-domains", json=domain)
+    assert made.status_code == 201, made.text
     yield str(guest["id"])
+    operator.http.delete(f"/sign-in-domains/{made.json()['id']}")
+    operator.http.delete("/sign-in-providers/corp")
     customer.done(customer.delete(f"/guests/{guest['id']}", purge="true"))
 
 
@@ -68,6 +78,9 @@ def test_pages_of_the_operators_site(
             deeds = page.locator("a[href*='/do/']")
             if deeds.count():
                 look(f"{name}-deed", str(deeds.first.get_attribute("href")))
+            if name == "tenants":
+                operator.page.go_back()
+                look("tenant-quota", str(page.locator("a[href*='/do/quota/']").first.get_attribute("href")))
 
     assert faults == []
 

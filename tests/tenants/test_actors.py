@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from portal.core.clock import now
 from portal.core.errors import Forbidden
-from tenants.access import actor_for_token, actor_for_user
+from tenants.access import actor_for_token, actor_for_user, tenant_by_slug
 from tenants.actors import LEFT, cut, role_reach, system_actor
-from tenants.models import Role, TenantState
+from tenants.models import Role, Tenant, TenantState
 from tenants.policy import ALL_TENANT_PERMISSIONS, BUILT_IN_ROLES, READ_ONLY, Permission
 from tenants.scoping import tenant_scope
 from tenants.services.members import member_add
-from tenants.services.tenants import tenant_suspend, tenant_unsuspend
+from tenants.services.tenants import tenant_create, tenant_suspend, tenant_unsuspend
 from tenants.services.tokens import Scope, token_create
 from tests import factories
 from vms.models import Guest
@@ -228,3 +229,17 @@ def test_a_token_past_its_end_or_unknown_is_nobody(monkeypatch: pytest.MonkeyPat
 
 def test_the_portal_itself_is_named_in_the_log() -> None:
     assert system_actor(None, why="sweep").label == "system"
+
+
+def test_who_stands_above_a_tenant_is_read_with_it(django_assert_num_queries: Any) -> None:
+    above = None
+    for slug in ("root", "middle", "leaf"):
+        above = tenant_create(slug=slug, name=slug, parent=above, actor=factories.desk())
+
+    with django_assert_num_queries(1):
+        leaf = tenant_by_slug("leaf")
+        assert leaf is not None
+        assert [tenant.slug for tenant in leaf.line()] == ["leaf", "middle", "root"]
+        assert (leaf.standing, leaf.decider) == (TenantState.ACTIVE, leaf)
+    Tenant.objects.filter(slug="leaf").update(state=TenantState.CLOSED)
+    assert (tenant_by_slug("leaf"), tenant_by_slug("absent"), tenant_by_slug("' OR 1=1")) == (None, None, None)

@@ -171,7 +171,8 @@ def _with_parts(rows: QuerySet[Guest]) -> QuerySet[Guest]:
 
 def _rows(guests: list[Guest], *, volumes: bool = True) -> list[GuestRow]:
     ids = [guest.pk for guest in guests]
-    live, addresses, disks = operations_live_on("guest", ids), _addresses(ids), _volumes(ids if volumes else [])
+    live, addresses = operations_live_on("guest", ids), _addresses(ids)
+    disks = _volumes(ids) if volumes else defaultdict(list)
     rows = []
     for guest in guests:
         operation = live.get(guest.pk)

@@ -33,7 +33,8 @@ class Command(BaseCommand):
     @said
     def handle(self, *args: Any, **options: Any) -> str:
         secret = getpass.getpass("Client secret: ") if sys.stdin.isatty() else sys.stdin.readline()
-        provider_look(options["issuer"], private=options["private"])
+        actor = system_actor(None, why="command")
+        provider_look(options["issuer"], private=options["private"], actor=actor)
         app = provider_create(
             slug=options["id"],
             name=options["name"],
@@ -42,6 +43,6 @@ class Command(BaseCommand):
             client_secret=secret.strip(),
             everybody=options["everybody"],
             private=options["private"],
-            actor=system_actor(None, why="command"),
+            actor=actor,
         )
         return callback_of(app)

@@ -13,6 +13,7 @@ from portal.core.errors import Invalid
 from tenants.accounts import outbound
 from tenants.accounts.discovery import provider_look
 from tenants.accounts.outbound import LARGEST, ProviderSession
+from tests import factories
 
 
 class Server(ThreadingHTTPServer):
@@ -154,7 +155,7 @@ def test_what_describes_no_provider_of_that_address_is_none(server: Server, said
     server.said = said.replace("HERE", server.origin)
 
     with pytest.raises(Invalid) as refusal:
-        provider_look(server.origin, private=True)
+        provider_look(server.origin, private=True, actor=factories.desk())
 
     assert [(error.pointer, error.code) for error in refusal.value.errors] == [("/issuer", code)]
     assert server.asked == ["/.well-known/openid-configuration"]

@@ -17,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from portal.core.clock import now
 from tenants.models import User
 from tenants.services.invitations import invitation_by_secret
+from tenants.words import browser_words
 from tests import factories
 from tests.tenants.accounts.people import is_in, signs_in
 from tests.tenants.test_invitations import invite, link, secret
@@ -124,3 +125,18 @@ def test_whoever_joined_by_an_invitation_is_listed_and_can_be_signed_out() -> No
     second.post(PAGE)
 
     assert first.get("/account/profile/").status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("agent", "words"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox, Linux"),
+        ("Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/140.0 Safari/537.36 Edg/140.0", "Edge, Windows"),
+        ("Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/140.0 Mobile Safari/537.36", "Chrome, Android"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Safari/604.1", "Safari, iPhone"),
+        ("curl/8.9", "curl/8.9"),
+        ("", ""),
+    ],
+)
+def test_a_browser_is_called_as_people_know_it(agent: str, words: str) -> None:
+    assert browser_words(agent) == words
