@@ -9,5 +9,5 @@ class OperationsConfig(AppConfig):
     name = "operations"
 
     def ready(self) -> None:
-        from operations import events  # noqa: F401  (registers the publisher)
+        from operations import events, selectors  # noqa: F401  (the publisher; whose events are whose)
         from operations.services import barring  # noqa: F401  (hears of suspension)

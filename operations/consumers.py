@@ -12,7 +12,8 @@ from django.utils.crypto import constant_time_compare
 
 from operations.events import ACCESS_GROUP, tenant_group
 from tenants.access import NOWHERE, actor_for_user, session_mark, tenant_by_slug
-from tenants.journal.events import event_message
+from tenants.actors import Actor
+from tenants.journal.events import event_message, events_shown
 from tenants.journal.models import Event, Journal
 from tenants.models import Tenant, User
 from tenants.policy import Permission
@@ -32,6 +33,8 @@ class EventConsumer(AsyncJsonWebsocketConsumer):
     """
 
     tenant: Tenant | None = None
+    actor: Actor | None = None
+    """What the reader may, as it was when access was last looked at."""
     looked_at: float = 0.0
     """When access was last looked at, by the monotonic clock."""
     told = 0
@@ -90,7 +93,7 @@ class EventConsumer(AsyncJsonWebsocketConsumer):
             self.looked_at = time.monotonic()
         event = message["event"]
         if event["seq"] == self.told + 1:
-            await self._tell(event["seq"], [event])
+            await self._tell(event["seq"], await self._shown([event]))
         elif event["seq"] > self.told:
             await self._tell(*await self._missed(self.told))
 
@@ -127,7 +130,24 @@ class EventConsumer(AsyncJsonWebsocketConsumer):
         tenant = tenant_by_slug(self.scope["url_route"]["kwargs"]["tenant"])
         mark = session_mark(self.scope["session"].session_key)
         actor = actor_for_user(user, tenant or NOWHERE, via="websocket", session=mark)
-        return tenant if actor is not None and actor.may(Permission.EVENT_VIEW) else None
+        if tenant is None or actor is None or not actor.may(Permission.EVENT_VIEW):
+            return None
+        self.actor = actor
+        return tenant
+
+    async def _shown(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """As the reader may see them; nobody waits for the database who sees every machine."""
+        if self.actor is None or not self.actor.narrowed:
+            return events
+        shown: list[dict[str, Any]] = await self._looked_up(events)
+        return shown
+
+    @database_sync_to_async
+    def _looked_up(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        assert self.tenant is not None
+        assert self.actor is not None
+        with tenant_scope(self.tenant):
+            return events_shown(self.actor, events)
 
     def _after(self) -> int | None:
         asked = parse_qs(self.scope["query_string"].decode("latin-1")).get("after", [""])[0]
@@ -137,12 +157,13 @@ class EventConsumer(AsyncJsonWebsocketConsumer):
     def _missed(self, after: int | None) -> tuple[int, list[dict[str, Any]] | None]:
         """The newest number, and the events after ``after``; None for them where some are no longer kept, or too many."""
         assert self.tenant is not None
+        assert self.actor is not None
         with tenant_scope(self.tenant):
             newest = Journal.objects.filter(tenant=self.tenant).values_list("event_seq", flat=True).first() or 0
             if after is None or after == newest:
                 return newest, []
             oldest = Event.objects.order_by("seq").values_list("seq", flat=True).first()
             events = list(Event.objects.filter(seq__gt=after).order_by("seq")[: REPLAY_MAX + 1])
-        if after > newest or len(events) > REPLAY_MAX or oldest is None or after + 1 < oldest:
-            return newest, None
-        return newest, [event_message(event) for event in events]
+            if after > newest or len(events) > REPLAY_MAX or oldest is None or after + 1 < oldest:
+                return newest, None
+            return newest, events_shown(self.actor, [event_message(event) for event in events])

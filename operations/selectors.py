@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from operations.registry import kinds
 from operations.states import LIVE
 from portal.core.paging import Sorts
 from tenants.actors import Actor
+from tenants.journal.events import shows
 
 OPERATION_SORTS: Sorts = {"created_at": ("created_at", "id")}
 
@@ -30,6 +31,13 @@ def operations_visible(actor: Actor) -> QuerySet[Operation]:
     if actor.narrowed:
         rows = rows.filter(requested_by=actor.user) if actor.user is not None else rows.none()
     return rows
+
+
+@shows("operation")
+def operations_seen(actor: Actor, ids: Collection[str]) -> set[str]:
+    """Which of these ids ``actor`` may look at."""
+    rows = operations_visible(actor).prefetch_related(None).filter(pk__in=ids)
+    return {str(pk) for pk in rows.values_list("pk", flat=True)}
 
 
 def operations_live_on(resource_type: str, ids: Iterable[UUID]) -> dict[UUID, Operation]:

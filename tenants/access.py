@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 
 from tenants.actors import Actor, Tagged, cut, role_reach
 from tenants.models import SLUG, ApiToken, Member, Role, Tenant, TenantState, User, Visit
-from tenants.policy import ALL_TENANT_PERMISSIONS, READ_ONLY, Permission
+from tenants.policy import ALL_TENANT_PERMISSIONS, READ_ONLY, WHO_COMES_IN, Permission
 from tenants.scoping import tenant_scope
 from tenants.selectors import tenant_with_line
 from tenants.services.second_factor import lacks_second_factor
@@ -79,14 +79,17 @@ def _reach(role: Role, tenant: Tenant) -> tuple[frozenset[Permission], Tagged]:
 
 
 def _visitor(visit: Visit, tenant: Tenant, via: str, facts: dict[str, Any]) -> Actor:
-    """An operator in a member's place: never more than the member, only looking unless they said otherwise."""
+    """An operator in a member's place: never more than the member, only looking unless they said otherwise.
+
+    Who comes in is never theirs to change: what they let in would stay when the visit is over.
+    """
     member = visit.member
     assert member is not None
     permissions, tagged = _reach(member.role, tenant)
     return Actor(
         visit.operator,
         tenant,
-        permissions if visit.may_change else permissions & READ_ONLY,
+        permissions - WHO_COMES_IN if visit.may_change else permissions & READ_ONLY,
         via,
         role=member.role.name,
         tagged=tagged,

@@ -118,6 +118,10 @@ TAGGABLE = frozenset(p for p in Permission if p.value.startswith("guest."))
 TAG: Final = re.compile(r"\A[a-z0-9](?:[a-z0-9._-]{0,30}[a-z0-9])?\Z")
 """What a machine can wear, and so what a role or a token can be bound to."""
 MOST_TAGS: Final = 20
+WHO_COMES_IN = frozenset(
+    {P.MEMBER_MANAGE, P.ROLE_MANAGE, P.OWNER_MANAGE, P.TOKEN_OWN, P.TOKEN_MANAGE},
+)
+"""Who opens the tenant, as what and with which token: a visitor leaves no way in behind."""
 SUSPENDED_TENANT = READ_ONLY | {P.TENANT_EXPORT}
 """What people of a suspended tenant may still do: look, and take their data with them."""
 CLOSING_TENANT = SUSPENDED_TENANT | {P.TENANT_CLOSE}

@@ -9,6 +9,6 @@ class VmsConfig(AppConfig):
     name = "vms"
 
     def ready(self) -> None:
-        from vms.selectors import quota  # noqa: F401  (counts what tenants hold)
+        from vms.selectors import guests, quota  # noqa: F401  (whose events are whose; counts what tenants hold)
         from vms.services import ending, exports, reactions  # noqa: F401  (a tenant's end, its data, its suspension)
         from vms.services.guests import kinds  # noqa: F401  (declares the kinds of operations)

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
+from allauth.core.internal import ratelimit
 from allauth.core.internal.ratelimit import truncate_ip
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.usersessions.adapter import DefaultUserSessionsAdapter
@@ -29,6 +30,8 @@ from tenants.reactions import announce
 from tenants.services.letters import letter_write
 from tenants.services.notices import security_notice
 
+ANYWHERE: Final = "login_failed_anywhere"
+"""The rate of failed tries of one account from all addresses together."""
 CHANGES: Final[dict[str, Promise]] = {
     "password_changed": _("Your password was changed"),
     "password_set": _("Your account has a password now"),
@@ -99,6 +102,34 @@ class AccountAdapter(DefaultAccountAdapter):
         """Failed tries count by address *and* account, so that nobody locks anybody else out (Keystone CVE-2021-38155)."""
         login = str(credentials.get("email", "")).lower()
         return f"{truncate_ip(self.get_client_ip(request))}:{login}"
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Beside that, all addresses together try one account so often an hour, since whoever has a /48 has 65,536 of them.
+
+        That slows an account's strangers, not its owner: an address that is signed in to it goes on as before, and so do
+        passkeys, single sign-on and a new password by letter.
+        """
+        super().pre_authenticate(request, **credentials)
+        login = str(credentials.get("email", "")).lower()
+        self._anywhere = ratelimit.consume(request, app="allauth.account", action=ANYWHERE, key=login)
+        if self._anywhere is None and not _signs_in_from(login, self.get_client_ip(request)):
+            raise self.validation_error("too_many_login_attempts")
+
+    def _rollback_login_failed_rl_usage(self) -> None:
+        super()._rollback_login_failed_rl_usage()
+        if self._anywhere is not None:
+            self._anywhere.rollback()
+
+    def _delete_login_attempts_cached_email(self, request: HttpRequest, **credentials: Any) -> None:
+        super()._delete_login_attempts_cached_email(request, **credentials)
+        login = str(credentials.get("email", "")).lower()
+        ratelimit.clear(request, app="allauth.account", action=ANYWHERE, key=login)
+
+
+def _signs_in_from(login: str, address: str) -> bool:
+    """Is somebody signed in to that account from that address (of IPv6, from its /64) already? One query, whoever it is."""
+    addresses = UserSession.objects.filter(user__email=login).values_list("ip", flat=True)
+    return truncate_ip(address) in {truncate_ip(known) for known in addresses}
 
 
 def _work_of_a_link(email: str) -> None:

@@ -50,6 +50,11 @@ class QuotaForm(DeedForm):
                 soft = _("%s, soft limit") % label
                 self.fields[f"{SOFT}{quota.resource}"] = _field(soft, quota.soft_limit, _soft_words(quota))
 
+    def clean(self) -> dict[str, Any]:
+        """What differs from what the form showed: a limit that somebody else set meanwhile is not set back."""
+        said: dict[str, Any] = super().clean() or {}
+        return {name: limit for name, limit in said.items() if name in self.changed_data}
+
     def refuse(self, error: PortalError) -> None:
         """The service knows the soft limit of a resource as ``/soft/<resource>``."""
         placed = [(f"{SOFT}{wrong.pointer.removeprefix('/soft/')}", wrong.message) for wrong in error.errors]
@@ -99,7 +104,13 @@ def _words(limit: int | None) -> str:
 
 def _field(label: str, limit: int | None, words: str) -> forms.IntegerField:
     return forms.IntegerField(
-        label=label, min_value=0, max_value=LIMIT_MAX, required=False, initial=limit, help_text=words
+        label=label,
+        min_value=0,
+        max_value=LIMIT_MAX,
+        required=False,
+        initial=limit,
+        help_text=words,
+        show_hidden_initial=True,
     )
 
 

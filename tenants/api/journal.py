@@ -13,6 +13,7 @@ from portal.core.bodies import Listed, Listing, Moment, listed
 from portal.core.ids import uuid_or_none
 from portal.core.paging import LIMIT, LIMIT_MAX
 from tenants.api.tenants import tenant_in_path
+from tenants.journal.events import event_message, events_shown
 from tenants.journal.models import UsageInterval
 from tenants.listings import USAGE_SORTS, events_after, usage_intervals
 from tenants.policy import Permission
@@ -29,7 +30,10 @@ class ThingOut(BaseModel):
 
 
 class EventOut(BaseModel):
-    """Something changed: which thing, not how it looks now."""
+    """Something changed: which thing, not how it looks now.
+
+    Of a machine that one may not see, `resource.type` is `other` and its `id` empty.
+    """
 
     seq: int
     type: str
@@ -113,8 +117,8 @@ def event_list(request: HttpRequest, query: Query[EventQuery]) -> EventsOut:
     after = int(query.cursor) if query.cursor else query.after
     events, newest, lost = events_after(tenant_in_path(request), after, limit=query.limit)
     items = [
-        EventOut(seq=e.seq, type=e.type, resource=ThingOut(type=e.resource_type, id=e.resource_id), at=e.at)
-        for e in events
+        EventOut(seq=event.seq, type=said["type"], resource=ThingOut(**said["resource"]), at=event.at)
+        for event, said in zip(events, events_shown(request.actor, [event_message(e) for e in events]), strict=True)
     ]
     more = bool(items) and items[-1].seq < newest
     return EventsOut(items=items, next=str(items[-1].seq) if more else None, seq=newest, reset=lost)

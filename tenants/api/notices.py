@@ -13,7 +13,7 @@ from portal.core.bodies import Body, Listed, Listing, listed
 from portal.core.errors import Forbidden
 from portal.core.ids import uuid_or_none
 from tenants.listings import NOTICE_SORTS, notices, token_of
-from tenants.models import Notice, NoticeKind, User
+from tenants.models import Notice, NoticeKind, Tenant, User
 from tenants.services.notices import notice_choose, notice_wishes, notices_read
 from tenants.types import HttpRequest
 
@@ -89,23 +89,40 @@ def notice_out(notice: Notice) -> NoticeOut:
     )
 
 
-def _person(request: HttpRequest) -> User:
-    """Whose token it is; raises ``Forbidden`` for one that may not do all that its owner may, or is nobody's."""
-    token = token_of(request.actor)
-    narrow = token is None or token.tenant_id is not None or token.permissions is not None
-    if narrow or request.actor.user is None:
+def _reader(request: HttpRequest) -> tuple[User, Tenant | None]:
+    """Whose token it is, and the project that it is limited to.
+
+    Raises ``Forbidden`` for a token that is nobody's, or may not do all that its owner may there.
+    """
+    user, token = request.actor.user, token_of(request.actor)
+    if token is None or user is None or token.permissions is not None:
         raise Forbidden(
             _("Notices are for a person: this token is limited."),
             code="limited_token",
-            hint=_("Use a personal token that may whatever you may."),
+            hint=_("Use a personal token that is not cut down to some permissions."),
         )
-    return request.actor.user
+    return user, token.tenant
+
+
+def _chooser(request: HttpRequest) -> User:
+    """Whose token it is; raises ``Forbidden`` where it is of one project, since choices hold for all of them."""
+    user, tenant = _reader(request)
+    if tenant is not None:
+        raise Forbidden(
+            _("Where you are told things holds for all your projects: this token is of one."),
+            code="limited_token",
+            hint=_("Choose on the portal's page of notices."),
+        )
+    return user
 
 
 @router.get("/me/notices", response=Listed[NoticeOut], summary="List what I was told")
 def notice_list(request: HttpRequest, query: Query[NoticeQuery]) -> dict[str, Any]:
-    """Newest first. Needs a personal token that is not limited to a project or to permissions."""
-    rows = notices(_person(request), unread=query.unread)
+    """Newest first. Needs a personal token that is not limited to permissions; one of a project reads of that project."""
+    user, tenant = _reader(request)
+    rows = notices(user, unread=query.unread)
+    if tenant is not None:
+        rows = rows.filter(tenant=tenant)
     if query.kind is not None:
         rows = rows.filter(kind=query.kind)
     if query.q:
@@ -116,15 +133,15 @@ def notice_list(request: HttpRequest, query: Query[NoticeQuery]) -> dict[str, An
 @router.post("/me/notices/read", response=ReadOut, summary="Mark notices as read")
 def notices_read_post(request: HttpRequest, body: ReadIn | None = None) -> ReadOut:
     """Those of the body, or all; ids that are not mine change nothing."""
-    user, ids = _person(request), body.ids if body is not None else None
+    (user, tenant), ids = _reader(request), body.ids if body is not None else None
     pks = None if ids is None else [pk for each in ids if (pk := uuid_or_none(each)) is not None]
-    return ReadOut(read=notices_read(user, pks))
+    return ReadOut(read=notices_read(user, pks, tenant=tenant))
 
 
 @router.get("/me/notices/choices", response=ChoicesOut, summary="Where I want to be told what")
 def notice_choice_list(request: HttpRequest) -> ChoicesOut:
     """One entry a kind; what I have not chosen stands as it is for everybody."""
-    wishes = notice_wishes(_person(request))
+    wishes = notice_wishes(_chooser(request))
     items = [ChoiceOut(kind=kind, in_portal=portal, by_mail=mail) for kind, (portal, mail) in wishes.items()]
     return ChoicesOut(items=items, next=None)
 
@@ -132,7 +149,7 @@ def notice_choice_list(request: HttpRequest) -> ChoicesOut:
 @router.patch("/me/notices/choices/{kind}", response=ChoiceOut, summary="Choose where I am told one kind")
 def notice_choice_patch(request: HttpRequest, kind: NoticeKind, body: ChoicePatch) -> ChoiceOut:
     """From the next notice on."""
-    user = _person(request)
+    user = _chooser(request)
     in_portal, by_mail = notice_wishes(user)[kind]
     choice = notice_choose(
         user,

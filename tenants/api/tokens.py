@@ -36,6 +36,7 @@ class TokenOut(BaseModel):
     prefix: str
     user: PersonOut | None
     role: str | None
+    made_with: str | None = Field(description="The id of the token that made it, and with which it ends.")
     permissions: list[str] | None
     tags: list[str]
     networks: list[str]
@@ -90,6 +91,7 @@ def _token_facts(token: ApiToken) -> dict[str, Any]:
         "prefix": token.prefix,
         "user": person_out(token.user) if token.user is not None else None,
         "role": token.role.name if token.role is not None else None,
+        "made_with": str(token.made_with_id) if token.made_with_id is not None else None,
         "permissions": token.permissions,
         "tags": token.tags,
         "networks": token.networks,
@@ -119,7 +121,10 @@ def token_list(request: HttpRequest, query: Query[TokenQuery]) -> dict[str, Any]
 
 @router.post("/tokens", response={201: NewTokenOut}, summary="Create a token")
 def token_post(request: HttpRequest, response: HttpResponse, body: TokenIn) -> Status[NewTokenOut]:
-    """For yourself, or the project's own; its text is in this answer and nowhere else."""
+    """For yourself, or the project's own; its text is in this answer and nowhere else.
+
+    It ends with the token that makes it: one that is to last is made on the project's page.
+    """
     tenant = tenant_in_path(request)
     token, raw = token_create(
         None if body.role else request.actor.user,
@@ -149,7 +154,7 @@ def token_get(request: HttpRequest, token_id: str, response: HttpResponse) -> To
 
 @router.delete("/tokens/{token_id}", response={204: None}, summary="Revoke a token")
 def token_delete(request: HttpRequest, token_id: str) -> Status[None]:
-    """It opens nothing from now on, and consoles opened by it close. One's own anybody may end."""
+    """It opens nothing from now on, nor what was made with it; consoles opened by them close. One's own anybody may end."""
     request.actor.require(Permission.TOKEN_VIEW)
     token_revoke(find(request, tokens(request.actor), token_id), actor=request.actor)
     return Status(204, None)

@@ -15,7 +15,7 @@ from tenants.models.notices import Letter, Notice, NoticeChoice, NoticeKind
 from tenants.models.people import User, UserManager
 from tenants.models.quotas import Quota, QuotaHold, QuotaRequest, RateUse, RequestState
 from tenants.models.roles import Invitation, Member, Role
-from tenants.models.tenants import SLUG, SignInDomain, Tenant, TenantState
+from tenants.models.tenants import SLUG, SignInDomain, SignInJoin, Tenant, TenantState
 from tenants.models.tokens import ApiToken
 from tenants.models.visits import Visit
 
@@ -41,6 +41,7 @@ __all__ = [
     "RequestState",
     "Role",
     "SignInDomain",
+    "SignInJoin",
     "Tenant",
     "TenantState",
     "UsageInterval",

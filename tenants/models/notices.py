@@ -66,6 +66,8 @@ class Letter(models.Model):
     to = models.EmailField()
     subject = models.CharField(max_length=200)
     body = SealedTextField(blank=True, default="")
+    invites = models.BooleanField(default=False, db_default=False)
+    """It asks its reader to join a tenant; of these an address gets a few a day."""
     created_at = models.DateTimeField(default=now)
     due_at = models.DateTimeField(default=now)
     attempts = models.PositiveSmallIntegerField(default=0)
@@ -75,7 +77,8 @@ class Letter(models.Model):
 
     class Meta:
         indexes = [
-            models.Index(fields=["due_at"], condition=models.Q(sent_at=None, given_up_at=None), name="letter_waiting")
+            models.Index(fields=["due_at"], condition=models.Q(sent_at=None, given_up_at=None), name="letter_waiting"),
+            models.Index(fields=["to", "created_at"], condition=models.Q(invites=True), name="letter_invites"),
         ]
 
     def __str__(self) -> str:

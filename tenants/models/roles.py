@@ -65,6 +65,8 @@ class Invitation(TenantOwned):
     role = models.ForeignKey(Role, on_delete=models.PROTECT, related_name="+")
     digest = models.CharField(max_length=64, unique=True)
     invited_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")
+    sent_with = models.ForeignKey("tenants.ApiToken", null=True, on_delete=models.CASCADE, related_name="+")
+    """The token that asked for it; dead or weaker, it vouches for nobody any more."""
     created_at = models.DateTimeField(default=now)
     sent_at = models.DateTimeField(default=now)
     expires_at = models.DateTimeField()

@@ -100,6 +100,18 @@ class Tenant(models.Model):
         )
 
 
+class SignInJoin(models.Model):
+    """A person who was let into a tenant by its domain, once: whom the tenant takes out again stays out until invited."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    user = models.ForeignKey("tenants.User", on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(default=now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint("tenant", "user", name="sign_in_join_once")]
+
+
 class SignInDomain(models.Model):
     """A mail domain whose people sign in through one single sign-on and join one tenant; set by operators alone.
 

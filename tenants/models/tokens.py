@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import models
 from django.db.models import Q
 from django.utils.timezone import now
@@ -24,6 +26,8 @@ class ApiToken(models.Model):
     user = models.ForeignKey(User, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     role = models.ForeignKey(Role, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     created_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    made_with = models.ForeignKey("self", null=True, blank=True, on_delete=models.CASCADE, related_name="+")
+    """The token that made it, and whose end is its own."""
     name = models.CharField(max_length=64)
     prefix = models.CharField(max_length=12, db_index=True)
     digest = models.CharField(max_length=64, unique=True)
@@ -58,3 +62,7 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix}…"
+
+    def is_alive(self, at: datetime) -> bool:
+        """Does its text open anything at that moment?"""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > at)

@@ -27,6 +27,7 @@ from tenants.models import (
     RateUse,
     Role,
     SignInDomain,
+    SignInJoin,
     Tenant,
     TenantState,
 )
@@ -93,7 +94,8 @@ def tenant_purge(tenant: Tenant, *, at: datetime) -> list[Left]:
 @transaction.atomic
 def _close(tenant: Tenant, actor: Actor, at: datetime) -> None:
     """The last step: nobody is in it any more, and nothing opens it. Its audit log and usage stay."""
-    tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)
+    # Without its key: whoever holds a journal goes on writing to it.
+    tenant = Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
     if tenant.state != TenantState.CLOSING or tenant.purge_after is None or tenant.purge_after > at:
         return
     if tenant_left(tenant):
@@ -102,7 +104,7 @@ def _close(tenant: Tenant, actor: Actor, at: datetime) -> None:
         members = list(Member.objects.filter(tenant=tenant).select_related("user", "role").order_by("user__email"))
         for token in ApiToken.objects.filter(tenant=tenant):
             announce("access.revoked", user=None, tenant=None, session=f"token:{token.pk}", reason="tenant closed")
-        for model in (ApiToken, Invitation, SignInDomain, Member, QuotaRequest, QuotaHold, RateUse, Role):
+        for model in (ApiToken, Invitation, SignInDomain, SignInJoin, Member, QuotaRequest, QuotaHold, RateUse, Role):
             model._base_manager.filter(tenant=tenant).delete()
         emails = [member.user.email for member in members]
         before, tenant.state = tenant.state, TenantState.CLOSED

@@ -29,18 +29,20 @@ from portal.core.errors import Conflict, Missing, TooMany
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
-from tenants.models import Invitation, Member, NoticeKind, Role, Tenant, User
+from tenants.models import Invitation, Letter, Member, NoticeKind, Role, Tenant, User
 from tenants.policy import Permission
 from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.letters import address_check, letter_write
 from tenants.services.members import could_send, member_join, people_lock
 from tenants.services.notices import notice_send, one_line
 from tenants.services.people import person_make
-from tenants.services.roles import role_within_reach
+from tenants.services.roles import role_keep, role_within_reach
 
 LIFE: Final = timedelta(days=7)
 PAUSE: Final = timedelta(minutes=5)
 """Between two letters to one address: an invitation is no way to fill somebody's mailbox."""
+LETTERS_A_DAY: Final = 5
+"""To one address, whoever sends them and from whichever tenant."""
 PAUSE_AFTER_NO: Final = timedelta(days=1)
 """Who has declined is not asked again by the same tenant sooner than that."""
 KEPT: Final = timedelta(days=90)
@@ -207,10 +209,11 @@ def invitations_forget(*, at: datetime) -> int:
 
 def _post(invitation: Invitation, actor: Actor, action: str) -> None:
     """A new secret, a week from now, a letter."""
+    role_keep(invitation.role)
     _check_pace(invitation)
     secret, at = secrets.token_urlsafe(32), now()
     invitation.digest, invitation.sent_at, invitation.expires_at = _digest(secret), at, at + LIFE
-    invitation.invited_by = actor.user
+    invitation.invited_by, invitation.sent_with_id = actor.user, UUID(actor.token_id) if actor.token_id else None
     if not invitation._state.adding:
         invitation.version += 1
     invitation.save()
@@ -225,7 +228,10 @@ def _post(invitation: Invitation, actor: Actor, action: str) -> None:
     with translation.override(tenant.language):
         subject = _("%(who)s invites you to %(tenant)s") % context
         letter_write(
-            to=invitation.email, subject=one_line(subject), body=render_to_string("mail/invitation.txt", context)
+            to=invitation.email,
+            subject=one_line(subject),
+            body=render_to_string("mail/invitation.txt", context),
+            invites=True,
         )
     _written_down(invitation, actor, action)
 
@@ -238,9 +244,19 @@ def _check_pace(invitation: Invitation) -> None:
         _wait_until(last.revoked_at + PAUSE_AFTER_NO, at, words)
     if last is not None:
         _wait_until(last.sent_at + PAUSE, at, _("This address was written to just now."))
+    _check_mailbox(invitation.email, at)
     today = Invitation.objects.filter(tenant=invitation.tenant, sent_at__gt=at - timedelta(days=1))
     if today.count() >= settings.CAPS["invitations"]:
         raise TooMany(_("This project has sent as many invitations as it can in a day."), retry_after_s=3600)
+
+
+def _check_mailbox(email: str, at: datetime) -> None:
+    """Not more than a few a day, of all tenants together; two that send at once may both be the last."""
+    day = timedelta(days=1)
+    letters = Letter.objects.filter(to=email, invites=True, created_at__gt=at - day).order_by("-created_at")
+    newest = list(letters.values_list("created_at", flat=True)[:LETTERS_A_DAY])
+    if len(newest) == LETTERS_A_DAY:
+        _wait_until(newest[-1] + day, at, _("This address has been sent as many invitations as it can be in a day."))
 
 
 def _wait_until(moment: datetime, at: datetime, words: str) -> None:
@@ -270,7 +286,7 @@ def _open(tenant: Tenant) -> QuerySet[Invitation]:
 
 def _alive() -> QuerySet[Invitation]:
     rows = Invitation.objects.filter(accepted_at=None, revoked_at=None, expires_at__gt=now(), tenant__state="active")
-    return rows.select_related("tenant", "role", "invited_by")
+    return rows.select_related("tenant", "role", "invited_by", "sent_with__role")
 
 
 def _living(which: Q) -> Invitation:
@@ -288,9 +304,13 @@ def _of_members(user: User) -> QuerySet[Invitation, UUID]:
 
 
 def _still_offered(invitation: Invitation) -> bool:
-    """Could whoever sent it send it today? Who is no person (a service token, the portal) could."""
-    sender = invitation.invited_by
-    if sender is None or (sender.is_staff and sender.is_active):
+    """Could whoever sent it send it today, and with the token they came with, if they did? The portal itself could."""
+    sender, token = invitation.invited_by, invitation.sent_with
+    if token is not None and not token.is_alive(now()):
+        return False
+    if sender is None:
+        return token is None or token.role is None or could_send(token.role, invitation.role)
+    if sender.is_staff and sender.is_active:
         return True
     member = Member.objects.filter(tenant=invitation.tenant, user=sender).select_related("role").first()
     return member is not None and sender.is_active and could_send(member.role, invitation.role)

@@ -45,15 +45,16 @@ _SENDING_S: Final = 120
 """When a sender counts as dead. One that is only slow may get company: a letter is still taken by one alone."""
 
 
-def letter_write(*, to: str, subject: str, body: str) -> Letter:
+def letter_write(*, to: str, subject: str, body: str, invites: bool = False) -> Letter:
     """Write a letter in the caller's transaction; a worker is rung on commit.
 
-    ``body`` is plain text. Raises ``Invalid`` for an address or a subject that could say more in a header than it should.
+    ``body`` is plain text; ``invites`` counts it among the invitations to that address.
+    Raises ``Invalid`` for an address or a subject that could say more in a header than it should.
     """
     address_check(to)
     if not subject.isprintable() or not subject.strip():
         raise Invalid(errors=[FieldError("/subject", "invalid_subject", _("Use one line of text."))])
-    letter = Letter.objects.create(to=to, subject=subject[:200], body=body)
+    letter = Letter.objects.create(to=to, subject=subject[:200], body=body, invites=invites)
     transaction.on_commit(ring, robust=True)
     return letter
 

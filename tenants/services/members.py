@@ -5,17 +5,21 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
+from django.utils.text import format_lazy
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from portal.core.clock import now
 from portal.core.errors import Conflict
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
-from tenants.models import ApiToken, Invitation, Member, Role, Tenant, User
+from tenants.models import ApiToken, Invitation, Member, NoticeKind, Role, Tenant, User
 from tenants.policy import Permission
 from tenants.reactions import announce
-from tenants.services.roles import role_named, role_within_reach
+from tenants.services.notices import notice_send
+from tenants.services.roles import role_keep, role_named, role_within_reach
+from tenants.services.tokens import service_tokens_of, tokens_end
 
 
 def people_lock(tenant: Tenant) -> None:
@@ -36,6 +40,7 @@ def member_join(tenant: Tenant, user: User, *, role: Role, actor: Actor) -> Memb
     Raises ``Conflict`` for who is a member, and where there are too many.
     """
     people_lock(tenant)
+    role_keep(role)
     if Member.objects.filter(tenant=tenant).count() >= settings.CAPS["members"]:
         raise Conflict(_("This project has as many members as it can have."), code="too_many_members")
     try:
@@ -58,6 +63,7 @@ def member_set_role(member: Member, *, role: Role, actor: Actor) -> Member:
     role_within_reach(actor, role)
     if member.role_id == role.pk:
         return member
+    role_keep(role)
     _keep_an_owner(member)
     _move(member, role, actor)
     return member
@@ -67,7 +73,7 @@ def member_set_role(member: Member, *, role: Role, actor: Actor) -> Member:
 def member_remove(member: Member, *, actor: Actor) -> None:
     """Take a member out; leaving by oneself needs no permission.
 
-    Their tokens of this tenant end, and the invitations they sent: who comes back later finds nothing open.
+    Their tokens of this tenant end with what those made, and the invitations they sent: who comes back later finds nothing open.
     """
     leaving = actor.user is not None and actor.user.pk == member.user_id and actor.via != "token"
     if not leaving:
@@ -77,12 +83,33 @@ def member_remove(member: Member, *, actor: Actor) -> None:
     if not leaving:
         role_within_reach(actor, member.role)
     _keep_an_owner(member)
-    ApiToken.objects.filter(tenant=member.tenant, user=member.user, revoked_at=None).update(revoked_at=now())
+    tokens_end(ApiToken.objects.filter(tenant=member.tenant, user=member.user, revoked_at=None), actor=actor)
     _end_invitations(_sent_by(member), actor)
     audit_record(actor, "member.remove", member, member=member.user.email, role=member.role.name)
     event_append(member.tenant, "member.changed", "member", member.pk)
     announce("access.revoked", user=member.user, tenant=member.tenant, session="", reason="membership ended")
     member.delete()
+    _tell_of_tokens(member.user, member.tenant)
+
+
+def _tell_of_tokens(gone: User, tenant: Tenant) -> None:
+    """The owners hear which of the tenant's own tokens somebody who is gone has made: they may have kept the text."""
+    names = list(service_tokens_of(gone, tenant).order_by("name").values_list("name", flat=True))
+    if not names:
+        return
+    notice_send(
+        tenant,
+        Permission.OWNER_MANAGE,
+        NoticeKind.SECURITY,
+        subject=format_lazy(
+            gettext_lazy("{who} has left and made tokens of {tenant}"), who=gone.label, tenant=tenant.name
+        ),
+        text=format_lazy(
+            gettext_lazy("They may have kept the text of: {names}. Renew these tokens, or revoke them."),
+            names=", ".join(names),
+        ),
+        url=f"/t/{tenant.slug}/tokens/",
+    )
 
 
 @transaction.atomic

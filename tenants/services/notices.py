@@ -79,9 +79,20 @@ def security_notice(user: User, *, subject: Words, text: Words = "") -> None:
     notice_send(None, [user], NoticeKind.SECURITY, subject=subject, text=text)
 
 
-def notices_read(user: User, pks: Sequence[UUID] | None = None, *, clock: Callable[[], datetime] = now) -> int:
-    """Mark these notices of ``user``'s as read, or all; how many were not. Others' are not touched; repeating is safe."""
+def notices_read(
+    user: User,
+    pks: Sequence[UUID] | None = None,
+    *,
+    tenant: Tenant | None = None,
+    clock: Callable[[], datetime] = now,
+) -> int:
+    """Mark these notices of ``user``'s as read, or all; how many were not. Others' are not touched; repeating is safe.
+
+    With ``tenant`` only those that are of it.
+    """
     rows = Notice.objects.filter(user=user, read_at=None)
+    if tenant is not None:
+        rows = rows.filter(tenant=tenant)
     if pks is not None:
         rows = rows.filter(pk__in=pks)
     return rows.update(read_at=clock())

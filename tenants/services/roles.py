@@ -48,6 +48,17 @@ def role_within_reach(actor: Actor, role: Role) -> None:
     _within(actor, {*role.permissions, *role.tagged})
 
 
+def role_keep(role: Role) -> None:
+    """Nobody deletes ``role`` before the transaction ends, so that what is given it has one; raises ``Conflict`` if gone.
+
+    **Locked** after the tenant's row and before its journal. Built-in roles are never deleted, and not locked.
+    """
+    if role.tenant_id is None:
+        return
+    if not Role.objects.select_for_update(of=("self",), no_key=True).filter(pk=role.pk).exists():
+        raise Conflict(_("This role has just been deleted."), code="role_gone", hint=_("Choose another one."))
+
+
 def _within(actor: Actor, permissions: set[str]) -> None:
     held = {permission.value for permission in actor.permissions - actor.tagged.keys()}
     if permissions - held:

@@ -14,13 +14,13 @@ from django.utils.translation import gettext_lazy
 from portal.core.errors import Conflict, FieldError, Forbidden, Invalid
 from tenants.actors import Actor, system_actor
 from tenants.journal.audit import audit_record
-from tenants.journal.models import AuditEntry
-from tenants.models import Member, Role, SignInDomain, Tenant, User
+from tenants.models import Member, Role, SignInDomain, SignInJoin, Tenant, User
 from tenants.policy import Permission
 from tenants.scoping import tenant_scope
 from tenants.services.letters import address_check
 from tenants.services.members import member_add
 from tenants.services.people import person_make
+from tenants.services.roles import role_keep
 from tenants.services.sign_in_providers import is_open, vouches_for_everybody
 
 log = structlog.get_logger(__name__)
@@ -96,6 +96,8 @@ def _note(actor: Actor, action: str, row: SignInDomain, **changes: Any) -> None:
 def _role_check(role: Role, tenant: Tenant) -> None:
     if role.tenant_id not in (None, tenant.pk):
         raise Invalid(errors=[FieldError("/role", "invalid", _("There is no such role."))])
+    with tenant_scope(tenant):
+        role_keep(role)
 
 
 # --- somebody is vouched for ----------------------------------------------------------------------------------------
@@ -141,8 +143,10 @@ def _let_in(user: User, row: SignInDomain) -> None:
     if not row.tenant.is_active:
         return
     with tenant_scope(row.tenant):
-        before: dict[str, Any] = {"action": JOINED, "subject_id": str(user.pk)}
-        if Member.objects.filter(user=user).exists() or AuditEntry.objects.filter(**before).exists():
+        if Member.objects.filter(user=user).exists():
+            return
+        _join, is_first = SignInJoin.objects.get_or_create(tenant=row.tenant, user=user)
+        if not is_first:
             return
         actor = system_actor(row.tenant, why="sign-on")
         member_add(row.tenant, user, role=row.role, actor=actor)

@@ -6,13 +6,14 @@ import hashlib
 import ipaddress
 import secrets
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from portal.core.clock import now
@@ -24,7 +25,8 @@ from tenants.journal.ledger import journal_lock
 from tenants.models import ApiToken, Role, Tenant, User
 from tenants.policy import Permission
 from tenants.reactions import announce
-from tenants.services.roles import role_within_reach, tags_wrong
+from tenants.scoping import tenant_scope
+from tenants.services.roles import role_keep, role_within_reach, tags_wrong
 
 MOST_NETWORKS: Final = 20
 OVERLAP_MAX: Final = timedelta(days=7)
@@ -56,7 +58,7 @@ def token_find(raw: str, *, address: str) -> ApiToken | None:
         .filter(Q(digest=digest) | Q(old_digest=digest, old_until__gt=at), revoked_at=None)
         .first()
     )
-    if token is None or (token.expires_at is not None and token.expires_at <= at):
+    if token is None or not token.is_alive(at):
         return None
     return token if not token.networks or _inside(address, token.networks) else None
 
@@ -91,13 +93,15 @@ def token_create(
 ) -> tuple[ApiToken, str]:
     """A new token and, this once, its text: personal of ``user``, or, with ``role`` and no user, the tenant's own.
 
-    A token that makes a token hands on no more than it has: its own scopes and its own end are the child's limits.
+    A token that makes a token hands on no more than it has: its own scopes and its own end are the child's limits, and
+    whoever revokes it revokes what it made.
     """
     _may_make(actor, user, tenant, role)
     name = name.strip()
     if not name or len(name) > 64:
         raise Invalid(errors=[FieldError("/name", "invalid_name", _("A name of at most 64 characters is needed."))])
-    scope = _checked(scope or Scope(), actor, own=role is None)
+    parent = _parent(actor)
+    scope = _checked(scope or Scope(), actor, parent, own=role is None)
     if scope.expires_at is not None and scope.expires_at <= now():
         raise Invalid(errors=[FieldError("/expires_at", "in_the_past", _("That moment has passed."))])
     _take_turns(user, tenant)
@@ -114,6 +118,7 @@ def token_create(
         user=user,
         role=role,
         created_by=actor.user,
+        made_with=parent,
         name=name,
         prefix=prefix,
         digest=token_digest(raw),
@@ -141,13 +146,24 @@ def _may_make(actor: Actor, user: User | None, tenant: Tenant | None, role: Role
             raise ValueError("a service token belongs to a tenant and to nobody")
         actor.require(Permission.TOKEN_MANAGE)
         role_within_reach(actor, role)
+        role_keep(role)
         return
     actor.require(Permission.OPERATE if tenant is None else Permission.TOKEN_OWN)
     if user is None or (actor.user is not None and actor.user.pk != user.pk and not actor.is_operator):
         raise Forbidden
 
 
-def _checked(scope: Scope, actor: Actor, *, own: bool) -> Scope:
+def _parent(actor: Actor) -> ApiToken | None:
+    """The token that ``actor`` came with, locked, so that its end waits for what it makes; raises ``Forbidden`` if dead."""
+    if not actor.token_id:
+        return None
+    parent = ApiToken.objects.select_for_update(of=("self",), no_key=True).filter(pk=actor.token_id).first()
+    if parent is None or parent.revoked_at is not None:
+        raise Forbidden
+    return parent
+
+
+def _checked(scope: Scope, actor: Actor, parent: ApiToken | None, *, own: bool) -> Scope:
     """The scope, sane, and within what the actor and the token they came with may; raises ``Invalid`` or ``Forbidden``."""
     permissions = scope.permissions
     if permissions is not None:
@@ -162,7 +178,6 @@ def _checked(scope: Scope, actor: Actor, *, own: bool) -> Scope:
     networks = [_network(text) for text in scope.networks]
     if len(networks) > MOST_NETWORKS:
         raise Invalid(errors=[FieldError("/networks", "too_many", _("At most 20 networks."))])
-    parent = ApiToken.objects.filter(pk=actor.token_id).first() if actor.token_id else None
     if parent is None:
         return Scope(permissions, scope.tags, networks, scope.expires_at)
     return Scope(
@@ -209,7 +224,7 @@ def token_rotate(token: ApiToken, *, overlap: timedelta, actor: Actor) -> tuple[
     """
     token = ApiToken.objects.select_for_update(of=("self",)).get(pk=token.pk)
     _may_renew(actor, token)
-    if token.revoked_at is not None or (token.expires_at is not None and token.expires_at <= now()):
+    if not token.is_alive(now()):
         raise Conflict(_("This token is dead."), code="token_dead", hint=_("Make a new one."))
     if not timedelta() <= overlap <= OVERLAP_MAX:
         message = _("Between nothing and seven days.")
@@ -248,18 +263,53 @@ def _secret() -> tuple[str, str]:
 
 @transaction.atomic
 def token_revoke(token: ApiToken, *, actor: Actor) -> ApiToken:
-    """End a token at once, with the consoles opened by it. Revoked already is fine."""
+    """End a token at once, what was made with it, and the consoles opened by any of them. Revoked already is fine."""
     own = actor.user is not None and actor.user.pk == token.user_id
     if not own or (actor.via == "token" and actor.token_id != str(token.pk)):
         actor.require(Permission.TOKEN_MANAGE, token)
-    if token.revoked_at is None:
-        token.revoked_at = now()
-        token.version += 1
-        token.save(update_fields=["revoked_at", "version"])
-        audit_record(actor, "token.revoke", token, tenant=token.tenant, prefix=token.prefix)
-        _changed(token)
-        announce("access.revoked", user=None, tenant=None, session=token_session(token), reason="token revoked")
+    tokens_end(ApiToken.objects.filter(pk=token.pk), actor=actor)
+    token.refresh_from_db(fields=["revoked_at", "version"])
     return token
+
+
+def tokens_end(tokens: QuerySet[ApiToken], *, actor: Actor) -> None:
+    """Revoke these and, however far down, what was made with them; in the caller's transaction, who has asked whether it may.
+
+    **Locks** each before its children: none is made by a token whose end has begun. Revoked ones stay as they are.
+    """
+    line: list[ApiToken] = []
+    generation = _locked(tokens)
+    while generation:
+        line += generation
+        generation = _locked(ApiToken.objects.filter(made_with__in=[token.pk for token in generation]))
+    for token in sorted(line, key=_journal_order):
+        if token.revoked_at is None:
+            with tenant_scope(token.tenant) if token.tenant is not None else nullcontext():
+                _end(token, actor)
+
+
+def _locked(tokens: QuerySet[ApiToken]) -> list[ApiToken]:
+    return list(tokens.select_related("tenant").select_for_update(of=("self",), no_key=True).order_by("pk"))
+
+
+def _journal_order(token: ApiToken) -> tuple[bool, str]:
+    """Tenants' journals by key, the installation's last: in this order they are locked."""
+    return token.tenant_id is None, str(token.tenant_id)
+
+
+def _end(token: ApiToken, actor: Actor) -> None:
+    token.revoked_at = now()
+    token.version += 1
+    token.save(update_fields=["revoked_at", "version"])
+    audit_record(actor, "token.revoke", token, tenant=token.tenant, prefix=token.prefix)
+    _changed(token)
+    announce("access.revoked", user=None, tenant=None, session=token_session(token), reason="token revoked")
+
+
+def service_tokens_of(maker: User, tenant: Tenant) -> QuerySet[ApiToken]:
+    """The tenant's own living tokens that ``maker`` made, and whose text they may have kept."""
+    rows = ApiToken.objects.filter(tenant=tenant, created_by=maker, revoked_at=None).exclude(role=None)
+    return rows.filter(Q(expires_at=None) | Q(expires_at__gt=now()))
 
 
 def token_used(token: ApiToken, address: str) -> None:

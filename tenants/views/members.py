@@ -23,6 +23,7 @@ from tenants.selectors import members_of
 from tenants.services.members import member_remove as take_out
 from tenants.services.members import member_set_role, ownership_transfer
 from tenants.services.roles import role_named
+from tenants.services.tokens import service_tokens_of
 from tenants.shapes import ROLES, initials, role_label
 from tenants.types import HttpRequest
 
@@ -141,7 +142,13 @@ def _removal(member: Member, *, leaving: bool) -> dict[str, Any]:
     else:
         title, button = _("Remove %s?") % member.user.label, _("Remove")
         text = _("They lose all access to %s at once; their tokens for it and invitations they sent end.") % tenant
-    return {"title": title, "text": text, "button": button, "icon": "logout" if leaving else "trash"}
+    return {
+        "title": title,
+        "text": text,
+        "button": button,
+        "icon": "logout" if leaving else "trash",
+        "service_tokens": service_tokens_of(member.user, member.tenant).count(),
+    }
 
 
 def _handover(member: Member) -> dict[str, Any]:

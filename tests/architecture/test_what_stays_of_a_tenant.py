@@ -13,7 +13,7 @@ from django.db import models
 from operations.models import Operation
 from portal.core.clock import now
 from tenants.actors import Actor
-from tenants.models import Member, QuotaHold, Tenant, TenantState
+from tenants.models import Member, QuotaHold, SignInJoin, Tenant, TenantState
 from tenants.policy import Permission
 from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.ending import tenants_purge
@@ -46,6 +46,7 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "tenants.Invitation": (GOES, ""),
     "tenants.ApiToken": (GOES, ""),
     "tenants.SignInDomain": (GOES, ""),
+    "tenants.SignInJoin": (GOES, ""),
     "tenants.QuotaRequest": (GOES, ""),
     "tenants.QuotaHold": (GOES, ""),
     "tenants.RateUse": (GOES, ""),
@@ -112,6 +113,7 @@ def full() -> Tenant:
         visit_begin(
             tenant, member, reason="Looking at a ticket.", lasts=timedelta(hours=1), may_change=False, actor=desk
         )
+    SignInJoin.objects.create(tenant=tenant, user=here.house.owner)
     QuotaHold.objects.create(tenant=tenant, resource="snapshots", amount=1, holder=guest.pk)
     return tenant
 

@@ -23,6 +23,7 @@ from tenants.access import session_mark
 from tenants.journal.events import event_append
 from tenants.journal.models import Event
 from tenants.models import Member, Role, Tenant, User
+from tenants.policy import Permission
 from tenants.reactions import announce
 from tenants.scoping import tenant_scope
 from tenants.services.ending import tenants_purge
@@ -31,6 +32,7 @@ from tenants.services.roles import role_named
 from tenants.services.tenants import tenant_close, tenant_suspend
 from tests import factories
 from tests.operations.sockets import Socket
+from tests.portal.api.rest import Rest
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CLOSED_WITHIN_S = 2.0
@@ -211,6 +213,35 @@ async def test_a_page_hears_nothing_of_another_tenant() -> None:
         assert await live.receive_nothing(timeout=0.5)
         (number,) = await sync_to_async(say)(house)
         assert (await live.hear())["seq"] == number
+
+
+async def test_who_sees_machines_of_a_tag_hears_no_id_of_another() -> None:
+    """Neither pushed, nor said again, nor by REST; the numbers have no gap all the same."""
+    house = await make()
+    looks = {Permission.GUEST_VIEW, Permission.EVENT_VIEW}
+    person, token = await sync_to_async(factories.member_with)(house.tenant, looks, tags=["qa"])
+    mine = await sync_to_async(factories.guest)(house, tags=["qa"])
+    other = await sync_to_async(factories.guest)(house, tags=["prod"])
+
+    def happens() -> None:
+        with tenant_scope(house.tenant):
+            for kind, pk in (("guest", mine.pk), ("guest", other.pk), ("operation", uuid7()), ("network", uuid7())):
+                with transaction.atomic():
+                    event_append(house.tenant, f"{kind}.changed", kind, pk)
+
+    async with hearing(house, person=person) as live:
+        since = live.hello["seq"]
+        await sync_to_async(happens)()
+        pushed = [await live.hear() for _ in range(4)]
+    async with hearing(house, f"?after={since}", person=person) as live:
+        again = [await live.hear() for _ in range(4)]
+    read = await sync_to_async(Rest(token).get)(f"{house.url}/events?after={since}")
+
+    hidden = {"type": "other", "id": ""}
+    for events in (pushed, again, read.json["items"]):
+        assert [event["seq"] for event in events] == list(range(since + 1, since + 5))
+        assert [event["resource"] for event in events[:3]] == [{"type": "guest", "id": str(mine.pk)}, hidden, hidden]
+        assert [event["type"] for event in events[1:]] == ["other.changed", "other.changed", "network.changed"]
 
 
 async def test_what_a_page_says_changes_nothing() -> None:

@@ -23,6 +23,7 @@ from tenants.models import ApiToken, AuditEntry, Invitation, Letter, Member, Not
 from tenants.policy import BUILT_IN_ROLES, Permission
 from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.invitations import (
+    LETTERS_A_DAY,
     LIFE,
     PAUSE,
     PAUSE_AFTER_NO,
@@ -39,7 +40,7 @@ from tenants.services.invitations import (
 )
 from tenants.services.members import member_remove, member_set_role
 from tenants.services.roles import role_named
-from tenants.services.tokens import token_create
+from tenants.services.tokens import token_create, token_revoke
 from tests import factories
 from tests.architecture.test_pages import browser
 from tests.factories import PASSWORD, House
@@ -209,6 +210,23 @@ def test_an_invitation_is_no_way_to_fill_a_mailbox(house: House, settings: Any) 
     assert refusal.value.code == "too_many_invitations"
 
 
+def test_an_address_gets_a_few_letters_a_day_from_all_projects_together(house: House) -> None:
+    other = factories.tenant_with_owner()
+    for number in range(LETTERS_A_DAY):
+        sender = (house, other)[number % 2]
+        row = invite(sender)
+        with tenant_scope(sender.tenant):
+            invitation_revoke(row, actor=sender.actor)
+        later(minutes=5)
+    third = factories.tenant_with_owner()
+
+    with pytest.raises(TooMany):
+        invite(third)
+    invite(third, "somebody.else@example.test")
+    Letter.objects.update(created_at=now() - timedelta(days=1))
+    assert invite(third).pk
+
+
 def test_a_name_in_a_letter_is_no_header_and_no_markup(house: House) -> None:
     house.owner.name = "Eve\r\nBcc: all@example.test"
     house.owner.save()
@@ -254,6 +272,43 @@ def test_dead_links_answer_alike_whatever_killed_them(house: House) -> None:
     bodies = {re.sub(r"\b[0-9a-f]{32}\b", "", answer.content.decode()) for answer in answers}
     assert {answer.status_code for answer in answers} == {404}
     assert len(bodies) == 1
+
+
+@pytest.mark.parametrize("role", ["admin", None], ids=["service token", "personal token"])
+def test_what_a_token_sent_ends_with_the_token(house: House, role: str | None) -> None:
+    with tenant_scope(house.tenant):
+        token, text = token_create(
+            None if role else house.owner,
+            name="t",
+            actor=house.actor,
+            tenant=house.tenant,
+            role=role_named(role) if role else None,
+        )
+    sent = Rest(text).post(f"{house.url}/invitations", {"email": "mara@example.test", "role": "viewer"})
+    before = alive(secret())
+
+    with tenant_scope(house.tenant):
+        token_revoke(token, actor=house.actor)
+
+    assert (sent.status, before, alive(secret())) == (201, True, False)
+    with every_tenant(why="test"):
+        invitation = Invitation.objects.select_related("tenant").get(email="mara@example.test")
+    with pytest.raises(InvitationOver):
+        invitation_accept(invitation, factories.user("mara@example.test"), facts=BROWSER)
+
+
+def test_what_a_service_token_sent_ends_with_its_right_to_send_it(house: House) -> None:
+    held = sorted(p.value for p in BUILT_IN_ROLES["admin"])
+    with tenant_scope(house.tenant):
+        robots = Role.objects.create(tenant=house.tenant, name="robots", permissions=held)
+        _row, text = token_create(None, name="t", actor=house.actor, tenant=house.tenant, role=robots)
+    Rest(text).post(f"{house.url}/invitations", {"email": "mara@example.test", "role": "viewer"})
+    before = alive(secret())
+
+    robots.permissions = ["guest.view"]
+    robots.save()
+
+    assert (before, alive(secret())) == (True, False)
 
 
 def test_looking_at_the_link_uses_nothing_up(house: House) -> None:

@@ -15,7 +15,7 @@ from django.urls import reverse
 from redis import Redis
 
 from portal.core.errors import Conflict, Forbidden
-from tenants.models import Invitation, Member, User
+from tenants.models import Invitation, Member, Notice, User
 from tenants.policy import ALL_TENANT_PERMISSIONS, Permission
 from tenants.scoping import tenant_scope
 from tenants.services.invitations import invitation_send
@@ -269,3 +269,21 @@ def test_a_person_of_many_projects_finds_each_by_a_part_of_its_name(house: House
     assert inside.count('href="/t/garden-') == 9
     switch = next(q["sql"] for q in asked if '"tenants_tenant"."name" ASC' in q["sql"])
     assert "LIMIT 11" in switch, "whoever belongs to thousands would load them for every page"
+
+
+def test_who_goes_may_have_kept_the_text_of_the_projects_tokens(house: House) -> None:
+    admin = joined(house, "admin")
+    row = member(house, admin)
+    with tenant_scope(house.tenant):
+        actor = factories.actor_in(house.tenant, admin)
+        for name in ("deploy", "backup"):
+            token_create(None, name=name, actor=actor, tenant=house.tenant, role=role_named("member"))
+
+    asked = browser(house.owner).post(reverse("tenants:member_remove", args=["harbour", row.pk])).content.decode()
+    remove(house, admin)
+
+    assert "2 tokens of the project itself were made by them" in asked
+    assert reverse("tenants:token_list", args=["harbour"]) in asked
+    told = Notice.objects.get(user=house.owner)
+    assert "backup, deploy" in told.text
+    assert told.url == reverse("tenants:token_list", args=["harbour"])

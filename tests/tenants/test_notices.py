@@ -277,8 +277,28 @@ def test_rest_lists_reads_and_chooses(house: House) -> None:
     assert rest.post("/me/notices/read").json == {"read": 1}
 
 
+def test_a_token_of_a_project_reads_what_its_owner_was_told_of_that_project(house: House) -> None:
+    other = factories.tenant_with_owner("elsewhere")
+    factories.join(other.tenant, house.owner, role="viewer")
+    tell(house)
+    notice_send(other.tenant, [house.owner], NoticeKind.QUOTA, subject="Of another project")
+    notice_send(None, [house.owner], NoticeKind.SECURITY, subject="Of the account")
+    rest = Rest(Rest(house.token).post(f"{house.url}/tokens", {"name": "mine"}).json["token"])
+
+    listed = rest.get("/me/notices").json["items"]
+    read = rest.post("/me/notices/read").json
+    choices = rest.get("/me/notices/choices")
+    changed = rest.patch("/me/notices/choices/quota", {"by_mail": False})
+
+    assert [notice["tenant"] for notice in listed] == ["harbour"]
+    assert read == {"read": 1}
+    assert Notice.objects.filter(user=house.owner, read_at=None).count() == 2
+    assert [(each.status, each.json["code"]) for each in (choices, changed)] == [(403, "limited_token")] * 2
+
+
 def test_a_limited_token_does_not_read_what_its_owner_was_told(house: House) -> None:
-    made = Rest(house.token).post(f"{house.url}/tokens", {"name": "narrow"}).json["token"]
+    body = {"name": "narrow", "permissions": ["guest.view"]}
+    made = Rest(house.token).post(f"{house.url}/tokens", body).json["token"]
 
     for answer in (
         Rest(made).get("/me/notices"),

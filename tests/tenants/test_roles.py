@@ -11,11 +11,13 @@ from portal.core.errors import Conflict, Forbidden, Invalid, Missing
 from tenants.models import AuditEntry, Role
 from tenants.policy import ALL_TENANT_PERMISSIONS, Permission
 from tenants.scoping import tenant_scope
+from tenants.services.invitations import invitation_send
 from tenants.services.members import member_add
 from tenants.services.roles import Grants, role_create, role_delete, role_edit, role_named
 from tenants.services.tokens import token_create
 from tests import factories
 from tests.portal.api.rest import Rest
+from tests.support.crowd import meeting
 from vms.states import Power
 
 pytestmark = pytest.mark.django_db
@@ -227,3 +229,53 @@ def test_every_permission_has_words() -> None:
     from tenants.words import LABELS
 
     assert set(LABELS) == ALL_TENANT_PERMISSIONS
+
+
+# -- given and taken away at once --------------------------------------------------------------------------------
+def _member(house: factories.House, role: Role) -> Any:
+    return member_add(house.tenant, factories.user(), role=role, actor=factories.desk())
+
+
+def _invitation(house: factories.House, role: Role) -> Any:
+    return invitation_send(house.tenant, email="mara@example.test", role=role, actor=house.actor)
+
+
+def _token(house: factories.House, role: Role) -> Any:
+    return token_create(None, name="robot", actor=house.actor, tenant=house.tenant, role=role)
+
+
+GIVEN = pytest.mark.parametrize("give", [_member, _invitation, _token], ids=["member", "invitation", "token"])
+
+
+@GIVEN
+@pytest.mark.django_db(transaction=True)
+def test_a_role_that_is_just_being_deleted_is_given_to_nobody(give: Any) -> None:
+    house = factories.tenant_with_owner("acme")
+    role = make(house)
+
+    def gives() -> Any:
+        with tenant_scope(house.tenant):
+            return give(house, role)
+
+    with tenant_scope(house.tenant):
+        refusal = meeting(lambda: role_delete(role, actor=house.actor), gives, lambda: None)
+
+    assert isinstance(refusal, Conflict)
+    assert refusal.code == "role_gone"
+
+
+@GIVEN
+@pytest.mark.django_db(transaction=True)
+def test_a_role_that_is_just_being_given_stays(give: Any) -> None:
+    house = factories.tenant_with_owner("acme")
+    role = make(house)
+
+    def deletes() -> None:
+        with tenant_scope(house.tenant):
+            role_delete(role, actor=house.actor)
+
+    with tenant_scope(house.tenant):
+        refusal = meeting(lambda: give(house, role), deletes, lambda: None)
+
+    assert isinstance(refusal, Conflict)
+    assert refusal.code == "role_in_use"

@@ -18,6 +18,7 @@ from portal.celery import app
 from portal.core.clock import now
 from portal.core.errors import Conflict, Forbidden, Invalid
 from tenants.access import actor_for_token, tenant_by_slug
+from tenants.journal.audit import audit_record
 from tenants.journal.chain import chain_verify
 from tenants.journal.models import AuditEntry, UsageInterval
 from tenants.models import ApiToken, Member, Notice, Quota, Role, SignInDomain, Tenant, TenantState
@@ -37,7 +38,7 @@ from tenants.services.tenants import (
 from tests import factories
 from tests.factories import House
 from tests.portal.api.rest import Rest
-from tests.support.crowd import together
+from tests.support.crowd import meeting, together
 from tests.vms.consoles.conftest import make_grant
 from vms.consoles import registry
 from vms.models import Guest, Host, Image, Network, SshKey
@@ -239,12 +240,17 @@ def test_suspension_reaches_everybody_below(house: House, revoked: list[dict[str
     refused = Rest(below.token).post(f"{below.url}/ssh-keys", {"name": "k", "public_key": factories.public_key()})
     assert refused.json["code"] == "tenant_suspended"
     assert "affair" not in str(refused.json)
+    told = Notice.objects.filter(user=below.owner).values_list("subject", "text")
+    assert [subject for subject, _text in told] == ["grandchild is suspended"]
+    assert "belongs to" in told[0][1]
+    assert "affair" not in told[0][1]
     assert {tenant.slug for tenant in tenants_down()} == {"acme", "child", "grandchild"}
     guests_halt()
     assert queued(grandchild) == {guest.pk: "guest.shutdown"}
 
     tenant_unsuspend(house.tenant, actor=DESK())
     assert fresh(grandchild).actor.may(P.GUEST_CREATE)
+    assert Notice.objects.filter(user=below.owner, subject="grandchild is active again").count() == 1
 
 
 def test_the_machines_below_are_seen_to_at_once_not_with_beats_next_round(
@@ -565,6 +571,22 @@ def test_before_the_grace_is_over_nothing_is_touched(house: House) -> None:
     assert tenant_purge(house.tenant, at=now() - timedelta(days=1)) == []
 
     assert fresh(house).tenant.state == TenantState.CLOSING
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_writes_the_journal_and_the_last_step_do_not_wait_for_each_other() -> None:
+    house = factories.tenant_with_owner("acme")
+    close(house)
+    lapse(house)
+
+    def writes() -> None:
+        with tenant_scope(house.tenant):
+            audit_record(house.actor, "test.entry", house.tenant, tenant=house.tenant)
+
+    left = meeting(writes, lambda: tenant_purge(house.tenant, at=now()), writes)
+
+    assert left == []
+    assert fresh(house).tenant.state == TenantState.CLOSED
 
 
 def test_a_parent_ends_after_its_children(house: House) -> None:

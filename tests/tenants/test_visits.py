@@ -12,10 +12,13 @@ from portal.core.clock import now
 from portal.core.errors import Forbidden, Invalid
 from tenants.access import actor_for_user, session_mark
 from tenants.models import AuditEntry, Member, Notice, NoticeKind, User, Visit
-from tenants.policy import READ_ONLY, Permission
+from tenants.policy import READ_ONLY, WHO_COMES_IN, Permission
 from tenants.reactions import announce as real_announce
 from tenants.scoping import tenant_scope
+from tenants.services.invitations import invitation_send
 from tenants.services.members import member_remove
+from tenants.services.roles import role_named
+from tenants.services.tokens import token_create
 from tenants.services.visits import visit_begin, visit_end, visits_end_due
 from tests import factories
 from tests.architecture.test_pages import browser
@@ -81,8 +84,24 @@ def test_only_who_says_so_may_change_and_never_operates(house: factories.House, 
     begin(house, operator, may_change=True)
     actor = seen_by(house, operator)
 
-    assert actor.permissions == house.actor.permissions
+    assert actor.permissions == house.actor.permissions - WHO_COMES_IN
+    assert actor.may(P.GUEST_DELETE)
     assert not actor.may(P.OPERATE)
+
+
+def test_a_visit_leaves_no_way_in_behind(house: factories.House, operator: User) -> None:
+    begin(house, operator, may_change=True)
+    actor = seen_by(house, operator)
+
+    with tenant_scope(house.tenant):
+        viewer = role_named("viewer")
+        for way_in in (
+            lambda: token_create(operator, name="mine", actor=actor, tenant=house.tenant),
+            lambda: token_create(None, name="robot", actor=actor, tenant=house.tenant, role=viewer),
+            lambda: invitation_send(house.tenant, email="me@example.test", role=viewer, actor=actor),
+        ):
+            with pytest.raises(Forbidden):
+                way_in()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
@@ -21,6 +21,7 @@ from operations.states import LIVE
 from portal.core.ids import uuid_or_none
 from portal.core.paging import LIMIT, Page, Sorts, keyset_page
 from tenants.actors import Actor
+from tenants.journal.events import shows
 from vms.models import Address, Guest, Port, Tag, Volume
 from vms.models.guests import Charge
 from vms.states import GuestStatus, HostState, Power
@@ -102,6 +103,12 @@ class GuestRow:
 def guests_visible(actor: Actor) -> QuerySet[Guest]:
     """The guests of the scope that the actor's role reaches, without what is secret of them."""
     return actor.visible(Guest.objects.defer(*SECRETS))
+
+
+@shows("guest")
+def guests_seen(actor: Actor, ids: Collection[str]) -> set[str]:
+    """Which of these ids ``actor`` may look at; one that is gone is nobody's to see."""
+    return {str(pk) for pk in actor.visible(Guest.objects.filter(pk__in=ids)).values_list("pk", flat=True)}
 
 
 def guest_rows(

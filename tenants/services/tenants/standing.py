@@ -22,7 +22,7 @@ from tenants.models import Tenant, TenantState
 from tenants.policy import Permission
 from tenants.reactions import announce
 from tenants.scoping import every_tenant
-from tenants.services.tenants.telling import owners_tell
+from tenants.services.tenants.telling import families_tell, owners_tell
 
 STOP, KEEP = "stop", "keep"
 POLICIES: Final = (STOP, KEEP)
@@ -124,6 +124,8 @@ def _move(tenant: Tenant, state: TenantState, action: str, *, reason: str, actor
     if tenant.state == state and all(getattr(tenant, name) == value for name, value in facts.items()):
         return tenant
     since, before = tenant.state_since, tenant.state
+    with every_tenant(why="a tenant's standing reaches those below it"):
+        stood = {one.pk: one.standing for one in _family(tenant)}
     changes = {name: [getattr(tenant, name), value] for name, value in facts.items() if getattr(tenant, name) != value}
     tenant.state, tenant.version = state, tenant.version + 1
     tenant.state_since = now() if before != state else since
@@ -145,6 +147,7 @@ def _move(tenant: Tenant, state: TenantState, action: str, *, reason: str, actor
                 announce("tenant.halted", tenant=one)
                 announce("access.revoked", user=None, tenant=one, session="", reason=f"tenant {state.value}")
         owners_tell(tenant, action, reason=reason)  # after its event: what is announced keeps its order
+        families_tell([one for one in family[1:] if one.standing != stood.get(one.pk, before)], action)
     return tenant
 
 

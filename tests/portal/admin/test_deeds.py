@@ -153,6 +153,22 @@ def test_quota_is_changed_by_the_service_and_shows_before_and_after(desk: Client
     assert audited("quota.set").changes["volumes"] == [20, 77]
 
 
+def test_a_quota_form_that_stood_open_sets_nothing_back(desk: Client, house: House) -> None:
+    form = desk.get(address(house.tenant, "deed", "quota")).context["form"]
+    shown = {name: "" if field.initial is None else field.initial for name, field in form.fields.items()}
+    fields = shown | {f"initial-{name}": value for name, value in shown.items()}
+    with tenant_scope(house.tenant):
+        quota_set(house.tenant, {"vcpus": 99, "volumes": 50}, actor=factories.desk())
+
+    answer = do(desk, house.tenant, "quota", **{**fields, "guests": 3, "volumes": ""})
+    refused = do(desk, house.tenant, "quota", **{**fields, "soft:vcpus": 100})
+
+    limits = dict(Quota.objects.filter(tenant=house.tenant).values_list("resource", "limit"))
+    assert (limits["vcpus"], limits["guests"], limits["volumes"]) == (99, 3, None), "the operator emptied it"
+    assert len(said(answer)) == 1
+    assert "not above the limit" in str(refused.context["form"].errors["soft:vcpus"]), "held against the limit of now"
+
+
 def test_soft_limits_are_set_beside_the_limits_and_say_when_they_bind(
     desk: Client, house: House, settings: Any
 ) -> None:

@@ -223,6 +223,25 @@ def test_nobody_locks_anybody_else_out() -> None:
     assert is_in(home)
 
 
+def test_all_addresses_together_try_one_account_so_often_and_its_own_go_on(settings: Any) -> None:
+    """Whoever has a /48 has 65,536 networks; of each network a few tries a minute would be thousands."""
+    settings.ACCOUNT_RATE_LIMITS = {**settings.ACCOUNT_RATE_LIMITS, "login_failed_anywhere": "6/h/key"}
+    victim, other = factories.user(), factories.user()
+    home = Client(REMOTE_ADDR="2001:db8:aaaa:1::1")
+    signs_in(home, victim)
+
+    for number in range(6):
+        signs_in(Client(REMOTE_ADDR=f"2001:db8:bbbb:{number}::1"), victim, "guess")
+    stranger, beside, neighbour = (
+        Client(REMOTE_ADDR=f"2001:db8:{tail}") for tail in ("bbbb:ff::1", "aaaa:1::2", "bbbb:ff::2")
+    )
+
+    assert b"Too many" in signs_in(stranger, victim).content
+    signs_in(beside, victim)
+    signs_in(neighbour, other)
+    assert (is_in(stranger), is_in(beside), is_in(neighbour)) == (False, True, True)
+
+
 def test_a_header_gives_nobody_more_tries() -> None:
     victim = factories.user()
 
