@@ -6,7 +6,7 @@ from celery import shared_task
 
 from portal.core.clock import now
 from tenants.journal.retention import audit_forget_old
-from tenants.services import invitations, letters, notices, people, visits
+from tenants.services import account_log, invitations, letters, notices, people, visits
 from tenants.services.ending import tenants_purge
 
 
@@ -14,6 +14,12 @@ from tenants.services.ending import tenants_purge
 def letters_send() -> None:
     """Hand what is due to the mail server; a doubled or late message changes nothing."""
     letters.letters_send()
+
+
+@shared_task(name=account_log.FAILED_TASK, time_limit=60)
+def sign_in_failed(email: str, address: str, request_id: str) -> None:
+    """Write down that a sign-in failed, where the address is somebody's; a doubled message says it twice."""
+    account_log.failure_note(email, address=address, request_id=request_id)
 
 
 @shared_task(name="tenants.tasks.visits_end_due", time_limit=60)

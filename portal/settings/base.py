@@ -106,6 +106,7 @@ MFA_FORMS = {
     "authenticate": "tenants.accounts.forms.CodeForm",
     "reauthenticate": "tenants.accounts.forms.CodeAgainForm",
     "add_webauthn": "tenants.accounts.forms_passkeys.AddPasskeyForm",
+    "edit_webauthn": "tenants.accounts.forms_passkeys.RenamePasskeyForm",
     "authenticate_webauthn": "tenants.accounts.forms_passkeys.SecondStepForm",
     "login_webauthn": "tenants.accounts.forms_passkeys.SignInForm",
     "reauthenticate_webauthn": "tenants.accounts.forms_passkeys.AgainForm",
