@@ -87,6 +87,9 @@ ACCOUNT_ADAPTER = "tenants.accounts.adapters.AccountAdapter"
 ACCOUNT_FORMS = {
     "login": "tenants.accounts.forms.LoginForm",
     "reset_password": "tenants.accounts.forms.ResetPasswordForm",
+    "change_password": "tenants.accounts.forms.ChangePasswordForm",
+    "set_password": "tenants.accounts.forms.SetPasswordForm",
+    "reset_password_from_key": "tenants.accounts.forms.ResetPasswordKeyForm",
 }
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_USER_MODEL_EMAIL_FIELD = "email"

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -17,7 +18,7 @@ from tenants.actors import Actor
 from tenants.forms.members import InvitationForm, roles_given_by
 from tenants.listings import invitations
 from tenants.models import Invitation, Member
-from tenants.pages import page, tenant_of
+from tenants.pages import confirm, page, tenant_of
 from tenants.policy import Permission
 from tenants.selectors import members_of
 from tenants.services.members import member_remove as take_out
@@ -25,8 +26,6 @@ from tenants.services.members import member_set_role, ownership_transfer
 from tenants.services.roles import role_named
 from tenants.shapes import ROLES, initials, role_label
 from tenants.types import HttpRequest
-
-CONFIRM = "tenants/member_confirm.html"
 
 
 @require_safe
@@ -57,7 +56,7 @@ def member_remove(request: HttpRequest, tenant: str, member_id: UUID) -> HttpRes
     if not leaving:
         request.actor.require(Permission.MEMBER_MANAGE, member)
     if request.POST.get("confirmed") != "yes":
-        return render(request, part_template(request, CONFIRM, default="dialog"), _removal(member, leaving=leaving))
+        return confirm(request, _removal(member, leaving=leaving), back=_back(tenant))
     take_out(member, actor=request.actor)
     if leaving:
         return redirect("tenants:home")
@@ -71,7 +70,7 @@ def member_transfer(request: HttpRequest, tenant: str, member_id: UUID) -> HttpR
     """Hand the project over: says first what that means."""
     member = get_object_or_404(members_of(), pk=member_id)
     if request.POST.get("confirmed") != "yes":
-        return render(request, part_template(request, CONFIRM, default="dialog"), _handover(member))
+        return confirm(request, _handover(member), back=_back(tenant))
     ownership_transfer(member, actor=request.actor)
     messages.success(request, _("%s is an owner now, and you are an admin.") % member.user.label)
     return redirect("tenants:member_list", tenant)
@@ -131,6 +130,10 @@ def _invitation(invitation: Invitation, given: set[UUID]) -> dict[str, Any]:
         "expired": invitation.expires_at <= now(),
         "may_change": invitation.role_id in given and not invitation.declined,
     }
+
+
+def _back(slug: str) -> dict[str, str]:
+    return {"url": reverse("tenants:member_list", args=[slug]), "label": _("Members")}
 
 
 def _removal(member: Member, *, leaving: bool) -> dict[str, Any]:
