@@ -16,10 +16,10 @@ def letters_send() -> None:
     letters.letters_send()
 
 
-@shared_task(name=account_log.FAILED_TASK, time_limit=60)
-def sign_in_failed(email: str, address: str, request_id: str) -> None:
-    """Write down that a sign-in failed, where the address is somebody's; a doubled message says it twice."""
-    account_log.failure_note(email, address=address, request_id=request_id)
+@shared_task(name="tenants.tasks.failed_sign_ins_note", time_limit=60)
+def failed_sign_ins_note() -> None:
+    """Write down which sign-ins failed that were meant for somebody."""
+    account_log.failures_note()
 
 
 @shared_task(name="tenants.tasks.visits_end_due", time_limit=60)

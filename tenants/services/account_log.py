@@ -7,23 +7,21 @@ in a transaction of its own, right after that of the change.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any, Final
+from uuid import UUID
 
-import structlog
-from celery import current_app
 from django.core.cache import cache
 from django.db import transaction
-from kombu.exceptions import OperationalError
 
+from portal.core.clock import rfc3339
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.journal.models import InstallationEntry
-from tenants.models import User
+from tenants.models import FailedSignIn, User
 
-log = structlog.get_logger(__name__)
-FAILED_TASK: Final = "tenants.tasks.sign_in_failed"
 SIGN_IN: Final = "account.sign_in"
-FAILED: Final = "account.sign_in_failed"
+BATCH: Final = 1000
 FAILED_ONCE_S: Final = 900
 """So long the failures of one account are one entry: a flood of them must not fill the log."""
 
@@ -40,24 +38,30 @@ def has_signed_in(user: User) -> bool:
 
 
 def failure_tell(email: str, *, address: str, request_id: str) -> None:
-    """Have a worker write down that a sign-in as ``email`` failed, if that is anybody.
+    """Keep that a sign-in as ``email`` failed, until a worker has looked whether that is anybody.
 
-    It is the same work here whoever is meant: no answer tells by its time who has an account (P-C13). Where the broker is
-    away nothing is written but the portal's own log.
+    It is the same work here whoever is meant: no answer tells by its time who has an account (P-C13). What failed again
+    within ``FAILED_ONCE_S`` is not kept.
     """
-    if not cache.add(f"sign-in-failed:{hashlib.sha256(email.encode()).hexdigest()}", "1", timeout=FAILED_ONCE_S):
-        return
-    try:
-        current_app.send_task(FAILED_TASK, args=(email, address, request_id), retry=False)
-    except (OperationalError, OSError) as error:
-        log.warning("sign_in_failure_not_told", detail=str(error))
+    if cache.add(f"sign-in-failed:{hashlib.sha256(email.encode()).hexdigest()}", "1", timeout=FAILED_ONCE_S):
+        FailedSignIn.objects.create(email=email[:254], address=address, request_id=request_id)
 
 
-def failure_note(email: str, *, address: str, request_id: str) -> bool:
-    """Write down that somebody at ``address`` failed to sign in as ``email``; False, and no row, for nobody of ours."""
-    user = User.objects.filter(email=email).first()
-    if user is None:
+def failures_note() -> int:
+    """Write down which of the sign-ins that failed were meant for somebody, and let go of all; how many those were."""
+    return sum(_failure_note(pk) for pk in FailedSignIn.objects.order_by("pk").values_list("pk", flat=True)[:BATCH])
+
+
+@transaction.atomic
+def _failure_note(pk: UUID) -> bool:
+    """One of them: False, and no entry, for nobody of ours or where another worker was first."""
+    row = FailedSignIn.objects.select_for_update(skip_locked=True).filter(pk=pk).first()
+    if row is None:
         return False
-    somebody = Actor(None, None, frozenset(), "browser", address=address, request_id=request_id, name="somebody")
-    account_note(somebody, FAILED.removeprefix("account."), user, step="password")
-    return True
+    user = User.objects.filter(email=row.email).first()
+    if user is not None:
+        nobody = Actor(None, None, frozenset(), "browser", name="somebody")
+        somebody = replace(nobody, address=row.address, request_id=row.request_id)
+        account_note(somebody, "sign_in_failed", user, step="password", tried_at=rfc3339(row.at))
+    row.delete()
+    return user is not None

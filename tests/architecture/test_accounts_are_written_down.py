@@ -15,11 +15,10 @@ from allauth.usersessions.models import UserSession
 from django.core.cache import cache
 from django.test import Client
 
-from portal.celery import app
 from tenants.journal.chain import chain_verify
-from tenants.models import InstallationEntry, User
+from tenants.models import FailedSignIn, InstallationEntry, User
+from tenants.services.account_log import failures_note
 from tenants.services.people import person_make
-from tenants.tasks import sign_in_failed
 from tests import factories
 from tests.architecture.doors import ROUTES
 from tests.tenants.accounts.people import (
@@ -44,11 +43,8 @@ type Deed = Callable[[Client, User], list[str] | None]
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No tries counted, and a worker that is quick."""
+def untried() -> None:
     cache.clear()
-    tasks = {sign_in_failed.name: sign_in_failed}
-    monkeypatch.setattr(app, "send_task", lambda name, args=(), **_: name in tasks and tasks[name](*args))
 
 
 def posts(path: str, **wish: str) -> Deed:
@@ -68,6 +64,7 @@ def inside(client: Client, person: User) -> None:
 
 def fails(client: Client, person: User) -> None:
     signs_in(client, person, "wrong")
+    failures_note()
 
 
 def leaves(client: Client, person: User) -> None:
@@ -300,5 +297,8 @@ def test_a_flood_of_failures_does_not_fill_the_log(settings: Any) -> None:
         Client().post(LOGIN, {"login": f"nobody-{number}@example.test", "password": "wrong"})
         Client().post(LOGIN, {"login": person.email, "password": "wrong"})
 
+    noted = failures_note()
+
     failed = InstallationEntry.objects.filter(action="account.sign_in_failed")
+    assert (noted, FailedSignIn.objects.count(), failures_note()) == (1, 0, 0)
     assert [(entry.changes["person"], entry.actor) for entry in failed] == [(person.email, None)]
