@@ -12,6 +12,7 @@ from typing import Any, Final
 from allauth.core import context
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.webauthn import forms as library
+from allauth.mfa.webauthn.internal.flows import rename_authenticator
 from django.core.validators import MaxLengthValidator
 from django.utils.translation import gettext_lazy as _
 
@@ -71,9 +72,10 @@ class RenamePasskeyForm(library.EditWebAuthnForm):
 
     def save(self) -> Any:
         before = self.instance.wrap().name
-        renamed, user = super().save(), self.instance.user
+        user = self.instance.user
+        rename_authenticator(context.request, self.instance, self.cleaned_data["name"])
         account_note(person_at(context.request, user), "factor_rename", user, name=[before, self.cleaned_data["name"]])
-        return renamed
+        return self.instance
 
 
 def _careful(clean: Any) -> Any:

@@ -26,6 +26,7 @@ from tenants.models import User
 from tenants.reactions import announce
 from tenants.services.account_log import account_note, has_signed_in
 from tenants.services.notices import security_notice
+from tenants.services.people import sign_ins_delete
 
 AT_ONCE: Final = 100
 """How many of too many one sign-in ends: whoever signs in does not wait for all that a flood has left."""
@@ -90,8 +91,7 @@ def sessions_end(sessions: Iterable[UserSession]) -> int:
             session=session_mark(session.session_key),
             reason="signed out elsewhere",
         )
-    Session.objects.filter(pk__in=[session.session_key for session in ended]).delete()
-    UserSession.objects.filter(pk__in=[session.pk for session in ended]).delete()
+    sign_ins_delete(ended)
     return len(ended)
 
 

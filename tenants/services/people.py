@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import available_timezones
 
@@ -69,6 +70,12 @@ def profile_edit(user: User, *, name: str, timezone: str, actor: Actor) -> User:
     user.save(update_fields=["name", "timezone"])
     account_note(actor, "profile", user, name=[before[0], name], timezone=[before[1], timezone])
     return user
+
+
+def sign_ins_delete(sessions: Sequence[UserSession]) -> None:
+    """Take away these browser sessions and what is known of them; whoever calls has said who loses what is open."""
+    Session.objects.filter(pk__in=[session.session_key for session in sessions]).delete()
+    UserSession.objects.filter(pk__in=[session.pk for session in sessions]).delete()
 
 
 def sign_ins_forget(*, at: datetime) -> int:
