@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, wraps
 from typing import Any
@@ -19,6 +20,7 @@ from portal import probes
 from portal.admin_base import ServiceAdmin
 from portal.core.clock import now
 from portal.settings.env import BASE_DIR
+from tenants.listings import quota_requests_waiting
 from vms.selectors.fleet import fleet_overview
 
 
@@ -122,7 +124,13 @@ class OperatorSite(admin.AdminSite):
         return HttpResponseRedirect(reverse("admin:index"))
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        return {**super().each_context(request), "navigation": list(_navigation(request.path))}
+        waiting = quota_requests_waiting()
+        counts = {"tenants_quotarequest_changelist": waiting}
+        return {
+            **super().each_context(request),
+            "navigation": list(_navigation(request.path, counts)),
+            "quota_waiting": waiting,
+        }
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """None: the navigation is ours."""
@@ -140,13 +148,22 @@ class OperatorSite(admin.AdminSite):
         return TemplateResponse(request, "admin/index.html", context)
 
 
-def _navigation(path: str) -> Any:
+def _navigation(path: str, counts: Mapping[str, int]) -> Any:
+    """The lines of the sidebar; ``counts`` says of how much of something waits there, by page."""
     for label, entries in NAVIGATION:
         lines = []
         for entry in entries:
             address = reverse(f"admin:{entry.page}")
             current = path == address if entry.page == "index" else path.startswith(address)
-            lines.append({"label": entry.label, "icon": entry.icon, "url": address, "current": current})
+            lines.append(
+                {
+                    "label": entry.label,
+                    "icon": entry.icon,
+                    "url": address,
+                    "current": current,
+                    "count": counts.get(entry.page, 0),
+                }
+            )
         yield {"label": label, "items": lines}
 
 

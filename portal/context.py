@@ -12,10 +12,9 @@ from django.utils.translation import gettext as _
 from operations.selectors import operations_running
 from tenants.access import AT_THE_DOOR
 from tenants.actors import Actor
-from tenants.listings import notices_unread
+from tenants.listings import memberships_of, notices_unread
 from tenants.models import Tenant
 from tenants.policy import Permission
-from tenants.selectors import memberships
 from tenants.shapes import initials, role_label, standing_shown
 from tenants.visiting import visit_shown
 
@@ -53,7 +52,7 @@ def _shell(request: HttpRequest) -> dict[str, Any]:
 
 def _inside(request: HttpRequest, actor: Actor, tenant: Tenant) -> dict[str, Any]:
     assert actor.user is not None
-    mine = [member.tenant for member in memberships(actor.user, most=MOST_TENANTS + 1)]
+    mine = [member.tenant for member in memberships_of(actor.user, most=MOST_TENANTS + 1)]
     others = [row for row in mine if row.pk != tenant.pk]
     return {
         "tenant": {"slug": tenant.slug, "name": tenant.name, "initials": initials(tenant.name)},

@@ -10,6 +10,7 @@ app_name = "account"
 urlpatterns = [
     path("profile/", account.profile, name="profile"),
     path("sessions/", account.sign_ins, name="sign_ins"),
+    path("sessions/<int:session_id>/end/", account.sign_in_end, name="sign_in_end"),
     path("sign-on/", sign_in.sign_on, name="sign_on"),
     path("sign-on/<slug:provider_id>/", sign_in.sign_on_begin, name="sign_on_begin"),
     path("oidc/<slug:provider_id>/login/", sign_in.sign_on_again, name="sign_on_again"),

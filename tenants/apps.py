@@ -9,4 +9,4 @@ class TenantsConfig(AppConfig):
     name = "tenants"
 
     def ready(self) -> None:
-        from tenants.accounts import signals  # noqa: F401  (connects them)
+        from tenants.accounts import record, signals  # noqa: F401  (connects them)

@@ -18,6 +18,7 @@ from tenants.models import (
     Notice,
     Quota,
     QuotaRequest,
+    RequestState,
     Role,
     SignInDomain,
     Tenant,
@@ -118,6 +119,11 @@ def installation_entries() -> QuerySet[InstallationEntry]:
 def quota_requests() -> QuerySet[QuotaRequest]:
     """Wishes for a larger quota, of the scope's tenant or of all."""
     return QuotaRequest.objects.select_related("tenant", "asked_by")
+
+
+def quota_requests_waiting() -> int:
+    """How many wishes wait for an operator, up to 100; one query."""
+    return QuotaRequest.objects.filter(state=RequestState.PENDING)[:100].count()
 
 
 def audit_entries(tenant: Tenant) -> QuerySet[AuditEntry]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Concatenate
+from typing import Any, Concatenate
 
 from django.http import HttpResponse, HttpResponseBase
+from django.shortcuts import render
 
-from portal.core.htmx import is_partial
+from portal.core.htmx import is_partial, part_template
 from tenants.journal.models import Journal
 from tenants.models import Tenant
 from tenants.policy import Permission
@@ -42,6 +43,15 @@ def tenant_of(request: HttpRequest) -> Tenant:
     """The tenant that the middleware found for this page."""
     assert request.actor.tenant is not None
     return request.actor.tenant
+
+
+def confirm(request: HttpRequest, question: Mapping[str, Any], *, back: Mapping[str, str]) -> HttpResponse:
+    """Ask first: ``question`` has title, text (what falls), button, icon and may have ``besides`` {text, url, label}.
+
+    ``back`` is where who thinks again goes.
+    """
+    template = part_template(request, "tenants/confirm.html", default="dialog")
+    return render(request, template, {**question, "back": back})
 
 
 def gone() -> HttpResponse:

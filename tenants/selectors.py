@@ -13,8 +13,8 @@ from portal.core.paging import LIMIT, Page, keyset_page
 from tenants.actors import Actor
 from tenants.journal.models import AuditEntry
 from tenants.journal.search import AuditSearch
-from tenants.listings import JOURNAL_SORTS, memberships_of, quota_rows, tokens
-from tenants.models import ApiToken, Member, Quota, Tenant, User
+from tenants.listings import JOURNAL_SORTS, tokens
+from tenants.models import ApiToken, Member, Tenant
 
 DEEPEST: Final = 20
 """Well above how deep tenants may stand: where a search ends that rows in a circle would keep from ending."""
@@ -27,11 +27,6 @@ _LINE: Final = """
     SELECT * FROM line ORDER BY height
 """
 """Every request begins with it, so it is not put together anew each time, nor is each generation asked for by itself."""
-
-
-def memberships(user: User, *, most: int | None = None) -> list[Member]:
-    """The tenants a person belongs to, with the role there, by name, at most ``most`` of them; one query."""
-    return memberships_of(user, most=most)
 
 
 def tenant_with_line(slug: str) -> Tenant | None:
@@ -54,11 +49,6 @@ def tokens_visible(actor: Actor) -> QuerySet[ApiToken]:
         rows = rows | ApiToken.objects.filter(tenant=None, user=actor.user).select_related("user", "tenant", "role")
     alive = rows.filter(Q(expires_at=None) | Q(expires_at__gt=now()), revoked_at=None)
     return alive.order_by("-created_at", "-pk")
-
-
-def quotas_of(tenant: Tenant) -> list[Quota]:
-    """What a tenant uses and may use, one row a resource."""
-    return quota_rows(tenant)
 
 
 def audit_page(search: AuditSearch | None = None, *, cursor: str = "", limit: int = LIMIT) -> Page[AuditEntry]:

@@ -46,6 +46,7 @@ TITLES: Final[dict[str, tuple[str, str | Promise]]] = {
 }
 """Icon and title of every counted resource."""
 NO_LIMIT: Final = "∞"
+DETAIL_LONGEST: Final = 200
 WARN_PERCENT: Final = 80
 
 ROLES: Final[dict[str, tuple[str | Promise, str | Promise]]] = {
@@ -111,10 +112,25 @@ DEEDS: Final[dict[str, tuple[str, str | Promise]]] = {
     "visit.end": ("eye", gettext_lazy("ended the visit in the place of")),
     "token.rotate": ("rotate", gettext_lazy("renewed the API token")),
     "token.revoke": ("key", gettext_lazy("revoked the API token")),
+    "tenant.require_second_factor": ("shield", gettext_lazy("changed whether a second factor is asked for by")),
 }
 """Icon and words of what the log records; the subject's name follows the words."""
-EDITS: Final = frozenset({"edit", "rename", "role", "set", "suspend", "unsuspend"})
+EDITS: Final = frozenset({"edit", "rename", "role", "set", "suspend", "unsuspend", "rotate", "require_second_factor"})
 """Verbs whose changes are pairs of before and after."""
+FACTS: Final = frozenset(
+    {
+        "token.create",
+        "token.revoke",
+        "role.create",
+        "role.delete",
+        "quota.ask",
+        "quota.withdraw",
+        "quota.approve",
+        "quota.grant",
+        "quota.decline",
+    }
+)
+"""What is told with everything that was said of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,19 +293,32 @@ def _subject(entry: AuditEntry, slug: str, dead: set[str]) -> Link | None:
 
 
 def _detail(entry: AuditEntry) -> str:
-    """What was edited, as ``name: web-1 → web-2``, only pairs and only short ones; and why, where somebody said."""
-    reason = str(entry.changes.get("reason") or "")
+    """What was edited, as ``name: web-1 → web-2``, or said, as ``tags: web``, in short; and why, where somebody said."""
+    reason, changes = str(entry.changes.get("reason") or ""), sorted(entry.changes.items())
+    if entry.action in FACTS:
+        said = [f"{_name(name)}: {_word(value)}" for name, value in changes if name != "reason" and value]
+        return _short(reason, said)
     if entry.action.rpartition(".")[2] not in EDITS:
         return reason
     pairs = [
-        f"{name.replace('_', ' ')}: {_word(value[0])} → {_word(value[1])}"
-        for name, value in entry.changes.items()
+        f"{_name(name)}: {_word(value[0])} → {_word(value[1])}"
+        for name, value in changes
         if isinstance(value, list) and len(value) == 2
     ]
-    return " · ".join(part for part in (reason, ", ".join(pairs)[:200]) if part)
+    return _short(reason, pairs)
+
+
+def _short(reason: str, parts: Sequence[str]) -> str:
+    return " · ".join(part for part in (reason, "; ".join(parts)[:DETAIL_LONGEST]) if part)
+
+
+def _name(name: str) -> str:
+    return str(TITLES[name][1]) if name in TITLES else name.replace("_", " ")
 
 
 def _word(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{_name(name)} {_word(each)}" for name, each in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "–"
     if isinstance(value, bool):

@@ -6,7 +6,7 @@ from celery import shared_task
 
 from portal.core.clock import now
 from tenants.journal.retention import audit_forget_old
-from tenants.services import invitations, letters, notices, people, visits
+from tenants.services import account_log, invitations, letters, notices, people, visits
 from tenants.services.ending import tenants_purge
 
 
@@ -14,6 +14,12 @@ from tenants.services.ending import tenants_purge
 def letters_send() -> None:
     """Hand what is due to the mail server; a doubled or late message changes nothing."""
     letters.letters_send()
+
+
+@shared_task(name="tenants.tasks.failed_sign_ins_note", time_limit=60)
+def failed_sign_ins_note() -> None:
+    """Write down which sign-ins failed that were meant for somebody."""
+    account_log.failures_note()
 
 
 @shared_task(name="tenants.tasks.visits_end_due", time_limit=60)

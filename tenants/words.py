@@ -94,21 +94,3 @@ def permission_choices(allowed: frozenset[Permission]) -> list[tuple[str | Promi
 
 
 assert set(LABELS) == ALL_TENANT_PERMISSIONS
-
-
-BROWSERS: Final = (
-    ("Edg", "Edge"), ("OPR/", "Opera"), ("SamsungBrowser/", "Samsung Internet"), ("Firefox/", "Firefox"), ("FxiOS/", "Firefox"),
-    ("CriOS/", "Chrome"), ("Chrome/", "Chrome"), ("Safari/", "Safari"),
-)  # fmt: skip
-SYSTEMS: Final = (
-    ("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"), ("Macintosh", "macOS"),
-    ("CrOS", "ChromeOS"), ("Linux", "Linux"),
-)  # fmt: skip
-"""What stands in a browser's own description, and what people call it; the first that is there counts."""
-
-
-def browser_words(agent: str) -> str:
-    """A browser as people know it, such as "Firefox, Linux"; its description as it is where nothing of it is known."""
-    browser = next((words for mark, words in BROWSERS if mark in agent), "")
-    system = next((words for mark, words in SYSTEMS if mark in agent), "")
-    return ", ".join(filter(None, (browser, system))) or agent[:90]

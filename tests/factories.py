@@ -15,7 +15,7 @@ from operations.services import Failure, operation_claim, operation_fail, operat
 from portal.core.clock import now
 from tenants.access import actor_for_user
 from tenants.actors import Actor, system_actor
-from tenants.models import Role, Tenant, User
+from tenants.models import Letter, Notice, NoticeKind, Role, Tenant, User
 from tenants.policy import TAGGABLE, Permission
 from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.members import member_add
@@ -75,10 +75,18 @@ def user(email: str = "", *, operator: bool = False) -> User:
     )
 
 
+def token_of(person: User) -> str:
+    """A token for whatever ``person`` may; they have read what they were told of it."""
+    _row, token = token_create(person, name="test", actor=desk())
+    Notice.objects.filter(user=person, kind=NoticeKind.SECURITY).delete()
+    Letter.objects.filter(to=person.email).delete()
+    return token
+
+
 def operator() -> tuple[User, str]:
     """Somebody who runs the installation, and their token."""
     person = user(operator=True)
-    _row, token = token_create(person, name="test", actor=desk())
+    token = token_of(person)
     return person, token
 
 
@@ -88,7 +96,7 @@ def tenant_with_owner(slug: str = "", limits: dict[str, int | None] | None = Non
     owner = user(f"owner-{next(_numbers)}@{slug}.test")
     tenant = tenant_create(slug=slug, name=slug.title(), actor=desk(), limits=limits)
     join(tenant, owner, role="owner")
-    _row, token = token_create(owner, name="test", actor=desk())
+    token = token_of(owner)
     return House(tenant, owner, token)
 
 
@@ -114,7 +122,7 @@ def member_with(tenant: Tenant, permissions: Iterable[Permission], *, tags: Sequ
             tags=list(tags),
         )
         member_add(tenant, person, role=role, actor=system_actor(tenant, why="test"))
-    _row, token = token_create(person, name="test", actor=desk())
+    token = token_of(person)
     return person, token
 
 

@@ -6,8 +6,11 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 LONGEST = 1024
+HINT = gettext_lazy("At least 10 characters, not a common password.")
+"""What forms say of a password beforehand; a refusal says what else was wrong."""
 
 
 class MaximumLengthValidator:

@@ -87,6 +87,9 @@ ACCOUNT_ADAPTER = "tenants.accounts.adapters.AccountAdapter"
 ACCOUNT_FORMS = {
     "login": "tenants.accounts.forms.LoginForm",
     "reset_password": "tenants.accounts.forms.ResetPasswordForm",
+    "change_password": "tenants.accounts.forms.ChangePasswordForm",
+    "set_password": "tenants.accounts.forms.SetPasswordForm",
+    "reset_password_from_key": "tenants.accounts.forms.ResetPasswordKeyForm",
 }
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_USER_MODEL_EMAIL_FIELD = "email"
@@ -111,6 +114,7 @@ MFA_FORMS = {
     "authenticate": "tenants.accounts.forms.CodeForm",
     "reauthenticate": "tenants.accounts.forms.CodeAgainForm",
     "add_webauthn": "tenants.accounts.forms_passkeys.AddPasskeyForm",
+    "edit_webauthn": "tenants.accounts.forms_passkeys.RenamePasskeyForm",
     "authenticate_webauthn": "tenants.accounts.forms_passkeys.SecondStepForm",
     "login_webauthn": "tenants.accounts.forms_passkeys.SignInForm",
     "reauthenticate_webauthn": "tenants.accounts.forms_passkeys.AgainForm",

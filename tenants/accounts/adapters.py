@@ -15,7 +15,6 @@ from allauth.usersessions.adapter import DefaultUserSessionsAdapter
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.auth.tokens import default_token_generator
-from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.http import HttpRequest
 from django.urls import reverse
@@ -24,9 +23,9 @@ from django.utils.translation import gettext_lazy as _
 
 from portal.core.middleware import client_address
 from portal.core.sealed import seal, unseal
-from tenants.access import session_mark
+from tenants.accounts.sessions import person_at, sessions_end
 from tenants.models import User
-from tenants.reactions import announce
+from tenants.services.account_log import account_note, failure_tell
 from tenants.services.letters import letter_write
 from tenants.services.notices import security_notice
 
@@ -97,6 +96,7 @@ class AccountAdapter(DefaultAccountAdapter):
         email = str(credentials.get("email", "")).lower()
         if EmailAddress.objects.filter(email=email, verified=True).exists():
             User.objects.filter(email=email).first()
+        failure_tell(email, address=self.get_client_ip(request), request_id=person_at(request, None).request_id)
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
         """Failed tries count by address *and* account, so that nobody locks anybody else out (Keystone CVE-2021-38155)."""
@@ -162,18 +162,11 @@ class SecondFactorAdapter(DefaultMFAAdapter):
 
 
 class UserSessionsAdapter(DefaultUserSessionsAdapter):
-    """A session that is ended takes its consoles and live pages with it."""
+    """A session that is ended takes its consoles and live pages with it, and is written down."""
 
     @transaction.atomic
     def end_sessions(self, sessions: Iterable[UserSession]) -> None:
-        ended = list(sessions)
-        for session in ended:
-            announce(
-                "access.revoked",
-                user=None,
-                tenant=None,
-                session=session_mark(session.session_key),
-                reason="signed out elsewhere",
-            )
-        Session.objects.filter(pk__in=[session.session_key for session in ended]).delete()
-        UserSession.objects.filter(pk__in=[session.pk for session in ended]).delete()
+        """Whoever asks ends sessions of their own: the library knows of no others'."""
+        user = self.request.user
+        if ended := sessions_end(sessions):
+            account_note(person_at(self.request, user), "sign_ins_end", user, ended=ended)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account.adapter import get_adapter
+from allauth.account.forms import ChangePasswordForm as LibraryChangeForm
 from allauth.account.forms import LoginForm as LibraryLoginForm
 from allauth.account.forms import ResetPasswordForm as LibraryResetForm
+from allauth.account.forms import ResetPasswordKeyForm as LibraryResetKeyForm
+from allauth.account.forms import SetPasswordForm as LibrarySetForm
 from allauth.account.models import EmailAddress
 from allauth.core.internal.cryptokit import normalize_user_code
 from allauth.mfa import app_settings
@@ -15,7 +18,7 @@ from allauth.mfa.base import forms as second_step
 from django.core.cache import cache
 from django.core.validators import MaxLengthValidator
 
-from portal.core.passwords import LONGEST
+from portal.core.passwords import HINT, LONGEST
 
 
 class LoginForm(LibraryLoginForm):
@@ -61,3 +64,23 @@ class ResetPasswordForm(LibraryResetForm):
         rows = EmailAddress.objects.filter(email=email, verified=True).select_related("user")
         self.users = [row.user for row in rows if row.user.is_active]
         return email
+
+
+class _Calm:
+    """One line on passwords beforehand, in the place of every rule there is."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password1"].help_text = HINT  # type: ignore[attr-defined]
+
+
+class ChangePasswordForm(_Calm, LibraryChangeForm):
+    """Another password."""
+
+
+class SetPasswordForm(_Calm, LibrarySetForm):
+    """A first password."""
+
+
+class ResetPasswordKeyForm(_Calm, LibraryResetKeyForm):
+    """A password by a letter's link."""

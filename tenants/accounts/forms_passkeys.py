@@ -9,11 +9,17 @@ from __future__ import annotations
 import struct
 from typing import Any, Final
 
+from allauth.core import context
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.webauthn import forms as library
+from allauth.mfa.webauthn.internal.flows import rename_authenticator
 from django.core.validators import MaxLengthValidator
 from django.utils.translation import gettext_lazy as _
 
+from tenants.accounts.sessions import person_at
+from tenants.services.account_log import account_note
+
+NAME_LONGEST: Final = 64
 GARBLED: Final = (KeyError, TypeError, ValueError, AttributeError, IndexError, AssertionError, struct.error)
 
 
@@ -44,8 +50,8 @@ class AddPasskeyForm(library.AddWebAuthnForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["name"].required = True
-        self.fields["name"].validators.append(MaxLengthValidator(64))
-        self.fields["name"].widget.attrs["maxlength"] = 64
+        self.fields["name"].validators.append(MaxLengthValidator(NAME_LONGEST))
+        self.fields["name"].widget.attrs["maxlength"] = NAME_LONGEST
         self.fields["name"].label = _("Name")
         self.fields["name"].help_text = _("Such as “my phone”.")
         self.fields["passwordless"].label = _("It signs me in alone")
@@ -54,6 +60,22 @@ class AddPasskeyForm(library.AddWebAuthnForm):
 
     def clean(self) -> Any:
         return _careful(super().clean)
+
+
+class RenamePasskeyForm(library.EditWebAuthnForm):
+    """What one calls a passkey."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["name"].validators.append(MaxLengthValidator(NAME_LONGEST))
+        self.fields["name"].widget.attrs["maxlength"] = NAME_LONGEST
+
+    def save(self) -> Any:
+        before = self.instance.wrap().name
+        user = self.instance.user
+        rename_authenticator(context.request, self.instance, self.cleaned_data["name"])
+        account_note(person_at(context.request, user), "factor_rename", user, name=[before, self.cleaned_data["name"]])
+        return self.instance
 
 
 def _careful(clean: Any) -> Any:

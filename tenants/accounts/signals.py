@@ -17,13 +17,14 @@ from django.conf import settings
 from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.contrib.sessions.models import Session
 from django.dispatch import receiver
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseBase
 
 from tenants.access import session_mark
-from tenants.accounts.adapters import UserSessionsAdapter
-from tenants.accounts.sessions import sign_in_remember
+from tenants.accounts.sessions import sessions_end, sign_in_remember
+from tenants.actors import system_actor
 from tenants.models import User
 from tenants.reactions import announce, reacts
+from tenants.services.account_log import account_note
 from tenants.services.second_factor import factor_gone, has_second_factor
 
 
@@ -35,9 +36,9 @@ def _signed_in(request: HttpRequest | None = None, **kwargs: object) -> None:
 
 
 @receiver(account_logged_in)
-def _remembered(request: HttpRequest, user: User, **kwargs: object) -> None:
+def _remembered(request: HttpRequest, user: User, response: HttpResponseBase, **kwargs: object) -> None:
     """In the place of the library's own, which looks at every session of a person one by one."""
-    sign_in_remember(request, user)
+    sign_in_remember(request, user, response)
 
 
 account_logged_in.disconnect(on_user_logged_in)
@@ -67,9 +68,12 @@ def _email_changed(request: HttpRequest, user: User, **kwargs: Any) -> None:
 def _provider_closed(provider: str) -> None:
     """Whoever came by a provider that vouches for nobody any more is out where they came by it."""
     people = SocialAccount.objects.filter(provider=provider).values("user")
-    rows = {row.session_key: row for row in UserSession.objects.filter(user__in=people)}
+    rows = {row.session_key: row for row in UserSession.objects.filter(user__in=people).select_related("user")}
     came = [rows[each.session_key] for each in Session.objects.filter(pk__in=rows) if _came_by(each, provider)]
-    UserSessionsAdapter().end_sessions(came)
+    sessions_end(came)
+    for user in {row.user_id: row.user for row in came}.values():
+        ended = sum(row.user_id == user.pk for row in came)
+        account_note(system_actor(None, why="sign-on"), "sign_ins_end", user, ended=ended, provider=provider)
 
 
 def _came_by(session: Session, provider: str) -> bool:

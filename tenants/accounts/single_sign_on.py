@@ -14,7 +14,9 @@ from django.utils.translation import gettext as _
 from portal.core.errors import Conflict, Forbidden
 from portal.core.sealed import unseal
 from tenants.accounts.outbound import ProviderSession
+from tenants.accounts.sessions import person_at
 from tenants.listings import providers
+from tenants.services.account_log import account_note
 from tenants.services.sign_in import NotVouchedFor, person_vouched_for
 from tenants.services.sign_in_providers import is_open, issuer_of, origin_of
 
@@ -61,6 +63,7 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
                 sociallogin.save(request, connect=True)
         except IntegrityError as error:
             raise Conflict(_("You signed in twice at once."), code="sign_in_twice", hint=_("Try again.")) from error
+        account_note(person_at(request, user), "sign_on_link", user, provider=app.provider_id)
 
 
 def _claims(sociallogin: SocialLogin, app: SocialApp) -> tuple[str, str]:

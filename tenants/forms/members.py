@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib.auth.password_validation import password_validators_help_texts, validate_password
+from django.contrib.auth.password_validation import validate_password
 from django.utils.translation import gettext_lazy as _
 
 from portal.core.forms import Choice
+from portal.core.passwords import HINT
 from tenants.actors import Actor
 from tenants.models import Role, User
 from tenants.services.roles import role_named
@@ -61,7 +62,7 @@ class NewPersonForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.email = email
         self.fields["name"].widget.attrs["autocomplete"] = "name"
-        self.fields["password"].help_text = " ".join(password_validators_help_texts())
+        self.fields["password"].help_text = HINT
 
     def clean(self) -> dict[str, Any]:
         """The password against the house's rules, and against the person's own words."""

@@ -19,7 +19,7 @@ from tenants.services.roles import Grants
 from tenants.words import PERMISSIONS
 
 NO, TAGGED, EVERYWHERE = "", "tagged", "all"
-REACH: Final = [(NO, _("no")), (TAGGED, _("on machines with these tags")), (EVERYWHERE, _("on every machine"))]
+REACH: Final = [(NO, _("No")), (TAGGED, _("On tagged machines")), (EVERYWHERE, _("On every machine"))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,10 @@ class RoleForm(forms.Form):
 
     name = forms.CharField(label=_("Name"), max_length=40)
     tags = forms.CharField(
-        label=_("These tags"),
+        label=_("Tags"),
         required=False,
         max_length=400,
-        help_text=_("With spaces between; a machine must wear one of them."),
+        help_text=_("Of “tagged machines”, with spaces between; a machine must wear one of them."),
     )
 
     def __init__(self, *args: Any, actor: Actor, role: Role | None = None, **kwargs: Any) -> None:
@@ -56,6 +56,13 @@ class RoleForm(forms.Form):
                             label=str(words), required=False, widget=forms.CheckboxInput({"class": "form-check-input"})
                         )
                     )
+
+    def clean(self) -> dict[str, Any]:
+        """A role that allows nothing would lock out whoever is given it."""
+        data = super().clean() or self.cleaned_data
+        if not any(data.get(p.value) for p in Permission):
+            self.add_error(None, _("A role allows something: choose at least one permission."))
+        return data
 
     def groups(self) -> Iterator[Group]:
         """The permissions that the actor may give, as people think of them."""

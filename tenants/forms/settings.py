@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django import forms
 from django.utils.translation import gettext_lazy as _
-
-from tenants.actors import Actor
 
 
 class SettingsForm(forms.Form):
     """The tenant itself."""
 
     name = forms.CharField(label=_("Name"), max_length=100, help_text=_("Addresses of pages keep the short name."))
-
-    def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
 
     def spec(self) -> str:
         """The new name."""

@@ -71,7 +71,7 @@ def audit_record(
         "address": actor.address,
         "request_id": actor.request_id,
         "action": action,
-        "subject_type": type(subject).__name__.lower() if subject is not None else "",
+        "subject_type": subject.__class__.__name__.lower() if subject is not None else "",
         "subject_id": str(getattr(subject, "pk", "") or ""),
         "subject_name": str(getattr(subject, "name", "") or "")[:120],
         "changes": _plain(changes),

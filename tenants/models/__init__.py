@@ -11,6 +11,7 @@ from tenants.journal.models import (
     UsageInterval,
 )
 from tenants.models.answers import IdempotentAnswer
+from tenants.models.failures import FailedSignIn
 from tenants.models.notices import Letter, Notice, NoticeChoice, NoticeKind
 from tenants.models.people import User, UserManager
 from tenants.models.quotas import Quota, QuotaHold, QuotaRequest, RateUse, RequestState
@@ -24,6 +25,7 @@ __all__ = [
     "ApiToken",
     "AuditEntry",
     "Event",
+    "FailedSignIn",
     "IdempotentAnswer",
     "InstallationEntry",
     "InstallationJournal",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import available_timezones
 
@@ -11,6 +12,7 @@ from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from portal.core.errors import Conflict, FieldError, Invalid
 from tenants.actors import Actor
@@ -18,7 +20,9 @@ from tenants.journal.audit import audit_record
 from tenants.models import User
 from tenants.policy import Permission
 from tenants.reactions import announce
+from tenants.services.account_log import account_note
 from tenants.services.letters import address_check
+from tenants.services.notices import security_notice
 
 
 def password_make() -> str:
@@ -55,16 +59,23 @@ def person_make(*, email: str, password: str | None, name: str = "", operator: b
 
 
 @transaction.atomic
-def profile_edit(user: User, *, name: str, timezone: str) -> User:
+def profile_edit(user: User, *, name: str, timezone: str, actor: Actor) -> User:
     """Somebody changes what they are called and their time zone; both are their own to choose."""
     name = name.strip()
     if len(name) > 100 or not (name.isprintable() or not name):
         raise Invalid(errors=[FieldError("/name", "invalid_name", _("A name of at most 100 characters is needed."))])
     if timezone not in available_timezones():
         raise Invalid(errors=[FieldError("/timezone", "unknown_timezone", _("There is no such time zone."))])
-    user.name, user.timezone = name, timezone
+    before, user.name, user.timezone = (user.name, user.timezone), name, timezone
     user.save(update_fields=["name", "timezone"])
+    account_note(actor, "profile", user, name=[before[0], name], timezone=[before[1], timezone])
     return user
+
+
+def sign_ins_delete(sessions: Sequence[UserSession]) -> None:
+    """Take away these browser sessions and what is known of them; whoever calls has said who loses what is open."""
+    Session.objects.filter(pk__in=[session.session_key for session in sessions]).delete()
+    UserSession.objects.filter(pk__in=[session.pk for session in sessions]).delete()
 
 
 def sign_ins_forget(*, at: datetime) -> int:
@@ -81,4 +92,9 @@ def password_set(user: User, *, password: str, actor: Actor) -> None:
     user.set_password(password)
     user.save(update_fields=["password"])
     audit_record(actor, "user.password", user, person=user.email)
+    security_notice(
+        user,
+        subject=gettext_lazy("An operator gave your account a new password"),
+        text=gettext_lazy("Every sign-in under the old one has ended. Did you not ask for it? Ask your operator why."),
+    )
     announce("access.revoked", user=user, tenant=None, session="", reason="password changed")

@@ -7,6 +7,7 @@ from typing import Final
 from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from portal.core.errors import Conflict
@@ -74,10 +75,21 @@ def factor_gone(user: User) -> None:
             announce("access.revoked", user=user, tenant=member.tenant, session="", reason="second factor removed")
 
 
+def members_without(tenant: Tenant) -> list[User]:
+    """Members that have neither app nor passkey."""
+    return list(_without(_members(tenant)))
+
+
 def _people_without(tenant: Tenant) -> list[User]:
     """Members, and operators who may be looking, that have neither app nor passkey."""
+    return list(_without(_members(tenant) | User.objects.filter(is_staff=True)))
+
+
+def _members(tenant: Tenant) -> QuerySet[User]:
     with tenant_scope(tenant):
-        members = list(Member.objects.values_list("user", flat=True))
+        return User.objects.filter(pk__in=list(Member.objects.values_list("user", flat=True)))
+
+
+def _without(people: QuerySet[User]) -> QuerySet[User]:
     strong = Authenticator.objects.filter(type__in=FACTORS).values("user")
-    people = User.objects.filter(pk__in=members) | User.objects.filter(is_staff=True)
-    return list(people.filter(is_active=True).exclude(pk__in=strong))
+    return people.filter(is_active=True).exclude(pk__in=strong)

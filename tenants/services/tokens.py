@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from portal.core.clock import now
 from portal.core.errors import Conflict, FieldError, Forbidden, Invalid
@@ -26,6 +27,7 @@ from tenants.models import ApiToken, Role, Tenant, User
 from tenants.policy import Permission
 from tenants.reactions import announce
 from tenants.scoping import tenant_scope
+from tenants.services.notices import security_notice
 from tenants.services.roles import role_keep, role_within_reach, tags_wrong
 
 MOST_NETWORKS: Final = 20
@@ -136,6 +138,8 @@ def token_create(
         permissions=token.permissions,
         role=role.name if role is not None else None,
     )
+    if user is not None:
+        _tell(user, token, actor)
     _changed(token)
     return token, raw
 
@@ -326,6 +330,17 @@ def token_used(token: ApiToken, address: str) -> None:
 def token_session(token: ApiToken) -> str:
     """The name under which consoles opened by this token are registered."""
     return f"token:{token.pk}"
+
+
+def _tell(user: User, token: ApiToken, actor: Actor) -> None:
+    """Whoever it acts as hears of it: what took over a session would make one and stay."""
+    facts = {"name": token.name, "prefix": token.prefix, "who": actor.label, "address": actor.address or "–"}
+    security_notice(
+        user,
+        subject=gettext_lazy("A new API token acts as you"),
+        text=gettext_lazy("%(name)s (%(prefix)s), made by %(who)s from %(address)s. Was it not you? Revoke it.")
+        % facts,
+    )
 
 
 def _changed(token: ApiToken) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from allauth.mfa.models import Authenticator
 from django import template
 from django.conf import settings
 
+from tenants.models import User
 from tenants.services.sign_in_providers import providers_of_installation
 
 register = template.Library()
@@ -25,3 +27,9 @@ def passkeys_possible() -> bool:
     return url.hostname == "localhost" or (
         url.scheme == "https" and not (url.hostname or "").replace(".", "").isdigit()
     )
+
+
+@register.simple_tag
+def second_steps(user: User) -> dict[str, bool]:
+    """By kind, the factors that somebody half signed in has: what the second step may offer; one query."""
+    return dict.fromkeys(Authenticator.objects.filter(user=user).values_list("type", flat=True), True)

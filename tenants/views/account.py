@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from allauth.usersessions.internal.flows.sessions import end_other_sessions
+from allauth.usersessions.internal.flows.sessions import end_other_sessions, end_sessions
+from allauth.usersessions.models import UserSession
 from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
 from portal.core.forms import refusals_in
+from tenants.accounts.browsers import browser_label
 from tenants.accounts.sessions import sign_ins_of
 from tenants.forms.account import ProfileForm
 from tenants.models import User
 from tenants.services.people import profile_edit
 from tenants.types import HttpRequest
-from tenants.words import browser_words
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -27,17 +28,22 @@ def sign_ins(request: HttpRequest) -> HttpResponse:
         end_other_sessions(request, user)
         messages.success(request, _("You are signed out everywhere else."))
         return redirect("usersessions_list")
-    rows = [
-        {
-            "agent": row.user_agent,
-            "label": browser_words(row.user_agent),
-            "ip": row.ip,
-            "created_at": row.created_at,
-            "is_current": row.session_key == request.session.session_key,
-        }
-        for row in sign_ins_of(user)
-    ]
-    return render(request, "usersessions/usersession_list.html", {"sessions": rows})
+    return render(
+        request, "usersessions/usersession_list.html", {"sessions": sign_ins_of(user, request.session.session_key)}
+    )
+
+
+@require_POST
+def sign_in_end(request: HttpRequest, session_id: int) -> HttpResponse:
+    """Sign out one browser of one's own; this one is left as by "Sign out"."""
+    user = request.user
+    assert isinstance(user, User)
+    row = get_object_or_404(UserSession, pk=session_id, user=user)
+    end_sessions(request, [row])
+    if not request.user.is_authenticated:
+        return redirect("account_login")
+    messages.success(request, _("%s is signed out.") % browser_label(row.user_agent))
+    return redirect("usersessions_list")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -48,7 +54,7 @@ def profile(request: HttpRequest) -> HttpResponse:
     form = ProfileForm(request.POST or None, initial={"name": user.name, "timezone": user.timezone})
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
-            profile_edit(user, **form.cleaned_data)
+            profile_edit(user, **form.cleaned_data, actor=request.actor)
             messages.success(request, _("Saved."))
             return redirect("account:profile")
     return render(request, "account/profile.html", {"form": form}, status=422 if form.errors else 200)

@@ -7,8 +7,8 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from tenants.listings import memberships_of
 from tenants.models import User
-from tenants.selectors import memberships
 from tenants.services.invitations import invitations_to
 from tenants.shapes import initials, role_label
 from tenants.types import HttpRequest
@@ -22,7 +22,7 @@ def home(request: HttpRequest) -> HttpResponse:
     """The way in: straight to the only project, to the operators' site, or a choice; ``?q=`` is part of a name."""
     user = request.user
     assert isinstance(user, User)
-    found, invited = memberships(user), invitations_to(user)
+    found, invited = memberships_of(user), invitations_to(user)
     query = request.GET.get("q", "").strip()[:100]
     if not invited and not query:
         if request.actor.is_operator and not found:

@@ -93,8 +93,9 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
             name, password = form.spec()
             member = invitation_accept_new(row, name=name, password=password, facts=request.actor)
             login(request, member.user, backend=BACKEND)
-            sign_in_remember(request, member.user)
-            return _welcome(request, member)
+            answer = _welcome(request, member)
+            sign_in_remember(request, member.user, answer)
+            return answer
     return _asked(request, row, way="new", form=form)
 
 

@@ -8,7 +8,9 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal.core.clock import now
@@ -17,7 +19,7 @@ from tenants.actors import Actor
 from tenants.forms.members import InvitationForm, roles_given_by
 from tenants.listings import invitations
 from tenants.models import Invitation, Member
-from tenants.pages import page, tenant_of
+from tenants.pages import confirm, page, tenant_of
 from tenants.policy import Permission
 from tenants.selectors import members_of
 from tenants.services.members import member_remove as take_out
@@ -26,8 +28,6 @@ from tenants.services.roles import role_named
 from tenants.services.tokens import service_tokens_of
 from tenants.shapes import ROLES, initials, role_label
 from tenants.types import HttpRequest
-
-CONFIRM = "tenants/member_confirm.html"
 
 
 @require_safe
@@ -58,7 +58,7 @@ def member_remove(request: HttpRequest, tenant: str, member_id: UUID) -> HttpRes
     if not leaving:
         request.actor.require(Permission.MEMBER_MANAGE, member)
     if request.POST.get("confirmed") != "yes":
-        return render(request, part_template(request, CONFIRM, default="dialog"), _removal(member, leaving=leaving))
+        return confirm(request, _removal(member, leaving=leaving), back=_back(tenant))
     take_out(member, actor=request.actor)
     if leaving:
         return redirect("tenants:home")
@@ -72,7 +72,7 @@ def member_transfer(request: HttpRequest, tenant: str, member_id: UUID) -> HttpR
     """Hand the project over: says first what that means."""
     member = get_object_or_404(members_of(), pk=member_id)
     if request.POST.get("confirmed") != "yes":
-        return render(request, part_template(request, CONFIRM, default="dialog"), _handover(member))
+        return confirm(request, _handover(member), back=_back(tenant))
     ownership_transfer(member, actor=request.actor)
     messages.success(request, _("%s is an owner now, and you are an admin.") % member.user.label)
     return redirect("tenants:member_list", tenant)
@@ -134,6 +134,10 @@ def _invitation(invitation: Invitation, given: set[UUID]) -> dict[str, Any]:
     }
 
 
+def _back(slug: str) -> dict[str, str]:
+    return {"url": reverse("tenants:member_list", args=[slug]), "label": _("Members")}
+
+
 def _removal(member: Member, *, leaving: bool) -> dict[str, Any]:
     tenant = member.tenant.name
     if leaving:
@@ -147,7 +151,24 @@ def _removal(member: Member, *, leaving: bool) -> dict[str, Any]:
         "text": text,
         "button": button,
         "icon": "logout" if leaving else "trash",
-        "service_tokens": service_tokens_of(member.user, member.tenant).count(),
+        "besides": _tokens_left(member),
+    }
+
+
+def _tokens_left(member: Member) -> dict[str, str] | None:
+    """What stays in the hands of who goes: service tokens that they made, and may have kept the text of."""
+    number = service_tokens_of(member.user, member.tenant).count()
+    if not number:
+        return None
+    text = ngettext(
+        "%d token of the project itself was made by them and stays: they may have kept its text.",
+        "%d tokens of the project itself were made by them and stay: they may have kept their text.",
+        number,
+    )
+    return {
+        "text": text % number,
+        "url": reverse("tenants:token_list", args=[member.tenant.slug]),
+        "label": _("Renew or revoke them"),
     }
 
 

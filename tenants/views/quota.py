@@ -16,11 +16,10 @@ from django.views.decorators.http import require_POST, require_safe
 from portal.core.clock import now
 from portal.core.forms import refusals_in
 from tenants.forms.quota import QuotaRequestForm
-from tenants.listings import quota_requests
+from tenants.listings import quota_requests, quota_rows
 from tenants.models import Quota, QuotaRequest, RequestState
 from tenants.pages import page, tenant_of
 from tenants.policy import Permission
-from tenants.selectors import quotas_of
 from tenants.services.quota import (
     Kind,
     hard_limit,
@@ -69,7 +68,7 @@ def quota_withdraw(request: HttpRequest, tenant: str, request_id: UUID) -> HttpR
 
 
 def _in_order(request: HttpRequest) -> list[Quota]:
-    return sorted(quotas_of(tenant_of(request)), key=place_of)
+    return sorted(quota_rows(tenant_of(request)), key=place_of)
 
 
 def _page(request: HttpRequest, form: QuotaRequestForm | None) -> HttpResponse:

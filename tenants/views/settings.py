@@ -43,7 +43,7 @@ THINGS: Final[dict[str, tuple[str, str | Promise]]] = {
 def settings(request: HttpRequest, tenant: str) -> HttpResponse:
     """The project's name and facts; saving needs TENANT_EDIT, which the service asks for."""
     row = tenant_of(request)
-    form = SettingsForm(request.POST or None, actor=request.actor, initial={"name": row.name})
+    form = SettingsForm(request.POST or None, initial={"name": row.name})
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
             tenant_rename(row, name=form.spec(), actor=request.actor)

@@ -9,15 +9,16 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal.core.forms import refusals_in
 from tenants.actors import Actor
 from tenants.forms.tokens import TokenForm
 from tenants.models import ApiToken, User
-from tenants.pages import page, tenant_of
+from tenants.pages import confirm, page, tenant_of
 from tenants.policy import Permission
 from tenants.selectors import tokens_visible
 from tenants.services.roles import role_named
@@ -71,14 +72,29 @@ def token_rotate(request: HttpRequest, tenant: str, token_id: UUID) -> HttpRespo
     return _tokens(request, None, new_token={"name": token.name, "secret": secret, "old_until": token.old_until})
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @page(Permission.TOKEN_VIEW)
 def token_revoke(request: HttpRequest, tenant: str, token_id: UUID) -> HttpResponse:
-    """End a token at once."""
+    """Say what falls; then end a token at once."""
     token = get_object_or_404(tokens_visible(request.actor), pk=token_id)
+    if request.POST.get("confirmed") != "yes":
+        back = {"url": reverse("tenants:token_list", args=[tenant]), "label": _("API tokens")}
+        return confirm(request, _end_of(token), back=back)
     end_token(token, actor=request.actor)
     messages.success(request, _("The token %s is dead.") % token.name)
     return redirect("tenants:token_list", tenant)
+
+
+def _end_of(token: ApiToken) -> dict[str, str]:
+    """What is asked before a token dies."""
+    facts = {"name": token.name, "prefix": token.prefix}
+    text = _("Whatever uses it (%(prefix)s…) is refused from then on, and consoles opened with it close.") % facts
+    return {
+        "title": _("Revoke %(name)s?") % facts,
+        "text": f"{text} {_('This cannot be undone.')}",
+        "button": _("Revoke"),
+        "icon": "trash",
+    }
 
 
 def _tokens(request: HttpRequest, form: TokenForm | None, **context: Any) -> HttpResponse:

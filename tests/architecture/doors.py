@@ -65,6 +65,7 @@ ROUTES = {
     "account/email/": Who.SIGNED_IN,
     "account/password/change/": Who.SIGNED_IN,
     "account/sessions/": Who.SIGNED_IN,
+    "account/sessions/<int:session_id>/end/": Who.SIGNED_IN,
     "account/2fa/": Who.SIGNED_IN,
     "account/2fa/reauthenticate/": Who.SIGNED_IN,
     "account/2fa/totp/activate/": Who.SIGNED_IN,

@@ -35,6 +35,7 @@ TASKS = [
     Task("operations.tasks.sweep_operations", SYSTEM, "operations'", EARLY),
     Task("operations.tasks.forget_old", SYSTEM, EVERY, EARLY),
     Task("tenants.tasks.letters_send", SYSTEM, "letters'", EARLY),
+    Task("tenants.tasks.failed_sign_ins_note", SYSTEM, "the installation's log's", EARLY),
     Task("tenants.tasks.visits_end_due", SYSTEM, EVERY, EARLY),
     Task("tenants.tasks.forget_old", SYSTEM, EVERY, EARLY),
     Task("tenants.tasks.purge_tenants", SYSTEM, "each closing tenant's, one after another", EARLY),

@@ -93,7 +93,7 @@ def build(slug: str = "") -> World:
             domain, tenant=house.tenant, app=app, role=role, actor=factories.desk()
         ).pk
         notice_send(house.tenant, [house.owner], NoticeKind.QUOTA, subject="Disk runs short")
-        ids["notice_id"] = Notice.objects.get(user=house.owner).pk
+        ids["notice_id"] = Notice.objects.get(user=house.owner, kind=NoticeKind.QUOTA).pk
         pools = str(HostPool.objects.all()[0].pk), str(StoragePool.objects.all()[0].pk)
     return World(house, {name: str(pk) for name, pk in ids.items()}, *pools)
 

@@ -9,12 +9,15 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from tenants.forms.roles import REACH
 from tenants.models import ApiToken, Member
 from tenants.policy import Permission
 from tenants.scoping import tenant_scope
+from tenants.services.tenants import tenant_suspend
 from tests import factories
 from tests.architecture.test_pages import browser
 from tests.factories import House
+from tests.tenants.accounts.people import with_app
 
 pytestmark = pytest.mark.django_db
 
@@ -181,7 +184,7 @@ def test_a_token_ends_at_once(house: House, client: Client) -> None:
     made = client.post(url(house, "token_create"), {"name": "short", "scope": "all", "expires": "0"})
     secret = made.context["new_token"]["secret"]
 
-    client.post(url(house, "token_revoke", ApiToken.objects.get(name="short").pk))
+    client.post(url(house, "token_revoke", ApiToken.objects.get(name="short").pk), {"confirmed": "yes"})
 
     answer = Client().get("/api/v1/tenants/harbour/guests", headers={"Authorization": f"Bearer {secret}"})
     assert answer.status_code == 401
@@ -217,3 +220,82 @@ def test_every_account_page_is_served(client: Client) -> None:
     for path in ("/account/password/change/", "/account/logout/"):
         assert client.get(path).status_code == 200
     assert Client().get("/account/login/").status_code == 200
+
+
+# --- asked first, and said in time ----------------------------------------------------------------------------------
+def test_a_token_is_asked_about_before_it_ends(house: House, client: Client) -> None:
+    client.post(url(house, "token_create"), {"name": "short", "scope": "all", "expires": "0"})
+    token = ApiToken.objects.get(name="short")
+    address = url(house, "token_revoke", token.pk)
+
+    asked, clicked = client.get(address), client.post(address)
+
+    for page in (asked, clicked):
+        assert "Revoke short?" in page.content.decode()
+        assert f"({token.prefix}…) is refused from then on" in page.content.decode()
+    token.refresh_from_db()
+    assert token.revoked_at is None
+    part = client.get(address, headers={"HX-Request": "true"}).content.decode()
+    assert part.lstrip().startswith("<dialog")
+
+
+def test_a_second_factor_of_everybody_is_asked_about_first(house: House, client: Client) -> None:
+    factories.join(house.tenant, factories.user(), role="viewer")
+    with_app(house.owner)
+    address = url(house, "second_factor")
+
+    asked = client.get(address).content.decode()
+    client.post(address, {"required": "on"})
+    house.tenant.refresh_from_db()
+    before = house.tenant.require_second_factor
+    client.post(address, {"required": "on", "confirmed": "yes"})
+    house.tenant.refresh_from_db()
+
+    assert "1 member has none. Their open pages and consoles close at once" in asked
+    assert (before, house.tenant.require_second_factor) == (False, True)
+
+
+@pytest.mark.parametrize("page", ["overview", "guest_list"])
+def test_a_suspended_project_offers_no_first_machine(house: House, client: Client, page: str) -> None:
+    with tenant_scope(house.tenant):
+        tenant_suspend(house.tenant, reason="Unpaid.", actor=factories.desk())
+
+    text = client.get(reverse(f"vms:{page}", args=[house.tenant.slug])).content.decode()
+
+    assert "Create your first virtual machine" not in text
+    assert "This project is suspended. None can be created in it now." in text
+
+
+def test_a_role_that_allows_nothing_is_refused_in_words(house: House, client: Client) -> None:
+    answer = client.post(
+        url(house, "role_create"), {"name": "empty", "tags": "web", "guest.view": "", "guest.power": ""}
+    )
+
+    assert answer.status_code == 422
+    assert "A role allows something: choose at least one permission." in answer.content.decode()
+
+
+def test_a_role_is_built_in_the_order_of_thought(house: House, client: Client) -> None:
+    page = client.get(url(house, "role_create")).content.decode()
+
+    assert page.index('id="id_name"') < page.index('id="id_guest.view"') < page.index('id="id_tags"')
+    assert page.count("(optional)") == 1, "the tags; selects have a value"
+    assert [label for _value, label in REACH] == ["No", "On tagged machines", "On every machine"]
+    assert "(optional)" not in client.get(url(house, "token_list")).content.decode().split("Narrow it further")[0]
+
+
+def test_what_was_said_of_tokens_roles_and_quota_stands_in_the_log(house: House, client: Client) -> None:
+    client.post(
+        url(house, "token_create"), {"name": "nightly", "scope": "some", "permissions": "guest.view", "expires": "0"}
+    )
+    client.post(url(house, "role_create"), {"name": "watch", "guest.view": "tagged", "tags": "web db"})
+    client.post(url(house, "quota_ask"), {"guests": "99", "reason": "A sale."})
+    client.post(url(house, "token_rotate", ApiToken.objects.get(name="nightly").pk))
+
+    told = {entry.action: entry.detail for entry in client.get(url(house, "audit_list")).context["entries"]}
+
+    token = ApiToken.objects.get(name="nightly")
+    assert told["token.create"] == f"permissions: guest.view; prefix: {token.old_prefix}"
+    assert told["token.rotate"] == f"prefix: {token.old_prefix} → {token.prefix}"
+    assert told["role.create"] == "tagged: guest.view; tags: db, web"
+    assert told["quota.ask"] == "A sale. · wanted: Machines 99"

@@ -16,9 +16,9 @@ from django.views.decorators.http import require_POST, require_safe
 from portal.core.errors import Invalid, PortalError
 from portal.core.htmx import here, is_partial, part_template
 from portal.core.ids import uuid_or_none
+from tenants.listings import quota_rows
 from tenants.pages import gone, page
 from tenants.policy import Permission
-from tenants.selectors import quotas_of
 from tenants.shapes import gauges
 from tenants.types import HttpRequest
 from vms.models import Guest, SshKey
@@ -137,7 +137,7 @@ def _sorting(query: QueryDict, name: str) -> dict[str, str]:
 
 def empty_context(request: HttpRequest) -> dict[str, Any]:
     """What the first page of a new project shows instead of an empty list."""
-    limits = gauges(quotas_of(tenant_of(request)), only=("guests", "vcpus", "memory_mib", "disk_gib"))
+    limits = gauges(quota_rows(tenant_of(request)), only=("guests", "vcpus", "memory_mib", "disk_gib"))
     room = ", ".join(f"{gauge.limit_label} {gauge.label}" for gauge in limits)
     return {
         "may_create": request.actor.may(Permission.GUEST_CREATE),

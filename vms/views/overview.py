@@ -14,10 +14,11 @@ from operations.selectors import operations_now
 from operations.shapes import operation_shown
 from portal.core.htmx import part_template
 from tenants.actors import Actor
+from tenants.listings import quota_rows
 from tenants.models import Tenant
 from tenants.pages import page
 from tenants.policy import Permission
-from tenants.selectors import audit_page, quotas_of
+from tenants.selectors import audit_page
 from tenants.shapes import Gauge, deeds, gauges
 from tenants.types import HttpRequest
 from vms.selectors.guests import GuestRow, guest_counts, guests_ailing
@@ -53,7 +54,7 @@ def overview(request: HttpRequest, tenant: str) -> HttpResponse:
     template = part_template(request, "vms/overview.html", default="body")
     if looks and not any(counts.values()):
         return render(request, template, {"is_empty": True, **empty_context(request)})
-    tiles = gauges(quotas_of(tenant_of(request)), only=TILES) if actor.may(Permission.QUOTA_VIEW) else []
+    tiles = gauges(quota_rows(tenant_of(request)), only=TILES) if actor.may(Permission.QUOTA_VIEW) else []
     context = {
         "gauges": tiles,
         **_states(counts, tenant),

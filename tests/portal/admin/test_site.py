@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -14,6 +15,8 @@ from django.urls import reverse
 from portal.admin_base import ServiceAdmin
 from portal.admin_site import NAVIGATION
 from portal.core.sealed import SealedTextField
+from tenants.scoping import tenant_scope
+from tenants.services.quota import quota_request_make, quota_request_withdraw
 from tests import factories
 from tests.factories import House
 from tests.portal.admin.rows import many, one_of_each
@@ -166,3 +169,24 @@ def test_lists_cost_the_same_for_fifty_rows_as_for_five(queries_of: Callable[[st
     many(45)
 
     assert {place: queries_of(f"/operator/{place}") for place in places} == few
+
+
+def test_a_quota_request_that_waits_is_counted_in_the_sidebar_and_told_on_the_dashboard(desk: Client) -> None:
+    quiet = desk.get("/operator/").content.decode()
+    house = factories.tenant_with_owner()
+    with tenant_scope(house.tenant):
+        first = quota_request_make(house.tenant, {"guests": 99}, reason="More.", actor=house.actor)
+
+    page = desk.get("/operator/").content.decode()
+    hosts = desk.get("/operator/vms/host/").content.decode()
+    with tenant_scope(house.tenant):
+        quota_request_withdraw(first, actor=house.actor)
+
+    for text in (page, hosts):
+        assert re.search(
+            r'Quota requests<span class="n hot"><span class="visually-hidden">waiting:</span> 1</span>', text
+        )
+    assert "1 quota request waits for you." in page
+    assert "waits for you" not in quiet
+    assert 'class="n hot"' not in quiet
+    assert 'class="n hot"' not in desk.get("/operator/").content.decode()

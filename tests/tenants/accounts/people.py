@@ -7,9 +7,13 @@ import time
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal import auth as totp
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from django.core.cache import cache
 from django.http import HttpResponse
 from django.test import Client
+from fido2.cose import ES256
+from fido2.utils import websafe_encode
+from fido2.webauthn import Aaguid, AttestationObject, AttestedCredentialData, AuthenticatorData, CollectedClientData
 
 from tenants.models import User
 from tests.factories import PASSWORD
@@ -60,3 +64,25 @@ def wrong_code(secret: str) -> str:
 def factors(person: User) -> set[str]:
     """The kinds of factors somebody has."""
     return set(Authenticator.objects.filter(user=person).values_list("type", flat=True))
+
+
+def with_passkey(person: User) -> Authenticator:
+    """Give somebody a passkey whose private half nobody has."""
+    key = AttestedCredentialData.create(
+        Aaguid.NONE, b"\x01" * 16, ES256.from_cryptography_key(generate_private_key(SECP256R1()).public_key())
+    )
+    flags = AuthenticatorData.FLAG.UP | AuthenticatorData.FLAG.UV | AuthenticatorData.FLAG.AT
+    said = AuthenticatorData.create(b"\x00" * 32, flags, 0, key)
+    client = CollectedClientData.create(type="webauthn.create", challenge=b"\x02" * 16, origin="https://example.test")
+    credential = {
+        "id": websafe_encode(key.credential_id),
+        "rawId": websafe_encode(key.credential_id),
+        "type": "public-key",
+        "response": {
+            "clientDataJSON": websafe_encode(client),
+            "attestationObject": websafe_encode(AttestationObject.create("none", said, {})),
+        },
+        "clientExtensionResults": {},
+    }
+    data = {"name": "phone", "credential": credential}
+    return Authenticator.objects.create(user=person, type=Authenticator.Type.WEBAUTHN, data=data)

@@ -41,8 +41,8 @@ def code_of(email: str) -> str:
     return found.group(1)
 
 
-def opens(link: str, password: str = NEW) -> Client:
-    client = Client()
+def opens(link: str, password: str = NEW, **facts: Any) -> Client:
+    client = Client(**facts)
     form = client.get(link.removeprefix(django_settings.PUBLIC_URL), follow=True)
     client.post(form.request["PATH_INFO"], {"password1": password, "password2": password})
     return client

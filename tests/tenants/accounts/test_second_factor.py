@@ -32,6 +32,7 @@ from tests.tenants.accounts.people import (
     recovery_codes,
     signs_in,
     with_app,
+    with_passkey,
     wrong_code,
 )
 
@@ -359,7 +360,7 @@ def test_the_setting_is_a_page_s_and_rest_s(client: Client) -> None:
     page = f"/t/{house.tenant.slug}/settings/"
     signs_in(client, house.owner)
 
-    refused = client.post(f"{page}second-factor/", {"required": "on"}, follow=True)
+    refused = client.post(f"{page}second-factor/", {"required": "on", "confirmed": "yes"}, follow=True)
     assert "this would lock you out" in refused.content.decode()
     rest = client.patch(
         house.url,
@@ -370,7 +371,7 @@ def test_the_setting_is_a_page_s_and_rest_s(client: Client) -> None:
     assert (rest.status_code, rest.json()["code"]) == (409, "own_second_factor_first")
 
     with_app(house.owner)
-    client.post(f"{page}second-factor/", {"required": "on"})
+    client.post(f"{page}second-factor/", {"required": "on", "confirmed": "yes"})
     house.tenant.refresh_from_db()
     assert house.tenant.require_second_factor
 
@@ -429,3 +430,47 @@ def test_operators_can_be_asked_too(client: Client, settings: Any) -> None:
     with_app(person)
     assert client.get("/operator/").status_code == 200
     assert client.get("/api/v1/tenants", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("has", "shown", "hidden"),
+    [
+        ({"totp"}, ["authenticator app", 'name="code"'], ["Use a passkey", "recovery codes"]),
+        ({"webauthn"}, ["Use a passkey"], ["authenticator app", 'name="code"', "recovery codes"]),
+        ({"webauthn", "codes"}, ["Use a passkey", "recovery codes", 'name="code"'], ["authenticator app"]),
+        ({"totp", "webauthn", "codes"}, ["Use a passkey", "authenticator app", "recovery codes"], []),
+    ],
+    ids=["an app", "a passkey", "a passkey and codes", "all"],
+)
+def test_the_second_step_offers_what_somebody_has(
+    client: Client, has: set[str], shown: list[str], hidden: list[str]
+) -> None:
+    person = factories.user()
+    if "totp" in has:
+        with_app(person)
+    if "webauthn" in has:
+        with_passkey(person)
+    if "codes" in has:
+        recovery_codes(person)
+    signs_in(client, person)
+
+    page = client.get(SECOND).content.decode()
+
+    assert [each for each in shown if each not in page] == []
+    assert [each for each in hidden if each in page] == []
+
+
+@pytest.mark.parametrize("page", ["/account/password/change/", "/account/password/set/"])
+def test_password_rules_are_one_calm_line(client: Client, page: str) -> None:
+    person = factories.user()
+    signs_in(client, person)
+    if "set" in page:
+        person.set_unusable_password()
+        person.save()
+        client.force_login(person, backend="allauth.account.auth_backends.AuthenticationBackend")
+
+    text = client.get(page).content.decode()
+
+    assert "At least 10 characters, not a common password." in text
+    assert "can’t be" not in text
+    assert "At most 1024" not in text

@@ -15,9 +15,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from portal.core.clock import now
-from tenants.models import User
+from tenants.accounts.browsers import browser_label
+from tenants.models import Letter, Notice, User
 from tenants.services.invitations import invitation_by_secret
-from tenants.words import browser_words
+from tenants.services.people import password_set
 from tests import factories
 from tests.tenants.accounts.people import is_in, signs_in
 from tests.tenants.test_invitations import invite, link, secret
@@ -127,16 +128,108 @@ def test_whoever_joined_by_an_invitation_is_listed_and_can_be_signed_out() -> No
     assert first.get("/account/profile/").status_code == 302
 
 
+# --- one by one -----------------------------------------------------------------------------------------------------
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+CHROME = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0 Safari/537.36"
+
+
 @pytest.mark.parametrize(
-    ("agent", "words"),
+    ("agent", "label"),
     [
-        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox, Linux"),
-        ("Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/140.0 Safari/537.36 Edg/140.0", "Edge, Windows"),
-        ("Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/140.0 Mobile Safari/537.36", "Chrome, Android"),
-        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Safari/604.1", "Safari, iPhone"),
-        ("curl/8.9", "curl/8.9"),
-        ("", ""),
+        (FIREFOX, "Firefox on Linux"),
+        (CHROME, "Chrome on Windows"),
+        (f"{CHROME} Edg/141.0", "Edge on Windows"),
+        (f"{CHROME} OPR/120.0", "Opera on Windows"),
+        (CHROME.replace("Windows NT 10.0; Win64; x64", "Linux; Android 15; K"), "Chrome on Android"),
+        (CHROME.replace("Windows NT 10.0; Win64; x64", "X11; CrOS x86_64 16181.0"), "Chrome on ChromeOS"),
+        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 15_0) AppleWebKit/605 Version/18.0 Safari/605.1", "Safari on macOS"),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605 CriOS/141 Safari/604",
+            "Chrome on iPhone",
+        ),
+        ("curl/8.9", "curl"),
+        ("Something of one's own, of which nobody has heard, and with far more to say", None),
+        ("", "An unknown browser"),
     ],
+    ids=lambda value: str(value)[-24:],
 )
-def test_a_browser_is_called_as_people_know_it(agent: str, words: str) -> None:
-    assert browser_words(agent) == words
+def test_a_browser_has_a_name_in_words(agent: str, label: str | None) -> None:
+    assert browser_label(agent) == (label or agent[:60])
+
+
+def test_one_browser_can_be_signed_out_and_no_one_else_s() -> None:
+    person, other = factories.user(), factories.user()
+    phone, desk, stranger = Client(headers={"User-Agent": CHROME}), Client(headers={"User-Agent": FIREFOX}), Client()
+    signs_in(phone, person)
+    signs_in(stranger, other)
+    signs_in(desk, person)
+    shown = {row.label: row.pk for row in desk.get(PAGE).context["sessions"]}
+
+    refused = desk.post(f"{PAGE}{UserSession.objects.get(user=other).pk}/end/")
+    desk.post(f"{PAGE}{shown['Chrome on Windows']}/end/")
+
+    assert set(shown) == {"Chrome on Windows", "Firefox on Linux"}
+    assert refused.status_code == 404
+    assert [is_in(each) for each in (stranger, desk)] == [True, True]
+    assert phone.get("/account/profile/").status_code == 302
+    assert desk.post(f"{PAGE}{shown['Firefox on Linux']}/end/")["Location"] == "/account/login/"
+    assert desk.get("/account/profile/").status_code == 302
+
+
+def told(person: User) -> list[str]:
+    return list(Notice.objects.filter(user=person).order_by("created_at", "pk").values_list("subject", flat=True))
+
+
+def test_a_sign_in_with_a_browser_not_seen_before_is_told() -> None:
+    person, known, new = (
+        factories.user(),
+        Client(headers={"User-Agent": CHROME}),
+        Client(headers={"User-Agent": FIREFOX}),
+    )
+    signs_in(known, person)
+    known.post("/account/logout/")
+    signs_in(known, person)
+    assert told(person) == []
+
+    signs_in(new, person)
+
+    assert told(person) == ["You signed in with a browser not seen before"]
+    letter = Letter.objects.get(to=person.email)
+    assert "Firefox on Linux, from 127.0.0.1" in letter.body
+
+
+def test_a_browser_is_not_seen_because_another_person_signed_in_with_it() -> None:
+    person, other, shared = factories.user(), factories.user(), Client()
+    signs_in(Client(), person)
+    signs_in(shared, other)
+    shared.post("/account/logout/")
+
+    signs_in(shared, person)
+
+    assert told(person) == ["You signed in with a browser not seen before"]
+    shared.post("/account/logout/")
+    signs_in(shared, other)
+    assert told(other) == []
+
+
+def test_a_new_token_is_told_to_whom_it_acts_as() -> None:
+    house = factories.tenant_with_owner()
+    client = Client()
+    signs_in(client, house.owner)
+
+    client.post(f"/t/{house.tenant.slug}/tokens/create/", {"name": "nightly", "scope": "look", "expires": "30"})
+
+    assert told(house.owner) == ["A new API token acts as you"]
+    text = Notice.objects.get(user=house.owner).text
+    assert text.startswith("nightly (gh_")
+    assert f"made by {house.owner.email} from 127.0.0.1" in text
+    assert Letter.objects.filter(to=house.owner.email, subject="A new API token acts as you").exists()
+
+
+def test_a_password_that_an_operator_sets_is_told() -> None:
+    person = factories.user()
+
+    password_set(person, password="n e w", actor=factories.desk())
+
+    assert told(person) == ["An operator gave your account a new password"]
+    assert Letter.objects.filter(to=person.email).count() == 1
