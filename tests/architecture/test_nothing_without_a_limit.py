@@ -56,6 +56,7 @@ LIMITS: dict[str, tuple[str, str]] = {
     "tenants.FailedSignIn": (RATE, "ACCOUNT_RATE_LIMITS"),
     "tenants.InstallationJournal": (OPERATOR, ""),
     "tenants.SignInDomain": (OPERATOR, ""),
+    "tenants.SignInJoin": (WITH, "tenants.User"),
     "operations.Lane": (WITH, "vms.Host"),
     "vms.Drift": (WITH, "vms.Host"),
     "tenants.Tenant": (OPERATOR, ""),

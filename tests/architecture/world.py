@@ -77,7 +77,9 @@ def build(slug: str = "") -> World:
             "entry_id": AuditEntry.objects.all()[0].pk,
         }
     with every_tenant(why="test"):
-        invitation = invitation_send(house.tenant, email="asked@example.test", role=role, actor=house.actor)
+        invitation = invitation_send(
+            house.tenant, email=f"asked@{house.tenant.slug}.test", role=role, actor=house.actor
+        )
         ids["invitation_id"] = invitation.pk
         app = provider_create(
             slug=f"idp-{house.tenant.slug}"[:40],

@@ -292,7 +292,8 @@ def test_a_token_of_a_project_reads_what_its_owner_was_told_of_that_project(hous
 
     assert [notice["tenant"] for notice in listed] == ["harbour"]
     assert read == {"read": 1}
-    assert Notice.objects.filter(user=house.owner, read_at=None).count() == 2
+    unread = set(Notice.objects.filter(user=house.owner, read_at=None).values_list("subject", flat=True))
+    assert unread == {"Of another project", "Of the account", "A new API token acts as you"}
     assert [(each.status, each.json["code"]) for each in (choices, changed)] == [(403, "limited_token")] * 2
 
 

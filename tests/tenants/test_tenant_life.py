@@ -77,7 +77,7 @@ def child_of(parent: House, slug: str) -> House:
     tenant = tenant_create(slug=slug, name=slug, parent=parent.tenant, actor=DESK())
     person = factories.user()
     factories.join(tenant, person, role="owner")
-    return House(tenant, person, factories.token_create(person, name="test", actor=DESK())[1])
+    return House(tenant, person, factories.token_of(person))
 
 
 def fresh(house: House) -> House:
