@@ -22,7 +22,10 @@ PLACES: dict[str, list[str]] = {
     ],
     "tenants/services/second_factor.py": ["one person's memberships, to close what they have open"],
     "tenants/services/quota/verify.py": ["counters of all tenants are recounted"],
-    "tenants/services/tenants/standing.py": ["a tenant's standing reaches those below it"],
+    "tenants/services/tenants/standing.py": [
+        "a tenant's standing reaches those below it",
+        "a tenant's standing was that of those below it",
+    ],
     "tenants/services/visits.py": ["a session is on one visit at a time", "visits end in time, in whichever tenant"],
     "vms/management/commands/build_image.py": ["an operator at the command line"],
     "vms/management/commands/enrol_host.py": ["an operator at the command line"],

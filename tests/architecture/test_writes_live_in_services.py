@@ -17,10 +17,6 @@ WRITES = {
 ALLOWED = {
     ("tenants/models/people.py", "save"): "Django's own protocol: a manager makes users; people.user_create calls it",
     ("operations/tasks.py", "delete"): "retention: what is past it belongs to nobody who could be asked",
-    (
-        "tenants/accounts/adapters.py",
-        "delete",
-    ): "the library ends sessions through its adapter, by which services do, too",
     ("portal/admin_base.py", "create"): "Django's own log of the operators' site",
     ("vms/management/commands/seed.py", "get_or_create"): "the installation's own row, before there is anybody",
 }

@@ -124,7 +124,7 @@ def _move(tenant: Tenant, state: TenantState, action: str, *, reason: str, actor
     if tenant.state == state and all(getattr(tenant, name) == value for name, value in facts.items()):
         return tenant
     since, before = tenant.state_since, tenant.state
-    with every_tenant(why="a tenant's standing reaches those below it"):
+    with every_tenant(why="a tenant's standing was that of those below it"):
         stood = {one.pk: one.standing for one in _family(tenant)}
     changes = {name: [getattr(tenant, name), value] for name, value in facts.items() if getattr(tenant, name) != value}
     tenant.state, tenant.version = state, tenant.version + 1
