@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -172,3 +173,15 @@ def test_times_are_utc(house: House, guest: Guest) -> None:
     assert datetime.fromisoformat(answer.json["to"]) == datetime(2026, 11, 22, 8, 5, tzinfo=UTC)
     assert len(answer.json["points"]) == 5
     assert answer.json["points"][0]["at"].endswith("Z")
+
+
+def test_hours_leave_with_the_tenants_export(house: House, guest: Guest) -> None:
+    write(guest, range(300), **BUSY)
+    metrics_roll_up()
+
+    lines = Rest(house.token).get(f"{house.url}/export").body.decode().splitlines()
+
+    hours = [row for row in map(json.loads, lines) if row.get("section") == "metrics"]
+    assert len(hours) in (4, 5)
+    assert {(row["guest"], row["begins"][14:19]) for row in hours} == {(str(guest.pk), "00:00")}
+    assert hours[-1]["cpu_ms"] == 60 * 30_000
