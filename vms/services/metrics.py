@@ -39,8 +39,11 @@ def metrics_roll_up(*, at: datetime | None = None) -> int:
 
 
 def _sum_up(size: int, parts: int, *, until: int) -> int:
-    """All stretches of ``size`` minutes that end at ``until`` or earlier and are not written yet."""
-    last = MetricPoint.objects.filter(minutes=size).aggregate(at=Max("minute"))["at"]
+    """All stretches of ``size`` minutes that end at ``until`` or earlier and are not written yet.
+
+    What a clock that ran ahead has left beyond that keeps nothing from being summed.
+    """
+    last = MetricPoint.objects.filter(minutes=size, minute__lt=until).aggregate(at=Max("minute"))["at"]
     if last is not None and last + size >= until:
         return 0
     first = MetricPoint.objects.filter(minutes=parts, minute__gte=last or 0).aggregate(at=Min("minute"))["at"]

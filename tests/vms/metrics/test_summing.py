@@ -9,6 +9,7 @@ import pytest
 from tenants.scoping import every_tenant, tenant_scope
 from tests import factories
 from tests.factories import House
+from tests.support.crowd import together
 from vms.models import Guest, MetricPoint
 from vms.models.metrics import AMOUNTS
 from vms.services.metrics import metric_points_write, metrics_forget, metrics_roll_up
@@ -88,6 +89,28 @@ def test_points_that_came_after_their_quarter_was_summed_are_in_it_next_time(gue
     metrics_roll_up(at=after(33))
 
     assert sums(15)[0]["cpu_ms"] == 15
+
+
+def test_a_clock_that_ran_ahead_for_a_while_stops_nothing(guest: Guest) -> None:
+    write(guest, range(3000, 3015), cpu_ms=1)
+    metrics_roll_up(at=after(3020))
+
+    write(guest, range(60), cpu_ms=1)
+    metrics_roll_up(at=after(63))
+
+    assert list(sums(15)) == [0, 15, 30, 45, 3000]
+    assert list(sums(60)) == [0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_at_once_come_to_the_same(guest: Guest) -> None:
+    write(guest, range(120), cpu_ms=1)
+
+    answers = together([lambda: metrics_roll_up(at=after(123))] * 2)
+
+    assert [type(answer) for answer in answers] == [int, int]
+    assert [row["cpu_ms"] for row in sums(15).values()] == [15] * 8
+    assert [row["cpu_ms"] for row in sums(60).values()] == [60] * 2
 
 
 def test_each_machine_is_summed_by_itself_and_stays_its_tenants(guest: Guest, house: House) -> None:
