@@ -9,8 +9,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import CharField, F, Q, StringAgg, Sum, Value
-from django.db.models.functions import Cast, Concat
+from django.db.models import F, Q, StringAgg, Sum, TextField, Value
+from django.db.models.functions import Cast, Least
 from django.utils.translation import gettext as _
 
 from portal.core.clock import now
@@ -135,12 +135,13 @@ def rates(amounts: dict[str, int]) -> Rates:
 
 
 def cpu_sparks(guests: Sequence[UUID]) -> dict[UUID, str]:
-    """Of each machine that was seen in the last hour ``minute:percent …``, in no order; one query, a short text a machine.
+    """Of each machine that was seen in the last hour its CPU, as numbers ``minute * 1000 + percent`` in no order; one query.
 
-    Put together by the database: three thousand rows would cost a list of fifty machines a third of its time.
+    Put into one text a machine by the database: three thousand rows would cost a list of fifty machines a third of its time.
     """
     since = int(now().timestamp()) // 60 - SPARK_MIN
-    percent = Cast(F("cpu_ms") * 100 / F("vcpu_ms"), CharField())
-    text = Concat(Cast(F("minute") - since, CharField()), Value(":"), percent)
-    rows = MetricPoint.objects.filter(guest__in=guests, minutes=MINUTE, minute__gte=since, vcpu_ms__gt=0)
-    return dict(rows.values_list("guest").annotate(spark=StringAgg(text, delimiter=Value(" "))))
+    percent = Least(F("cpu_ms") * 100 / F("vcpu_ms"), Value(100))
+    number = Cast((F("minute") - since) * 1000 + percent, TextField())
+    hour = Q(minutes=MINUTE, minute__gte=since, minute__lte=since + SPARK_MIN)
+    rows = MetricPoint.objects.filter(hour, guest__in=guests, vcpu_ms__gt=0)
+    return dict(rows.values_list("guest").annotate(spark=StringAgg(number, delimiter=Value(" "))))

@@ -16,6 +16,9 @@ WIDTH, HEIGHT = 600, 112
 SPARK_WIDTH, SPARK_HEIGHT, SPARK_POINTS = 88, 24, 60
 LATELY: Final = 3
 """How many of the last points may hold what is called the latest: the present one is never whole."""
+_SPARK_X: Final = tuple(f"{SPARK_WIDTH * minute / (SPARK_POINTS - 1):.1f}" for minute in range(SPARK_POINTS + 1))
+_SPARK_Y: Final = tuple(f"{SPARK_HEIGHT * (100 - value) / 100:.1f}" for value in range(101))
+"""Drawn by the hundred, so from tables."""
 NICE: Final = (3, 6, 12, 15, 30)
 """Tops of an axis that thirds of which read well."""
 
@@ -114,19 +117,22 @@ def _runs(values: Values) -> Iterator[tuple[int, list[float]]]:
 
 @lru_cache(maxsize=4096)
 def _spark(text: str, _language: str | None) -> SafeString:
-    pairs = [pair.split(":") for pair in text.split()]
-    found = {int(minute): int(value) for minute, value in pairs}
-    values = [found.get(minute) for minute in range(SPARK_POINTS)]
-    stroke, area = paths(values, top=100, width=SPARK_WIDTH, height=SPARK_HEIGHT)
+    found = dict(sorted(divmod(int(number), 1000) for number in text.split()))
+    runs: list[list[str]] = []
+    for minute, value in found.items():
+        if minute - 1 not in found:
+            runs.append([])
+        runs[-1].append(f"{_SPARK_X[minute]} {_SPARK_Y[value]}")
+    lines = [f"M{' L'.join(run)}{'h.01' if len(run) == 1 else ''}" for run in runs]
     return format_html(
         '<svg class="gh-spark" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">'
-        '<path class="ar" d="{}"/><path class="ln" d="{}"/></svg>',
-        SPARK_WIDTH, SPARK_HEIGHT, _("CPU over the last hour, lately %d percent") % found[max(found)], area, stroke,
+        '<path class="ln" d="{}"/></svg>',
+        SPARK_WIDTH, SPARK_HEIGHT, _("CPU over the last hour, lately %d percent") % found[max(found)], " ".join(lines),
     )  # fmt: skip
 
 
 def spark(text: str) -> SafeString:
-    """A line without axes from ``minute:percent …`` (``cpu_sparks``); nothing where there is none."""
+    """A line without axes from ``cpu_sparks``; nothing where there is none."""
     return _spark(text, get_language()) if text else SafeString("")
 
 

@@ -146,16 +146,17 @@ def test_a_role_that_reaches_only_tagged_machines_reaches_only_their_use(house: 
 def test_the_last_hour_of_many_machines_is_one_query(house: House, guest: Guest) -> None:
     other = factories.guest(house)
     write(guest, range(1, 4), cpu_ms=30_000)
-    write(other, range(1, 2), cpu_ms=0)
+    write(other, range(1, 2), cpu_ms=150_000 * other.vcpus)
     write(other, range(70, 90), cpu_ms=60_000)
+    write(other, range(-9, -5), cpu_ms=60_000)  # a clock that ran ahead
 
     with tenant_scope(house.tenant), CaptureQueriesContext(connection) as queries:
         sparks = cpu_sparks([guest.pk, other.pk])
 
     assert len(queries) == 1
     assert {pk: sorted(text.split()) for pk, text in sparks.items()} == {
-        guest.pk: [f"{minute}:{50 // guest.vcpus}" for minute in (57, 58, 59)],
-        other.pk: ["59:0"],
+        guest.pk: [f"{minute}0{50 // guest.vcpus}" for minute in (57, 58, 59)],
+        other.pk: ["59100"],
     }
 
 
