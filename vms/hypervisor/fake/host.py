@@ -19,6 +19,7 @@ from vms.hypervisor.driver import (
     SeenVolume,
 )
 from vms.hypervisor.errors import HypervisorError, Unreachable
+from vms.hypervisor.xml.devices import Disk
 from vms.hypervisor.xml.domain import DomainSpec
 from vms.hypervisor.xml.network import NetworkSpec
 from vms.hypervisor.xml.nwfilter import FilterSpec
@@ -34,6 +35,8 @@ class FakeDomain:
     spec: DomainSpec | None = None
     power: Power = Power.STOPPED
     reason: str = ""
+    live: tuple[Disk, ...] = ()
+    """What it runs with, or ran with last."""
 
 
 @dataclass(slots=True)
@@ -57,7 +60,7 @@ class _Fault:
 
 @dataclass(slots=True)
 class FakeHost:
-    """All a host is, and a test's levers: ``calls`` counts verbs, ``deaf`` guests ignore the power button."""
+    """All a host is, and a test's levers: ``calls`` counts verbs, ``deaf`` guests hear no power button and let go of no disk."""
 
     name: str
     facts: HostFacts
@@ -69,6 +72,7 @@ class FakeHost:
     leases: dict[str, tuple[Lease, ...]] = field(default_factory=dict)
     agent: dict[str, AgentFacts] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
+    wiped: list[str] = field(default_factory=list)
     deaf: bool = False
     silent: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock)
