@@ -116,6 +116,7 @@ def body_for(world: World, row: Row) -> Any:
         "{role_id}": {"name": "renamed"},
         "{flavor_id}": {"sort": 5},
         "{image_id}": {"deprecated": True},
+        "{volume_id}": {"name": "renamed"},
         "{host_id}": {"maintenance": True},
         "quota": {"guests": 7},
         "{kind}": {"in_portal": False},
@@ -127,6 +128,10 @@ def _post_body(world: World, last: str) -> Any:
     return {
         "guests": guest,
         "networks": {"name": "fresh"},
+        "volumes": {"name": "fresh", "size_gib": 1},
+        "attach": {"guest": world.ids["guest_id"]},
+        "extend": {"size_gib": 2},
+        "limits": {"iops": 100},
         "ssh-keys": {"name": "fresh", "public_key": factories.public_key()},
         "members": {"email": factories.user().email, "role": NOBODY},
         "invitations": {"email": "fresh@example.test", "role": NOBODY},

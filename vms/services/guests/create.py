@@ -138,6 +138,7 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
         name="root",
         guest=guest,
         position=0,
+        boot_order=1,
         image=spec.image,
         storage_class=storage_class,
         pool=host.storage_pools.filter(storage_class=storage_class).first(),
