@@ -11,7 +11,7 @@ from tenants.actors import Actor
 from tenants.journal.events import shows
 from vms.models import Guest, Host, Volume
 from vms.selectors.guests import SECRETS, guests_visible
-from vms.states import HostState, VolumeState
+from vms.states import VolumeState
 
 VOLUME_SORTS: Sorts = {"created_at": ("created_at", "id"), "name": ("name", "id"), "size_gib": ("size_gib", "id")}
 
@@ -43,11 +43,3 @@ def volumes_on(host: Host) -> QuerySet[Volume]:
 def volumes_free(actor: Actor, guest: Guest) -> QuerySet[Volume]:
     """Volumes that could be plugged into ``guest``: ready, on its host, and on no machine."""
     return volumes_visible(actor).filter(guest=None, state=VolumeState.READY, pool__host=guest.host_id).order_by("name")
-
-
-def guests_fit(actor: Actor, volume: Volume) -> QuerySet[Guest]:
-    """Machines that could take ``volume``: built, out of the bin, and on the host where it lies."""
-    rows = guests_visible(actor).filter(binned_at=None, built_at__isnull=False, host__state=HostState.UP)
-    if volume.pool_id is not None:
-        rows = rows.filter(host__storage_pools=volume.pool_id)
-    return rows.order_by("name")
