@@ -122,9 +122,7 @@ class LimitsForm(forms.Form):
     """Limits of its own, a second; 0 is none."""
 
     iops = forms.IntegerField(label=_("Operations a second"), min_value=0, max_value=LIMIT_MAX)
-    mbps = forms.IntegerField(
-        label=_("MiB a second"), min_value=0, max_value=LIMIT_MAX, help_text=_("0 is no own limit.")
-    )
+    mbps = forms.IntegerField(label=_("MiB a second"), min_value=0, max_value=LIMIT_MAX)
 
     def __init__(self, *args: Any, volume: Volume, **kwargs: Any) -> None:
         kwargs["initial"] = {"iops": volume.iops, "mbps": volume.mbps}

@@ -128,7 +128,7 @@ def _parts(guest: GuestShown, *, fate: str, kept: bool = False) -> list[dict[str
             "icon": "database",
             "name": volume.role_label if volume.position == 0 else volume.name,
             "detail": gib_label(volume.size_gib),
-            "fate": fate,
+            "fate": fate if volume.goes else _("stays attached, then kept"),
         }
         for volume in guest.volumes
         if kept or volume.goes

@@ -112,23 +112,23 @@ def test_what_is_asked_meanwhile_is_refused_at_every_point(recipe: VolumeRecipe,
     assert_as_wanted(disks, recipe, guest, volume)
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before its effect", "after its effect"])
 @EACH
 def test_an_answer_lost_at_any_call_is_looked_up_and_tried_again(
     recipe: VolumeRecipe,
     disks: Disks,
-    after: bool,
     some: Callable[[list[str]], list[str]],  # noqa: F811
     subtests: pytest.Subtests,
 ) -> None:
     _guest, _volume, operation = recipe.ask(disks)
     disks.bench.on_host.calls.clear()
     assert run(operation.pk) == "succeeded"
+    verbs = [verb for verb in disks.bench.on_host.calls if verb not in ("alive", "close")]
 
-    for verb in some([verb for verb in disks.bench.on_host.calls if verb not in ("alive", "close")]):
-        with subtests.test(verb):
+    for case in some([f"{verb} {when} its effect" for verb in verbs for when in ("before", "after")]):
+        with subtests.test(case):
+            verb, when = case.split()[:2]
             guest, volume, operation = recipe.ask(disks)
-            disks.bench.on_host.fail(verb, Unreachable("answer lost"), after=after)
+            disks.bench.on_host.fail(verb, Unreachable("answer lost"), after=when == "after")
 
             run(operation.pk)
             disks.bench.settle()
