@@ -15,33 +15,6 @@ DISK_MAX_GIB: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class GuestSpec:
-    """A machine to be made: sizes by flavor, ids already turned into rows by the edge.
-
-    ``networks`` empty means the tenant's default network. ``count`` > 1 makes ``name-1`` … ``name-N``.
-    """
-
-    name: str
-    flavor: Flavor
-    image: Image
-    networks: tuple[Network, ...] = ()
-    ssh_keys: tuple[SshKey, ...] = ()
-    inline_keys: tuple[str, ...] = ()
-    user_data: str = field(default="", repr=False)
-    password: str = field(default="", repr=False)
-    tags: tuple[str, ...] = ()
-    count: int = 1
-    start: bool = True
-    protected: bool = False
-
-    def names(self) -> list[str]:
-        """The names of the machines to be made."""
-        if self.count == 1:
-            return [self.name]
-        return [f"{self.name}-{number}" for number in range(1, self.count + 1)]
-
-
-@dataclass(frozen=True, slots=True)
 class VolumeSpec:
     """A volume to be made: empty or of an image, of the default class where none is named, for a machine or for none.
 
@@ -56,3 +29,32 @@ class VolumeSpec:
     delete_with_guest: bool = False
     iops: int = 0
     mbps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GuestSpec:
+    """A machine to be made: sizes by flavor, ids already turned into rows by the edge.
+
+    ``networks`` empty means the tenant's default network. ``count`` > 1 makes ``name-1`` … ``name-N``.
+    """
+
+    name: str
+    flavor: Flavor
+    image: Image
+    networks: tuple[Network, ...] = ()
+    ssh_keys: tuple[SshKey, ...] = ()
+    inline_keys: tuple[str, ...] = ()
+    user_data: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    volumes: tuple[VolumeSpec, ...] = ()
+    """Further disks, empty ones, for each of the machines; their own ``guest`` is not looked at."""
+    tags: tuple[str, ...] = ()
+    count: int = 1
+    start: bool = True
+    protected: bool = False
+
+    def names(self) -> list[str]:
+        """The names of the machines to be made."""
+        if self.count == 1:
+            return [self.name]
+        return [f"{self.name}-{number}" for number in range(1, self.count + 1)]

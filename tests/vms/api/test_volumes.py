@@ -280,3 +280,48 @@ def test_a_machines_deletion_says_what_becomes_of_its_volumes(house: House, rest
     assert rest.delete(f"{house.url}/guests/{guest.pk}?volumes=true").status == 202
 
     assert rest.get(f"{house.url}/volumes/{pk}").json["delete_with_guest"] is True
+
+
+def test_a_machine_is_made_with_further_disks_that_return_with_it(house: House, rest: Rest) -> None:
+    factories.flavor("small")
+    wish = {"name": "web", "flavor": "small", "image": str(factories.image().pk), "count": 2}
+    wish["volumes"] = [{"size_gib": 5}, {"name": "logs", "size_gib": 6, "delete_with_guest": True}]
+
+    fit = rest.post(f"{house.url}/guests?dry_run=true", wish)
+    made = rest.post(f"{house.url}/guests", wish)
+
+    assert fit.json["fits"], fit
+    assert made.status == 202, made
+    assert held(house) == {"volumes": 6, "disk_gib": 24, DISK: 24}
+    for guest in rest.get(f"{house.url}/guests").json["items"]:
+        volumes = rest.get(f"{house.url}/volumes?guest={guest['id']}&sort=size_gib").json["items"]
+        assert [(v["device"], v["size_gib"], v["delete_with_guest"]) for v in volumes] == [
+            ("vda", 1, True), ("vdb", 5, False), ("vdc", 6, True),
+        ]  # fmt: skip
+    with tenant_scope(house.tenant):
+        for operation in Operation.objects.filter(kind="guest.create"):
+            factories.operation_broken(operation)
+    assert held(house) == {"volumes": 0, "disk_gib": 0, DISK: 0}
+
+
+@pytest.mark.parametrize(
+    "disk",
+    [{"size_gib": 0}, {"size_gib": 1, "name": "../x"}, {"size_gib": 1, "storage_class": "gold"}, {}, "data"],
+    ids=str,
+)
+def test_a_further_disk_that_cannot_be_is_named_by_its_place(disk: Any, house: House, rest: Rest) -> None:
+    factories.flavor("small")
+    wish = {"name": "web", "flavor": "small", "image": str(factories.image().pk), "volumes": [{"size_gib": 1}, disk]}
+
+    answer = rest.post(f"{house.url}/guests", wish)
+
+    assert answer.status == 422, answer
+    assert answer.json["errors"][0]["pointer"].startswith("/volumes/1")
+
+
+def test_no_more_disks_than_one_machine_may_have(house: House, rest: Rest) -> None:
+    factories.flavor("small")
+    wish = {"name": "web", "flavor": "small", "image": str(factories.image().pk), "volumes": [{"size_gib": 1}] * 3}
+
+    assert rest.post(f"{house.url}/guests", wish).json["code"] == "over_quota"
+    assert rest.post(f"{house.url}/guests", {**wish, "volumes": [{"size_gib": 1}] * 25}).status == 422

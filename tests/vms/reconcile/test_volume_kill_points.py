@@ -23,6 +23,8 @@ from tests.vms.reconcile.volume_lives import VOLUME_RECIPES, Disks, VolumeRecipe
 from vms.hypervisor.errors import Refused, StorageFull, Unreachable
 from vms.models import Guest, Volume
 from vms.reconcile.sweep import sweep
+from vms.services.guests import guest_create
+from vms.specs import GuestSpec, VolumeSpec
 from vms.states import Power
 
 EACH = pytest.mark.parametrize("recipe", VOLUME_RECIPES.values(), ids=VOLUME_RECIPES)
@@ -265,3 +267,25 @@ def test_a_disk_lives_through_the_bin_and_outlives_its_machine_unless_it_was_to_
     assert disks.bench.findings() == []
     disks.clear()
     assert disks.bench.findings() == []
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["built", "not built"])
+def test_a_machine_is_made_with_further_disks(fails: bool, disks: Disks) -> None:
+    bench = disks.bench
+    further = (VolumeSpec(name="data", size_gib=2), VolumeSpec(name="logs", size_gib=1))
+    with tenant_scope(bench.house.tenant):
+        spec = GuestSpec(name="web", flavor=bench.flavor, image=bench.image, volumes=further)
+        operation = guest_create(bench.house.tenant, spec, actor=bench.house.actor)
+        guest = Guest.objects.get(pk=operation.subject_id)
+        volumes = list(guest.volumes.filter(position__gt=0).order_by("position"))
+    if fails:
+        bench.on_host.fail("start", Refused("no"))
+
+    assert run(operation.pk) == ("failed" if fails else "succeeded")
+    bench.settle()
+
+    assert bench.findings() == []
+    for volume in volumes:
+        assert disks.has_file(volume) != fails
+        assert disks.is_gone(volume) == fails
+        assert fails or disks.plugged(guest, volume) == {"live", "kept"}
