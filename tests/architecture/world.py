@@ -67,7 +67,7 @@ def build(slug: str = "") -> World:
             "flavor_id": guest.flavor_id,
             "network_id": network.pk,
             "port_id": guest.ports.get().pk,
-            "volume_id": guest.volumes.get().pk,
+            "volume_id": factories.volume(house, "spare").pk,
             "key_id": key.pk,
             "member_id": member.pk,
             "token_id": token.pk,

@@ -59,7 +59,7 @@ class VolumeForm(forms.Form):
         help_text=_("A disk is plugged in only on the host where it lies: name its machine, and it is made beside it."),
     )
     storage_class: forms.ModelChoiceField[StorageClass] = forms.ModelChoiceField(
-        None, label=_("Class"), widget=Choice, empty_label=None
+        None, label=_("Class"), required=False, widget=Choice, empty_label=None
     )
     image: forms.ModelChoiceField[Image] = forms.ModelChoiceField(
         None, label=_("Made of"), required=False, widget=Choice, empty_label=_("Nothing: an empty disk")
