@@ -102,7 +102,7 @@ class ExtendIn(Body):
     size_gib: StrictInt = Field(ge=1, le=DISK_MAX_GIB)
 
 
-class LimitsIn(Body):
+class VolumeLimitsIn(Body):
     """Its own limits a second, reads and writes together; 0 is none."""
 
     iops: StrictInt = Field(default=0, ge=0, le=LIMIT_MAX)
@@ -251,7 +251,7 @@ def volume_extend_post(
 
 @router.post("/volumes/{volume_id}/limits", response={202: OperationOut}, exclude_unset=True, summary="Limit a volume")
 def volume_limits_post(
-    request: HttpRequest, volume_id: str, response: HttpResponse, body: LimitsIn
+    request: HttpRequest, volume_id: str, response: HttpResponse, body: VolumeLimitsIn
 ) -> Status[OperationOut]:
     """Give it limits below those of its class and its machine's size; they hold at once, also while it runs."""
     volume = _volume(request, volume_id)

@@ -23,7 +23,7 @@ from vms.hypervisor.xml.devices import Disk
 from vms.hypervisor.xml.domain import DomainSpec
 from vms.hypervisor.xml.network import NetworkSpec
 from vms.hypervisor.xml.nwfilter import FilterSpec
-from vms.states import Power
+from vms.states import ON, Power
 
 
 @dataclass(slots=True)
@@ -108,6 +108,8 @@ class FakeHost:
         """The guest, its operator or fate changed the domain: tell the listeners as libvirt would."""
         with self.lock:
             domain = self.domains[uuid]
+            if power in ON and domain.power not in {*ON, Power.SUSPENDED} and domain.spec is not None:
+                domain.live = domain.spec.disks
             domain.power, domain.reason = power, reason
         self.announce(PowerEvent(uuid, power, reason))
 
