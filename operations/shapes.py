@@ -44,6 +44,10 @@ ICONS: Final = {
     "restore": "arrow-back-up",
     "probe": "plug-connected",
     "import": "photo",
+    "attach": "plug-connected",
+    "detach": "plug-connected-x",
+    "extend": "maximize",
+    "limit": "gauge",
 }
 """By the verb of the kind."""
 

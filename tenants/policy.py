@@ -22,6 +22,7 @@ class Permission(StrEnum):
     GUEST_CONSOLE = "guest.console"
     IMAGE_VIEW = "image.view"
     VOLUME_VIEW = "volume.view"
+    VOLUME_MANAGE = "volume.manage"
     NETWORK_VIEW = "network.view"
     NETWORK_MANAGE = "network.manage"
     KEY_VIEW = "key.view"
@@ -73,6 +74,7 @@ _WORK = _VIEW | {
     P.GUEST_EDIT,
     P.GUEST_DELETE,
     P.GUEST_CONSOLE,
+    P.VOLUME_MANAGE,
     P.KEY_MANAGE,
     P.OPERATION_CANCEL,
     P.TOKEN_OWN,

@@ -28,6 +28,7 @@ PERMISSIONS: Final[list[tuple[str | Promise, dict[Permission, str | Promise]]]] 
         {
             P.IMAGE_VIEW: _("See images"),
             P.VOLUME_VIEW: _("See volumes"),
+            P.VOLUME_MANAGE: _("Create, attach and delete volumes"),
             P.NETWORK_VIEW: _("See networks"),
             P.NETWORK_MANAGE: _("Create and delete networks"),
             P.KEY_VIEW: _("See SSH keys"),

@@ -23,14 +23,15 @@ from tenants.services.people import user_create
 from tenants.services.roles import role_named
 from tenants.services.tenants import tenant_create
 from tenants.services.tokens import token_create
-from vms.models import Flavor, Guest, Host, Image, Installation, MetricPoint, Network
+from vms.models import Flavor, Guest, Host, Image, Installation, MetricPoint, Network, Volume
 from vms.services.flavors import flavor_write
 from vms.services.guests import Observation, guest_create, guest_delete, guest_record_observation
 from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat
 from vms.services.images import image_register
 from vms.services.networks import network_create
-from vms.specs import GuestSpec
-from vms.states import Power
+from vms.services.volumes import volume_create, volume_record
+from vms.specs import GuestSpec, VolumeSpec
+from vms.states import Power, VolumeState
 
 PASSWORD = "correct horse battery"
 WORKER = "factory"
@@ -241,6 +242,17 @@ def operation_done(operation: Operation) -> None:
 def operation_broken(operation: Operation, code: str = "storage_full") -> None:
     """The operation fails."""
     assert operation_fail(operation, Failure(code, "It did not work.", "Try again.", "the host said no"))
+
+
+def volume(house: House, name: str = "", *, size_gib: int = 1) -> Volume:
+    """A volume that is there, on no machine."""
+    with tenant_scope(house.tenant):
+        spec = VolumeSpec(name=name or f"volume-{next(_numbers)}", size_gib=size_gib)
+        operation = volume_create(house.tenant, spec, actor=house.actor)
+        row = Volume.objects.get(pk=operation.subject_id)
+        volume_record(row, VolumeState.READY)
+        operation_done(operation)
+        return row
 
 
 def public_key(comment: str = "") -> str:

@@ -7,6 +7,7 @@ import secrets
 import string
 from collections.abc import Sequence
 
+from portal.core.units import MIB
 from vms.hypervisor.driver import Roots
 from vms.hypervisor.filters import guest_filter
 from vms.hypervisor.xml.devices import Bandwidth, Disk, FilterRef, IoTune, Layer, Nic, Serial, Vnc
@@ -34,7 +35,8 @@ PERIOD_US = 100_000
 TB_CACHE_MIB = (32, 256)
 """QEMU's translation cache without KVM; its default is a gigabyte a guest."""
 LETTERS = string.ascii_letters + string.digits
-PCI_SPARES = 4
+PCI_SPARES = 8
+"""Disks and cards that can be plugged in between two starts."""
 
 
 def display_password() -> str:
@@ -51,7 +53,6 @@ def domain_spec(
     guest: Guest, host: Host, owner: Owner, *, volumes: Sequence[Volume], ports: Sequence[Port], password: str
 ) -> DomainSpec:
     """The whole machine. A limit that the host is known not to enforce is left out; the host's page names it."""
-    flavor = guest.flavor
     limits = set(host.unenforced)
     pool = f"{host.data_dir}/pool"
     return DomainSpec(
@@ -66,7 +67,7 @@ def domain_spec(
         cpu=Cpu(mode="host-model") if host.accelerated else Cpu(mode="custom", model="qemu64"),
         cputune=_cputune(guest) if "cputune" not in limits else None,
         tb_cache_mib=min(TB_CACHE_MIB[1], max(TB_CACHE_MIB[0], guest.memory_mib // 4)),
-        disks=(*(_disk(volume, pool, limits, flavor) for volume in volumes), _seed(guest, pool)),
+        disks=(*(disk(volume, guest, host) for volume in volumes), _seed(guest, pool)),
         nics=tuple(_nic(port, owner, limits, guest) for port in ports),
         vnc=Vnc(socket=vnc_socket(host.run_dir, guest.pk), password=password),
         serial=Serial(socket=serial_socket(host.run_dir, guest.pk), log=f"{pool}/{serial_log(guest.pk)}"),
@@ -88,21 +89,36 @@ def _cputune(guest: Guest) -> CpuTune:
     )
 
 
-def _disk(volume: Volume, pool: str, limits: set[str], flavor: object) -> Disk:
-    iops = getattr(flavor, "disk_iops", 0)
-    mbps = getattr(flavor, "disk_mbps", 0)
-    tune = IoTune(bytes_per_s=mbps * 1024 * 1024 or None, iops=iops or None) if (iops or mbps) else None
+def disk(volume: Volume, guest: Guest, host: Host) -> Disk:
+    """A volume as its machine has it: its place is its device, its serial the first 20 digits of its id."""
     image = volume.image
+    base = None if image is None else f"{host.data_dir}/pool/{base_name(image.pk, image.sha256)}"
     return Disk(
-        path=f"{pool}/{volume_name(volume.pk)}",
-        target=f"vd{string.ascii_lowercase[volume.position]}",
-        boot_order=1 if volume.position == 0 else None,
-        serial=volume.pk.hex[:20],
-        iotune=tune if "iotune" not in limits else None,
-        backing=(Layer(path=f"{pool}/{base_name(image.pk, image.sha256)}", format="qcow2"),)
-        if image is not None
-        else (),
+        path=volume_path(volume, host),
+        target=volume.device,
+        boot_order=volume.boot_order or None,
+        serial=volume.serial,
+        iotune=disk_tune(volume, guest, host),
+        backing=() if base is None else (Layer(path=base, format="qcow2"),),
     )
+
+
+def volume_path(volume: Volume, host: Host) -> str:
+    """Where a volume's file lies on its host."""
+    return f"{host.data_dir}/pool/{volume_name(volume.pk)}"
+
+
+def disk_tune(volume: Volume, guest: Guest, host: Host) -> IoTune | None:
+    """The tightest of a volume's own limits, its class's and its machine's size's; None where there is none, or no use in one."""
+    iops = _tightest(volume.iops, volume.storage_class.iops, guest.flavor.disk_iops)
+    mbps = _tightest(volume.mbps, volume.storage_class.mbps, guest.flavor.disk_mbps)
+    if "iotune" in host.unenforced or not (iops or mbps):
+        return None
+    return IoTune(bytes_per_s=mbps * MIB if mbps else None, iops=iops)
+
+
+def _tightest(*limits: int) -> int | None:
+    return min(filter(None, limits), default=None)
 
 
 def _seed(guest: Guest, pool: str) -> Disk:

@@ -7,10 +7,28 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from vms.models import Flavor, Image, Network, SshKey
+    from vms.models import Flavor, Guest, Image, Network, SshKey, StorageClass
 
 NAME: Final = re.compile(r"\A[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 PASSWORD_MAX: Final = 128
+DISK_MAX_GIB: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSpec:
+    """A volume to be made: empty or of an image, of the default class where none is named, for a machine or for none.
+
+    Limits are a second, reads and writes together; 0 is no limit of its own.
+    """
+
+    name: str
+    size_gib: int
+    storage_class: StorageClass | None = None
+    image: Image | None = None
+    guest: Guest | None = None
+    delete_with_guest: bool = False
+    iops: int = 0
+    mbps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +46,8 @@ class GuestSpec:
     inline_keys: tuple[str, ...] = ()
     user_data: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
+    volumes: tuple[VolumeSpec, ...] = ()
+    """Further disks, empty ones, for each of the machines; their own ``guest`` is not looked at."""
     tags: tuple[str, ...] = ()
     count: int = 1
     start: bool = True

@@ -51,6 +51,8 @@ REFUSED_ROUTES = {
         ],
         "still being built",
     ),
+    "POST /tenants/{tenant}/volumes/{volume_id}/attach": "still being built",
+    "POST /tenants/{tenant}/volumes/{volume_id}/detach": "it hangs on no machine",
     "POST /tenants/{tenant}/invitations/{invitation_id}/resend": "sent just now",
     "POST /tenants/{tenant}/members/{member_id}/transfer": "an operator owns nothing",
     "POST /tenants/{tenant}/reopen": "not closing",
@@ -74,6 +76,11 @@ FORMS: dict[str, dict[str, str]] = {
     "vms:guest_tags": {"tags": "web"},
     "vms:guest_protect": {"protected": "true"},
     "vms:network_create": {"name": "fresh", "outward": "nat"},
+    "vms:volume_create": {"name": "fresh", "size_gib": "1"},
+    "vms:volume_edit": {"name": "renamed"},
+    "vms:volume_extend": {"size_gib": "2"},
+    "vms:volume_limits": {"iops": "5", "mbps": "0"},
+    "vms:volume_delete": {"typed": "spare"},
     "vms:key_create": {"key-name": "fresh", "key-public_key": factories.public_key()},
 }
 """What is sent from a page for it to do something; nothing, where a click is all."""
@@ -96,6 +103,8 @@ IDLE_PAGES = {
     "vms:guest_delete": BUILT,
     "vms:guest_restore": BUILT,
     "vms:console_ticket": BUILT,
+    "vms:volume_attach": BUILT,
+    "vms:volume_detach": "it hangs on no machine",
 }
 """What does nothing in this world, so that its entry is not seen here, and why; tests of each deed look at it."""
 SILENT_PAGES = {"POST tenants:notice_open": READ, "POST tenants:notice_read_all": READ}

@@ -27,6 +27,7 @@ class Things:
     protected: str
     binned: str
     operation: str
+    volume: str
 
     def pages(self) -> dict[str, str]:
         """Every page by a name for its picture; paths below the project's address."""
@@ -51,6 +52,8 @@ class Things:
             "console": f"{machine}console/",
             "console-serial": f"{machine}console/serial/",
             "volumes": "volumes/",
+            "volume": f"volumes/{self.volume}/",
+            "volume-delete": f"volumes/{self.volume}/delete/",
             "images": "images/",
             "networks": "networks/",
             "keys": "keys/",
@@ -77,7 +80,9 @@ def things(customer: Customer) -> Iterator[Things]:
         made[name] = customer.create(name, start=False, **wish)
     customer.done(customer.delete(f"/guests/{made['thrown']['id']}"))
     last = customer.get("/operations").json()["items"][0]
-    yield Things(made["still"]["id"], made["shielded"]["id"], made["thrown"]["id"], last["id"])
+    volume = customer.done(customer.post("/volumes", {"name": "spare", "size_gib": 1}))["subject"]["id"]
+    yield Things(made["still"]["id"], made["shielded"]["id"], made["thrown"]["id"], last["id"], volume)
+    customer.done(customer.delete(f"/volumes/{volume}"))
     customer.http.patch(customer.path(f"/guests/{made['shielded']['id']}"), json={"protected": False})
     for guest in made.values():
         customer.done(customer.delete(f"/guests/{guest['id']}", purge="true"))

@@ -11,10 +11,10 @@ from pydantic import BaseModel, Field, StrictBool, StrictInt
 from portal.core.bodies import Body, Listing
 from portal.core.errors import FieldError
 from vms.api.pick import pick, pick_all, refuse
-from vms.models import Flavor, Guest, Image, Network, SshKey
+from vms.models import Flavor, Guest, Image, Network, SshKey, StorageClass
 from vms.selectors.guests import AddressRow, GuestFilters, GuestRow
 from vms.services.keys import TYPES, key_parse
-from vms.specs import GuestSpec
+from vms.specs import DISK_MAX_GIB, GuestSpec, VolumeSpec
 from vms.states import GuestStatus, Power
 
 
@@ -100,6 +100,15 @@ class GuestQuery(Listing):
         )
 
 
+class GuestVolumeIn(Body):
+    """A further disk of a machine to be made; each of several machines gets its own."""
+
+    name: str = Field(default="data", max_length=63)
+    size_gib: StrictInt = Field(ge=1, le=DISK_MAX_GIB)
+    storage_class: str = Field(default="", max_length=40, description="The default class where empty.")
+    delete_with_guest: StrictBool = Field(default=False, description="Is it deleted when its machine is gone for good?")
+
+
 class GuestIn(Body):
     """A machine to be made; things are named by id or name."""
 
@@ -110,7 +119,7 @@ class GuestIn(Body):
     ssh_keys: list[str] = Field(default=[], max_length=20, description="Ids or names of keys, or whole public keys.")
     user_data: str = Field(default="", max_length=65536, description="cloud-init user-data.")
     password: str = Field(default="", max_length=128, description="First password of the image's default user.")
-    volumes: list[str] = Field(default=[], max_length=0, description="Further disks are not offered yet.")
+    volumes: list[GuestVolumeIn] = Field(default=[], max_length=24, description="Further disks, empty ones.")
     tags: list[str] = Field(default=[], max_length=20)
     count: StrictInt = Field(default=1, ge=1, le=100, description="More than one makes name-1 … name-N.")
     start: StrictBool = True
@@ -244,6 +253,7 @@ def guest_spec(body: GuestIn) -> GuestSpec:
     inline = [key for key in body.ssh_keys if key.split(None, 1)[:1] and key.split(None, 1)[0] in TYPES]
     named = [key for key in body.ssh_keys if key not in inline]
     keys = pick_all(SshKey.objects.all(), named, "/ssh_keys", errors)
+    volumes = tuple(_disk(disk, f"/volumes/{number}", errors) for number, disk in enumerate(body.volumes))
     refuse(errors)
     assert flavor is not None
     assert image is not None
@@ -256,8 +266,18 @@ def guest_spec(body: GuestIn) -> GuestSpec:
         inline_keys=tuple(inline),
         user_data=body.user_data,
         password=body.password,
+        volumes=volumes,
         tags=tuple(body.tags),
         count=body.count,
         start=body.start,
         protected=body.protected,
+    )
+
+
+def _disk(body: GuestVolumeIn, pointer: str, errors: list[FieldError]) -> VolumeSpec:
+    """One further disk; a class that is none is added to ``errors``."""
+    classes, wanted = StorageClass.objects.all(), body.storage_class
+    storage_class = pick(classes, wanted, f"{pointer}/storage_class", errors) if wanted else None
+    return VolumeSpec(
+        name=body.name, size_gib=body.size_gib, storage_class=storage_class, delete_with_guest=body.delete_with_guest
     )

@@ -88,10 +88,16 @@ def guest_patch(request: HttpRequest, guest_id: str, response: HttpResponse, bod
 
 @router.delete("/guests/{guest_id}", response={202: OperationOut}, exclude_unset=True, summary="Delete a guest")
 def guest_remove(
-    request: HttpRequest, guest_id: str, response: HttpResponse, purge: bool = False
+    request: HttpRequest, guest_id: str, response: HttpResponse, purge: bool = False, volumes: bool | None = None
 ) -> Status[OperationOut]:
-    """Move it to the bin for the project's grace period; `?purge=true` removes it at once and leaves nothing."""
-    return accepted(request, response, guest_delete(_guest(request, guest_id), actor=request.actor, purge=purge))
+    """Move it to the bin for the project's grace period; `?purge=true` removes it at once and leaves nothing.
+
+    Its data volumes hang on it while it is in the bin. When it is removed, `?volumes=true` deletes them too, `false` lets them
+    go; without it each does what its `delete_with_guest` says.
+    """
+    guest = _guest(request, guest_id)
+    operation = guest_delete(guest, actor=request.actor, purge=purge, delete_volumes=volumes)
+    return accepted(request, response, operation)
 
 
 @router.post(

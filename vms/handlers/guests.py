@@ -15,8 +15,9 @@ from portal.core.units import GIB
 from vms import design
 from vms.cloudinit import Seed
 from vms.disks.seed import seed_iso
-from vms.handlers.place import at
+from vms.handlers.place import There, at
 from vms.models import Guest, Image, Network, Volume
+from vms.models.volumes import Scrub
 from vms.names import (
     base_name,
     filter_name,
@@ -33,7 +34,7 @@ from vms.reconcile.plan import Seen
 from vms.services.hosts import host_record_pool
 from vms.services.images import image_path
 from vms.services.networks import network_is_used, network_left_host, network_use_host
-from vms.services.volumes import volume_record
+from vms.services.volumes import volume_record, volumes_going
 from vms.states import VolumeState
 
 
@@ -42,7 +43,7 @@ def create(run: Run) -> None:
     """Image, disk, seed, network, then whatever power is wanted."""
     with at(run) as place:
         ensure_pool(run, place)
-        ensure_base(run, place)
+        ensure_base(run, place, place.guest.image)
         ensure_disks(run, place)
         ensure_seed(run, place)
         ensure_networks(run, place)
@@ -87,7 +88,7 @@ def reached(seen: Seen, guest: Guest) -> None:
         )
 
 
-def ensure_pool(run: Run, place: Place) -> None:
+def ensure_pool(run: Run, place: There) -> None:
     """Our directory on the host, and its figures."""
     name, row = pool_name(place.owner), place.host.storage_pools.get(name=pool_name(place.owner))
     seen = place.hv.pool(name)
@@ -99,9 +100,8 @@ def ensure_pool(run: Run, place: Place) -> None:
     host_record_pool(row, capacity=seen.capacity, allocation=seen.allocation, available=seen.available)
 
 
-def ensure_base(run: Run, place: Place) -> None:
+def ensure_base(run: Run, place: There, image: Image) -> None:
     """The image's own copy in the host's pool; sent once, used by every disk made of it."""
-    image = place.guest.image
     pool, name = pool_name(place.owner), base_name(image.pk, image.sha256)
     present = place.hv.volume(pool, name)
     if present is not None and present.capacity == image.virtual_size:
@@ -114,7 +114,7 @@ def ensure_base(run: Run, place: Place) -> None:
         _send(run, place, image, source, name)
 
 
-def _send(run: Run, place: Place, image: Image, source: Path, name: str) -> None:
+def _send(run: Run, place: There, image: Image, source: Path, name: str) -> None:
     def progress(sent: int) -> None:
         run.tick(_("Copying the image to the host"), 5 + 40 * sent // max(1, image.size))
 
@@ -122,19 +122,23 @@ def _send(run: Run, place: Place, image: Image, source: Path, name: str) -> None
 
 
 def ensure_disks(run: Run, place: Place) -> None:
-    """A thin overlay for each disk made from an image, an empty one otherwise."""
-    pool = pool_name(place.owner)
+    """Every disk that the guest is made with."""
     run.say(_("Making the disk"), 50)
     for volume in Volume.objects.filter(guest=place.guest).select_related("image"):
-        name = volume_name(volume.pk)
-        if place.hv.volume(pool, name) is None:
-            with run.effect(f"disk{volume.position}"):
-                if volume.image is not None:
-                    base = base_name(volume.image.pk, volume.image.sha256)
-                    place.hv.create_overlay(pool, name, base=base, capacity=volume.size_gib * GIB)
-                else:
-                    place.hv.create_empty(pool, name, capacity=volume.size_gib * GIB)
-        volume_record(volume, VolumeState.READY)
+        ensure_disk(run, place, volume, effect=f"disk{volume.position}")
+
+
+def ensure_disk(run: Run, place: There, volume: Volume, *, effect: str) -> None:
+    """A thin overlay for a disk made from an image, whose copy is there; an empty one otherwise."""
+    pool, name = pool_name(place.owner), volume_name(volume.pk)
+    if place.hv.volume(pool, name) is None:
+        with run.effect(effect):
+            if volume.image is not None:
+                base = base_name(volume.image.pk, volume.image.sha256)
+                place.hv.create_overlay(pool, name, base=base, capacity=volume.size_gib * GIB)
+            else:
+                place.hv.create_empty(pool, name, capacity=volume.size_gib * GIB)
+    volume_record(volume, VolumeState.READY)
 
 
 def ensure_seed(run: Run, place: Place) -> None:
@@ -180,19 +184,38 @@ def ensure_networks(run: Run, place: Place) -> None:
 
 
 def drop_volumes(run: Run, place: Place) -> None:
-    """Disks, seed and serial log; what is not there is gone already."""
+    """The disks that go with it, seed and serial log; what is not there is gone already."""
     run.say(_("Deleting its disks"), 70)
     guest, pool = place.guest, pool_name(place.owner)
     if place.hv.pool(pool) is None:
         return
     logs = [serial_log(guest.pk) + suffix for suffix in ("", ".0", ".1", ".2", ".3")]
-    ours = [*(volume_name(v.pk) for v in Volume.objects.filter(guest=guest)), seed_name(guest.pk), *logs]
     present = {volume.name for volume in place.hv.volumes(pool)}
-    for name in ours:
+    for volume in volumes_going(guest):
+        if volume_name(volume.pk) in present:
+            drop_file(run, place, volume)
+    for name in (seed_name(guest.pk), *logs):
         if name in present:
             with run.effect("delete_" + name.split("-")[0]):
                 place.hv.delete_volume(pool, name)
     drop_sockets(place)
+
+
+def drop_file(run: Run, there: There, volume: Volume) -> None:
+    """Wipe the volume's file if its class says so, and delete it; what is not there is gone already."""
+    pool, name = pool_name(there.owner), volume_name(volume.pk)
+    if there.hv.volume(pool, name) is None:
+        return
+    if volume.storage_class.scrub == Scrub.ZERO:
+        run.say(_("Writing zeros over it"), 30)
+
+        def wiped(done: int, size: int) -> None:
+            run.tick(_("Writing zeros over it"), 30 + 60 * done // max(1, size))
+
+        with run.effect("wipe"):
+            there.hv.wipe_volume(pool, name, progress=wiped)
+    with run.effect("delete_vol"):
+        there.hv.delete_volume(pool, name)
 
 
 def drop_sockets(place: Place) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -13,9 +14,21 @@ from portal.core.errors import Broken, Conflict
 from vms.hypervisor import errors, pool
 from vms.hypervisor.driver import Hypervisor
 from vms.models import Guest, Host
+from vms.names import Owner
 from vms.reconcile.converge import Place
 from vms.selectors.installation import installation_owner
 from vms.services.hosts import host_record_heartbeat
+
+
+class There(Protocol):
+    """Somewhere work is done: a host, the connection to it, and who we are there."""
+
+    @property
+    def host(self) -> Host: ...
+    @property
+    def hv(self) -> Hypervisor: ...
+    @property
+    def owner(self) -> Owner: ...
 
 
 @contextmanager

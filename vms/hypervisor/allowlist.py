@@ -48,6 +48,13 @@ def check_domain(root: Element, *, roots: Roots) -> None:
     _check(root, DOMAIN, roots, "domain")
 
 
+def check_disk(root: Element, *, roots: Roots) -> None:
+    """Raise ``NotAllowed`` unless ``root`` is one disk as we write it, its files below ``roots``."""
+    if root.tag != "disk":
+        raise NotAllowed("not a disk")
+    _check(root, _DISK, roots, "disk")
+
+
 def is_below(path: str, folders: tuple[str, ...]) -> bool:
     """Whether ``path`` is absolute, already in normal form, and inside one of ``folders`` (never a folder itself)."""
     if not path.startswith("/") or posixpath.normpath(path) != path:

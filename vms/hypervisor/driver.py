@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from vms.hypervisor.disks import Disks
 from vms.hypervisor.stats import DomainStats
 from vms.hypervisor.xml.domain import DomainSpec
 from vms.hypervisor.xml.metadata import Owner
@@ -148,8 +149,8 @@ type OnEvent = Callable[[PowerEvent], None]
 type OnClose = Callable[[str], None]
 
 
-class Hypervisor(Protocol):
-    """A live connection to one host."""
+class Hypervisor(Disks, Protocol):
+    """A live connection to one host; its verbs on domains' disks stand in ``vms.hypervisor.disks``."""
 
     # --- the host -----------------------------------------------------------------------------------------------
     def facts(self) -> HostFacts: ...

@@ -47,6 +47,12 @@ class StorageFull(Refused):
     code = "storage_full"
 
 
+class NoSlot(Refused):
+    """The machine runs and has no free place to plug a device into."""
+
+    code = "no_slot"
+
+
 class Unsupported(HypervisorError):
     """The host's kernel, QEMU or libvirt lacks a feature; ``feature`` names it (``bandwidth``, ``cputune``, …)."""
 

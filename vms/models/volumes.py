@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import string
+
 from django.db import models
 from django.utils import timezone
 
@@ -11,12 +13,24 @@ from vms.models.hosts import Host
 from vms.states import VolumeState
 
 
+class Scrub(models.TextChoices):
+    """What is done to a volume's bytes before it is deleted: nothing, or zeros over all of its file."""
+
+    NONE = "none"
+    ZERO = "zero"
+
+
 class StorageClass(models.Model):
     """A promise about disks that a tenant can choose and be billed for."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=40, unique=True)
     is_default = models.BooleanField(default=False)
+    scrub = models.CharField(max_length=4, choices=Scrub.choices, default=Scrub.NONE, db_default=Scrub.NONE)
+    """What happens to the bytes of a volume before its file goes."""
+    iops = models.PositiveIntegerField(default=0, db_default=0)
+    """The most that one volume of it may be given; 0 is no bound. ``mbps`` likewise, in MiB a second."""
+    mbps = models.PositiveIntegerField(default=0, db_default=0)
 
     def __str__(self) -> str:
         return self.name
@@ -43,11 +57,22 @@ class StoragePool(models.Model):
 
 
 class Volume(TenantOwned):
-    """A disk; on the pool it is named by this row's id and nothing else."""
+    """A disk; on the pool it is named by this row's id and nothing else.
+
+    With ``guest`` it is attached, or being attached, or not yet seen to be let go; ``position`` is its place among that
+    guest's disks (0 is the first disk, which the guest was made with and goes with), and so its device.
+    """
 
     name = models.CharField(max_length=64)
     guest = models.ForeignKey("vms.Guest", null=True, on_delete=models.PROTECT, related_name="volumes")
     position = models.PositiveSmallIntegerField(default=0)
+    delete_with_guest = models.BooleanField(default=False, db_default=False)
+    """A data volume: is it deleted with its guest, or let go and kept?"""
+    boot_order = models.PositiveSmallIntegerField(default=0, db_default=0)
+    """From which disk the machine boots first, counted from 1; 0 takes no part."""
+    iops = models.PositiveIntegerField(default=0, db_default=0)
+    """Its own limits below what the size of its guest and its class allow; 0 is none. ``mbps`` in MiB a second."""
+    mbps = models.PositiveIntegerField(default=0, db_default=0)
     image = models.ForeignKey("vms.Image", null=True, on_delete=models.PROTECT, related_name="+")
     storage_class = models.ForeignKey(StorageClass, on_delete=models.PROTECT, related_name="+")
     pool = models.ForeignKey(StoragePool, null=True, on_delete=models.PROTECT, related_name="volumes")
@@ -67,3 +92,23 @@ class Volume(TenantOwned):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_root(self) -> bool:
+        """Is it the disk that its guest was made with?"""
+        return self.guest_id is not None and self.position == 0
+
+    @property
+    def goes_with_guest(self) -> bool:
+        """Is it deleted when its guest is gone for good?"""
+        return self.is_root or self.delete_with_guest
+
+    @property
+    def device(self) -> str:
+        """Which device it is to its guest."""
+        return f"vd{string.ascii_lowercase[self.position]}"
+
+    @property
+    def serial(self) -> str:
+        """How the guest's system finds it by itself, wherever it is plugged in: QEMU shows 20 characters at most."""
+        return self.pk.hex[:20]

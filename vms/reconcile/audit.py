@@ -22,10 +22,12 @@ from tenants.journal.models import UsageInterval
 from tenants.models import Tenant
 from tenants.scoping import every_tenant
 from tenants.services.quota import quota_verify
+from vms.design import volume_path
 from vms.disks.errors import DiskError
 from vms.disks.soundness import is_sound
 from vms.hypervisor import errors
 from vms.hypervisor import pool as connections
+from vms.hypervisor.disks import SeenDisks
 from vms.hypervisor.driver import Hypervisor, SeenVolume
 from vms.hypervisor.xml.parse import root_of
 from vms.models import Guest, Host, HostClaim, NetworkOnHost, Port, Volume
@@ -33,6 +35,7 @@ from vms.models.guests import Charge
 from vms.names import Owner, base_name, network_name, pool_name, seed_name, serial_log, volume_name
 from vms.reconcile.converge import guest_id
 from vms.selectors.installation import installation_owner
+from vms.selectors.volumes import volumes_on
 from vms.services.guests.wanting import guest_runs
 from vms.states import Power
 
@@ -56,8 +59,8 @@ def audit(*, logs: Path | None = None, secrets: tuple[str, ...] = ()) -> list[st
     return findings
 
 
-def _busy() -> set[str]:
-    return {str(pk) for pk in OperationLock.objects.filter(resource_type="guest").values_list("resource_id", flat=True)}
+def _busy(kind: str = "guest") -> set[str]:
+    return {str(pk) for pk in OperationLock.objects.filter(resource_type=kind).values_list("resource_id", flat=True)}
 
 
 def _counters() -> Iterator[str]:
@@ -98,6 +101,10 @@ def _journals() -> Iterator[str]:
         if before is not None and (before.ended_at is None or before.ended_at > interval.started_at):
             yield f"I5 intervals of {interval.meter} of {interval.resource_id} overlap at {interval.started_at}"
         last[key] = interval
+    for volume in Volume.objects.exclude(pk__in=_busy("volume")).exclude(guest__charge=Charge.NONE):
+        newest = last.get((volume.pk, "disk_gib"))
+        if newest is None or newest.ended_at is not None or newest.quantity != volume.size_gib:
+            yield f"I5 volume {volume.pk} is not counted as {volume.size_gib} GiB"
     there = {*Guest.objects.values_list("pk", flat=True), *Volume.objects.values_list("pk", flat=True)}
     open_ones = UsageInterval.objects.filter(ended_at=None, resource_type__in=["guest", "volume"])
     for interval in open_ones.exclude(resource_id__in=there):
@@ -152,6 +159,7 @@ def _domains(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
             yield f"I1 machine {pk} is {domain.power} on {host.name}, last seen {guest.seen_power}"
         if wanted and domain is not None:
             yield from _size(guest, hv.domain_xml(domain.uuid))
+            yield from _disks(guest, host, hv.disks(domain.uuid))
 
 
 def _size(guest: Guest, xml: str) -> Iterator[str]:
@@ -163,6 +171,15 @@ def _size(guest: Guest, xml: str) -> Iterator[str]:
     if (vcpus, memory_mib) != (guest.vcpus, guest.memory_mib):
         charged = f"{guest.vcpus} vCPUs and {guest.memory_mib} MiB"
         yield f"I3 machine {guest.pk} has {vcpus} vCPUs and {memory_mib} MiB on its host and is charged for {charged}"
+
+
+def _disks(guest: Guest, host: Host, seen: SeenDisks) -> Iterator[str]:
+    """I2, P-B12: a machine has exactly the disks that its rows say, each at its place, running and for its next start."""
+    wanted = {volume_path(volume, host): volume.device for volume in Volume.objects.filter(guest=guest)}
+    for name, disks in (("has", seen.live), ("would start with", seen.kept)):
+        found = None if disks is None else {disk.path: disk.target for disk in disks if "/vol-" in disk.path}
+        if found is not None and found != wanted:
+            yield f"I2 machine {guest.pk} {name} the disks {sorted(found.items())}, its rows say {sorted(wanted.items())}"
 
 
 def _networks(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
@@ -185,12 +202,13 @@ def _storage(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
     busy = _busy()
     files = {volume.name: volume for volume in hv.volumes(pool)}
     known: set[str] = set()
-    for volume in Volume.objects.filter(guest__host=host).select_related("image", "guest"):
+    busy_volumes = _busy("volume")
+    for volume in volumes_on(host).select_related("image", "guest"):
         name = volume_name(volume.pk)
         known |= {name, seed_name(volume.guest.pk)} if volume.guest else {name}
         if volume.image is not None:
             known.add(base_name(volume.image.pk, volume.image.sha256))
-        if str(volume.guest_id) in busy:
+        if str(volume.guest_id) in busy or str(volume.pk) in busy_volumes:
             continue
         if volume.state == "ready" and name not in files:
             yield f"I1 volume {volume.pk} has no file on {host.name}"
@@ -206,12 +224,12 @@ def _file(volume: Volume, seen: SeenVolume) -> Iterator[str]:
     """I3 and I8: a disk is as large as is charged for, and whole."""
     if seen.capacity != volume.size_gib * GIB:
         yield f"I3 volume {volume.pk} is {seen.capacity} bytes, charged for {volume.size_gib} GiB"
-    if volume.guest is not None and volume.guest.seen_power == Power.STOPPED:
+    if volume.guest is None or volume.guest.seen_power in (Power.STOPPED, Power.ABSENT):
         yield from _soundness(volume, Path(seen.path))
 
 
 def _soundness(volume: Volume, path: Path) -> Iterator[str]:
-    """I8, where this machine can read the file; a stopped machine's disk only, since a running one's is in motion."""
+    """I8, where this machine can read the file; not a running machine's disk, since that is in motion."""
     if not path.exists():
         return
     try:

@@ -139,7 +139,9 @@ def define(place: Place) -> None:
     """Write the definition anew, with a new display password, as the guest's rows say now."""
     password = design.display_password()
     guest_record_password(place.guest, password)
-    volumes = list(Volume.objects.filter(guest=place.guest).select_related("image").order_by("position"))
+    volumes = list(
+        Volume.objects.filter(guest=place.guest).select_related("image", "storage_class").order_by("position")
+    )
     ports = list(Port.objects.filter(guest=place.guest).prefetch_related("addresses").order_by("position"))
     spec = design.domain_spec(place.guest, place.host, place.owner, volumes=volumes, ports=ports, password=password)
     place.hv.define(spec, roots=design.roots(place.host))

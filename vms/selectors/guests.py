@@ -89,6 +89,7 @@ class VolumeRow:
     size_gib: int
     state: str
     position: int
+    delete_with_guest: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,10 +227,9 @@ def _addresses(guests: Sequence[UUID]) -> dict[UUID, list[AddressRow]]:
 def _volumes(guests: Sequence[UUID]) -> dict[UUID, list[VolumeRow]]:
     found: defaultdict[UUID, list[VolumeRow]] = defaultdict(list)
     rows = Volume.objects.filter(guest__in=guests).order_by("position")
-    for guest, pk, name, size_gib, state, position in rows.values_list(
-        "guest", "pk", "name", "size_gib", "state", "position"
-    ):
-        found[guest].append(VolumeRow(pk, name, size_gib, state, position))
+    columns = rows.values_list("guest", "pk", "name", "size_gib", "state", "position", "delete_with_guest")
+    for guest, pk, name, size_gib, state, position, goes in columns:
+        found[guest].append(VolumeRow(pk, name, size_gib, state, position, goes))
     return found
 
 

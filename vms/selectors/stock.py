@@ -1,23 +1,10 @@
-"""Volumes, images, networks and keys as lists show them."""
+"""Images, networks and keys as lists show them."""
 
 from __future__ import annotations
 
 from django.db.models import Count, QuerySet
 
-from portal.core.paging import Page, Sorts, keyset_page
-from tenants.actors import Actor
-from vms.models import Address, Image, Network, Volume
-from vms.selectors.guests import guests_visible
-
-NAME_SORTS: Sorts = {"name": ("name", "id"), "created_at": ("created_at", "id")}
-
-
-def volume_page(actor: Actor, *, cursor: str = "", limit: int = 50) -> Page[Volume]:
-    """Disks of the machines within reach, and those of none, newest first."""
-    rows = Volume.objects.select_related("guest", "storage_class")
-    if actor.narrowed:
-        rows = rows.filter(guest__in=guests_visible(actor).values("pk"))
-    return keyset_page(rows, sorts=NAME_SORTS, sort="-created_at", cursor=cursor, limit=limit)
+from vms.models import Address, Image, Network
 
 
 def images_offered() -> QuerySet[Image]:

@@ -19,6 +19,7 @@ from vms.services.guests import guest_delete, guest_edit
 from vms.services.images import image_delete
 from vms.services.keys import key_delete
 from vms.services.networks import network_delete
+from vms.services.volumes import volume_delete
 from vms.states import HostState
 
 log = structlog.get_logger(__name__)
@@ -43,6 +44,22 @@ def guests(tenant: Tenant, actor: Actor | None) -> list[Left]:
 
 
 @takes_away
+def volumes(tenant: Tenant, actor: Actor | None) -> list[Left]:
+    """Every volume that hangs on no machine any more; not while its host does not answer."""
+    left = []
+    rows = list(Volume.objects.filter(guest=None).select_related("pool__host").order_by("created_at", "pk"))
+    busy = _busy(rows)
+    for number, volume in enumerate(rows):
+        why = _silent(volume.pool.host if volume.pool is not None else None)
+        if not why and volume.pk in busy:
+            why = _("Something is being done with it.")
+        if not why and actor is not None and number < AT_ONCE:
+            why = _refusal(lambda row=volume: volume_delete(row, actor=actor))
+        left.append(Left("volume", volume.name, why))
+    return left
+
+
+@takes_away
 def networks(tenant: Tenant, actor: Actor | None) -> list[Left]:
     """Every network that no machine is on any more, off the hosts that have it."""
     left = []
@@ -63,8 +80,8 @@ def networks(tenant: Tenant, actor: Actor | None) -> list[Left]:
 
 @takes_away
 def stock(tenant: Tenant, actor: Actor | None) -> list[Left]:
-    """Disks without a machine are only named: none can come to be yet. Own images, keys and tags go at once."""
-    left = [Left("volume", volume.name, "") for volume in Volume.objects.filter(guest=None)]
+    """Own images, keys and tags go at once."""
+    left = []
     for image in Image.objects.filter(tenant=tenant):
         why = _refusal(lambda row=image: image_delete(row, actor=actor)) if actor is not None else ""
         if actor is None or why:
@@ -85,7 +102,7 @@ def _purge(guest: Guest, actor: Actor) -> str:
     def ask() -> None:
         if guest.protected:
             guest_edit(guest, protected=False, actor=actor)
-        guest_delete(guest, purge=True, actor=actor)
+        guest_delete(guest, purge=True, delete_volumes=True, actor=actor)
 
     return _refusal(ask)
 

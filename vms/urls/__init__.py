@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from vms.views import consoles, guest_create, guest_detail, guest_list, guest_power, overview, stock
+from vms.views import consoles, guest_create, guest_detail, guest_list, guest_power, overview, stock, volumes
 
 ONE = "machines/<uuid:guest_id>"
 
@@ -28,7 +28,15 @@ urlpatterns = [
     path(f"{ONE}/console/", consoles.console, name="console"),
     path(f"{ONE}/console/serial/", consoles.console_serial, name="console_serial"),
     path(f"{ONE}/console/ticket/", consoles.console_ticket, name="console_ticket"),
-    path("volumes/", stock.volume_list, name="volume_list"),
+    path("volumes/", volumes.volume_list, name="volume_list"),
+    path("volumes/create/", volumes.volume_create, name="volume_create"),
+    path("volumes/<uuid:volume_id>/", volumes.volume_detail, name="volume_detail"),
+    path("volumes/<uuid:volume_id>/edit/", volumes.volume_edit, name="volume_edit"),
+    path("volumes/<uuid:volume_id>/attach/", volumes.volume_attach, name="volume_attach"),
+    path("volumes/<uuid:volume_id>/detach/", volumes.volume_detach, name="volume_detach"),
+    path("volumes/<uuid:volume_id>/extend/", volumes.volume_extend, name="volume_extend"),
+    path("volumes/<uuid:volume_id>/limits/", volumes.volume_limits, name="volume_limits"),
+    path("volumes/<uuid:volume_id>/delete/", volumes.volume_delete, name="volume_delete"),
     path("images/", stock.image_list, name="image_list"),
     path("networks/", stock.network_list, name="network_list"),
     path("networks/create/", stock.network_create, name="network_create"),

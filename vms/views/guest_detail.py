@@ -30,6 +30,7 @@ from vms.services.guests import guest_edit
 from vms.views.find import guest_now, guest_or_404, tenant_of
 from vms.views.metrics import metrics_context
 from vms.views.shapes import GuestShown
+from vms.views.volumes import guest_storage
 
 TABS: Final = {
     "overview": gettext_lazy("Overview"),
@@ -63,6 +64,7 @@ def _detail(request: HttpRequest, guest: Guest, *, tab: str, form: RenameForm | 
         "volumes": shown.volumes,
         "may_edit": shown.may_edit,
         "here": here(request),
+        **guest_storage(actor, guest, tab=tab),
     }
     if tab in ("overview", "activity"):
         context["activity"] = guest_deeds(actor, guest, limit=SHOWN if tab == "overview" else SHOWN_ALL)

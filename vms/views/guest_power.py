@@ -60,7 +60,12 @@ def guest_delete(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpRespo
     if request.POST.get("typed", "").strip() != guest.name:
         return _delete_dialog(request, guest, error=_("That is not its name. Nothing was deleted."))
     try:
-        services.guest_delete(guest, actor=request.actor, purge=request.POST.get("purge") == "true")
+        services.guest_delete(
+            guest,
+            actor=request.actor,
+            purge=request.POST.get("purge") == "true",
+            delete_volumes=request.POST.get("volumes") == "true" if "asked_volumes" in request.POST else None,
+        )
     except Conflict as error:
         return _delete_dialog(request, guest, error=f"{error.sentence} {error.advice}".strip())
     messages.success(request, _("Deleting %s.") % guest.name)
@@ -74,7 +79,9 @@ def _delete_dialog(request: HttpRequest, guest: Guest, *, error: str = "") -> Ht
     context = {
         "guest": shown,
         "falls": _falls(shown, purge=purge),
-        "stays": [] if purge else _stays(shown, days=days),
+        "stays": _let_go(shown) if purge else _stays(shown, days=days),
+        "data_volumes": len(shown.volumes) > 1,
+        "deletes_volumes": len(shown.volumes) > 1 and all(volume.goes for volume in shown.volumes),
         "undo_text": _undo_text(days, purge=purge),
         "purge": purge,
         "may_purge": True,
@@ -101,15 +108,31 @@ def _falls(guest: GuestShown, *, purge: bool) -> list[dict[str, Any]]:
     return [machine, *(_parts(guest, fate=_("for good")) if purge else [])]
 
 
+def _let_go(guest: GuestShown) -> list[dict[str, Any]]:
+    """Data volumes that outlive it."""
+    return [
+        {"icon": "database", "name": volume.name, "detail": gib_label(volume.size_gib), "fate": _("detached and kept")}
+        for volume in guest.volumes
+        if not volume.goes
+    ]
+
+
 def _stays(guest: GuestShown, *, days: int) -> list[dict[str, Any]]:
     fate = ngettext("kept %d day", "kept %d days", days) % days
-    return _parts(guest, fate=fate)
+    return _parts(guest, fate=fate, kept=True)
 
 
-def _parts(guest: GuestShown, *, fate: str) -> list[dict[str, Any]]:
+def _parts(guest: GuestShown, *, fate: str, kept: bool = False) -> list[dict[str, Any]]:
+    """What shares the machine's fate; in the bin every disk hangs on it, at the end those alone that go with it."""
     disks = [
-        {"icon": "database", "name": volume.role_label, "detail": gib_label(volume.size_gib), "fate": fate}
+        {
+            "icon": "database",
+            "name": volume.role_label if volume.position == 0 else volume.name,
+            "detail": gib_label(volume.size_gib),
+            "fate": fate if volume.goes else _("stays attached, then kept"),
+        }
         for volume in guest.volumes
+        if kept or volume.goes
     ]
     addresses = [
         {"icon": "network", "name": address.ip, "detail": address.network, "fate": fate} for address in guest.addresses

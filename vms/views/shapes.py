@@ -117,6 +117,9 @@ class VolumeShown:
     role_label: str
     state: str
     state_label: str
+    position: int
+    goes: bool
+    """Is it deleted with the machine?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +264,8 @@ def _volumes(row: GuestRow) -> tuple[VolumeShown, ...]:
             role_label=_("Root disk") if volume.position == 0 else _("Data disk"),
             state=volume.state,
             state_label=str(VOLUME_STATES[volume.state]),
+            position=volume.position,
+            goes=volume.position == 0 or volume.delete_with_guest,
         )
         for volume in row.volumes
     )

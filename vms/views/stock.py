@@ -1,4 +1,4 @@
-"""What machines are made of: volumes, images, networks, keys."""
+"""What machines are made of: images, networks, keys."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
@@ -23,7 +22,7 @@ from tenants.types import HttpRequest
 from vms.forms.keys import KeyForm
 from vms.forms.networks import NetworkForm
 from vms.models import Image, Network, SshKey
-from vms.selectors.stock import addresses_held, images_offered, networks_in_use, volume_page
+from vms.selectors.stock import addresses_held, images_offered, networks_in_use
 from vms.services.keys import key_create as keep_key
 from vms.services.keys import key_delete as forget_key
 from vms.services.networks import network_create as make_network
@@ -31,7 +30,7 @@ from vms.services.networks import network_delete as remove_network
 from vms.states import ImageState
 from vms.views.find import tenant_of
 from vms.views.guest_create import keys_to_choose
-from vms.views.shapes import VOLUME_STATES, system_of, version_of
+from vms.views.shapes import system_of, version_of
 
 IMAGE_STATES = {
     ImageState.IMPORTING: gettext_lazy("Being fetched"),
@@ -40,33 +39,6 @@ IMAGE_STATES = {
     ImageState.DEPRECATED: gettext_lazy("No longer offered"),
 }
 MIB = 1024**2
-
-
-@require_safe
-@page(Permission.VOLUME_VIEW)
-def volume_list(request: HttpRequest, tenant: str) -> HttpResponse:
-    """The disks of the project's machines."""
-    found = volume_page(request.actor, cursor=request.GET.get("cursor", ""))
-    volumes = [
-        {
-            "pk": volume.pk,
-            "name": volume.name,
-            "size_gib": volume.size_gib,
-            "state": volume.state,
-            "state_label": VOLUME_STATES[volume.state],
-            "class_name": volume.storage_class.name,
-            "guest": {"name": volume.guest.name, "url": reverse("vms:guest_detail", args=[tenant, volume.guest.pk])}
-            if volume.guest is not None
-            else None,
-            "created_at": volume.created_at,
-        }
-        for volume in found.items
-    ]
-    context = {
-        "volumes": volumes,
-        "page": {"shown_label": "", "next_url": f"?cursor={found.next}" if found.next else None},
-    }
-    return render(request, "vms/volume_list.html", context)
 
 
 @require_safe

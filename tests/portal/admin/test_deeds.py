@@ -373,7 +373,7 @@ def test_an_image_with_machines_is_not_deleted(desk: Client, house: House) -> No
 
     answer = do(desk, guest.image, "delete")
 
-    assert "Machines stand on this image" in answer.content.decode()
+    assert "Machines or volumes stand on this image" in answer.content.decode()
     assert "Deprecate it" in answer.content.decode()
 
 

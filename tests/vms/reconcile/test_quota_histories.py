@@ -42,11 +42,12 @@ from tests.operations.kinds import lapse
 from tests.vms.reconcile.bench import Bench
 from tests.vms.reconcile.lives import Killed, at_points
 from vms.hypervisor.errors import Refused, Unreachable
-from vms.models import Guest
+from vms.models import Guest, Volume
 from vms.reconcile.sweep import sweep
 from vms.services.guests import guest_create, guest_delete, guest_power, guest_restore, guests_mark_unknown
 from vms.services.guests.power import ACTIONS
-from vms.specs import GuestSpec
+from vms.services.volumes import volume_attach, volume_create, volume_delete, volume_edit, volume_extend
+from vms.specs import GuestSpec, VolumeSpec
 from vms.states import ON, Power
 from vms.tasks import empty_bins
 
@@ -60,9 +61,12 @@ VERBS = (
     "pull_plug",
     "undefine",
     "delete_volume",
+    "create_empty",
+    "attach_disk",
+    "resize_volume",
 )
 LIMITED = ("guests", "running_guests", "vcpus", "disk_gib", "ports", "guest_vcpus", "guest_creates_per_day")
-HELD = ("guests", "running_guests", "vcpus", "disk_gib", "ports")
+HELD = ("guests", "running_guests", "vcpus", "disk_gib", "volumes", "ports")
 
 
 class Histories(RuleBasedStateMachine):
@@ -91,6 +95,10 @@ class Histories(RuleBasedStateMachine):
     def guests(self) -> list[Guest]:
         with every_tenant(why="test"):
             return list(Guest.objects.select_related("tenant", "host").order_by("pk"))
+
+    def volumes(self) -> list[Volume]:
+        with every_tenant(why="test"):
+            return list(Volume.objects.select_related("tenant", "guest").order_by("pk"))
 
     def live(self) -> list[Operation]:
         return list(
@@ -142,6 +150,32 @@ class Histories(RuleBasedStateMachine):
                 guest_restore(guest, actor=actor)
             else:
                 guest_power(guest, action, actor=actor, grace_s=1 if action == "shutdown" else None)
+
+    @rule(which=PICK, plugged=st.booleans())
+    def make_volume(self, which: int, plugged: bool) -> None:
+        house, guests = self.houses[which % 2], self.guests()
+        guest = guests[which % len(guests)] if plugged and guests else None
+        self.number += 1
+        tenant = guest.tenant if guest is not None else house.tenant
+        spec = VolumeSpec(name=f"v{self.number}", size_gib=1 + which % 2, guest=guest)
+        with tenant_scope(tenant), contextlib.suppress(Conflict):
+            volume_create(tenant, spec, actor=factories.actor_in(tenant, self.houses[0].owner))
+
+    @precondition(lambda self: self.volumes())
+    @rule(which=PICK, to=PICK, verb=st.sampled_from(["attach", "extend", "delete", "keep", "let fall"]))
+    def ask_of_volume(self, which: int, to: int, verb: str) -> None:
+        volume = self.volumes()[which % len(self.volumes())]
+        guests = [guest for guest in self.guests() if guest.tenant_id == volume.tenant_id]
+        actor = factories.actor_in(volume.tenant, self.houses[0].owner)
+        with tenant_scope(volume.tenant), contextlib.suppress(Conflict, Invalid):
+            if verb == "attach" and guests:
+                volume_attach(volume, guests[to % len(guests)], actor=actor)
+            elif verb == "extend":
+                volume_extend(volume, actor=actor, size_gib=volume.size_gib + 1)
+            elif verb == "delete":
+                volume_delete(volume, actor=actor)
+            elif verb in ("keep", "let fall"):
+                volume_edit(volume, actor=actor, delete_with_guest=verb == "let fall")
 
     @precondition(lambda self: self.live())
     @rule(which=PICK)
@@ -277,6 +311,10 @@ class Histories(RuleBasedStateMachine):
         for guest in self.guests():
             with tenant_scope(guest.tenant):
                 guest_delete(guest, actor=factories.actor_in(guest.tenant, self.houses[0].owner), purge=True)
+        self.bench.settle(rounds=40)
+        for volume in self.volumes():
+            with tenant_scope(volume.tenant):
+                volume_delete(volume, actor=factories.actor_in(volume.tenant, self.houses[0].owner))
         self.bench.settle(rounds=40)
         assert self.guests() == []
         assert self.bench.findings() == []

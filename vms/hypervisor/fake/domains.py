@@ -42,7 +42,7 @@ class Domains(Link):
                 raise Refused(f"define {spec.uuid}: {error}") from error
             standing = self._host.domains.get(spec.uuid)
             if standing is not None:
-                _must_be_ours(standing, spec.tag.owner)
+                must_be_ours(standing, spec.tag.owner)
                 if standing.spec is not None and standing.spec.tag.generation > spec.tag.generation:
                     raise Refused(f"domain {spec.uuid} stands in a newer generation")
             if any(other.name == spec.name and other.uuid != spec.uuid for other in self._host.domains.values()):
@@ -56,7 +56,7 @@ class Domains(Link):
             domain = self._host.domains.get(uuid)
             if domain is None:
                 return
-            _must_be_ours(domain, owner)
+            must_be_ours(domain, owner)
             if domain.power in ACTIVE:
                 raise Busy(f"domain {uuid} runs: a running domain is not undefined")
             del self._host.domains[uuid]
@@ -69,6 +69,8 @@ class Domains(Link):
                 self._must_be_whole(domain)
                 restored = domain.power is Power.SUSPENDED
                 domain.starts += 1
+                if not restored and domain.spec is not None:
+                    domain.live = domain.spec.disks
                 self._turn(domain, Power.RUNNING, "", told="restored" if restored else "booted")
 
     def press_power(self, uuid: str) -> None:
@@ -188,6 +190,7 @@ def _seen(domain: FakeDomain) -> SeenDomain:
     )
 
 
-def _must_be_ours(domain: FakeDomain, owner: Owner) -> None:
+def must_be_ours(domain: FakeDomain, owner: Owner) -> None:
+    """Raise ``Refused`` unless the domain carries exactly this mark."""
     if domain.spec is None or domain.spec.tag.owner != owner:
         raise Refused(f"domain {domain.uuid} does not belong to this portal")

@@ -20,10 +20,11 @@ from vms.hypervisor.driver import (
 )
 from vms.hypervisor.errors import HypervisorError, Unreachable
 from vms.hypervisor.stats import DomainStats
+from vms.hypervisor.xml.devices import Disk
 from vms.hypervisor.xml.domain import DomainSpec
 from vms.hypervisor.xml.network import NetworkSpec
 from vms.hypervisor.xml.nwfilter import FilterSpec
-from vms.states import Power
+from vms.states import ON, Power
 
 
 @dataclass(slots=True)
@@ -36,6 +37,8 @@ class FakeDomain:
     power: Power = Power.STOPPED
     reason: str = ""
     starts: int = 0
+    live: tuple[Disk, ...] = ()
+    """What it runs with, or ran with last."""
 
 
 @dataclass(slots=True)
@@ -59,7 +62,7 @@ class _Fault:
 
 @dataclass(slots=True)
 class FakeHost:
-    """All a host is, and a test's levers: ``calls`` counts verbs, ``deaf`` guests ignore the power button."""
+    """All a host is, and a test's levers: ``calls`` counts verbs, ``deaf`` guests hear no power button and let go of no disk."""
 
     name: str
     facts: HostFacts
@@ -72,6 +75,7 @@ class FakeHost:
     agent: dict[str, AgentFacts] = field(default_factory=dict)
     stats: dict[str, DomainStats] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
+    wiped: list[str] = field(default_factory=list)
     deaf: bool = False
     silent: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -107,6 +111,8 @@ class FakeHost:
         """The guest, its operator or fate changed the domain: tell the listeners as libvirt would."""
         with self.lock:
             domain = self.domains[uuid]
+            if power in ON and domain.power not in {*ON, Power.SUSPENDED} and domain.spec is not None:
+                domain.live = domain.spec.disks
             domain.power, domain.reason = power, reason
         self.announce(PowerEvent(uuid, power, reason))
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import libvirt
 
-from vms.hypervisor.errors import Busy, HypervisorError, Missing, Refused, StorageFull, Unreachable, Unsupported
+from vms.hypervisor.errors import Busy, HypervisorError, Missing, NoSlot, Refused, StorageFull, Unreachable, Unsupported
 
 AGENT_COMMAND_TIMEOUT, AGENT_COMMAND_FAILED = 112, 113
 """Codes of libvirt 11.2, which bindings built against an older one do not name."""
@@ -87,6 +87,8 @@ def translate(error: libvirt.libvirtError, what: str = "") -> HypervisorError:
     feature = next((name for name, pattern in _FEATURES if pattern.search(text)), "")
     if feature:
         return Unsupported(detail, feature=feature)
+    if "No more available PCI slots" in text:
+        return NoSlot(detail)
     if code in _BUSY:
         return Busy(detail)
     if code in _UNSUPPORTED:

@@ -99,7 +99,8 @@ class DomainSpec:
 
     ``title`` is free text for an operator's eyes (virsh list --title). ``memory_limit_mib`` is a hard limit of the
     whole QEMU process: leave None unless its overhead is known. ``tb_cache_mib`` bounds TCG's translation cache and is
-    written only for ``kind='qemu'``. ``spare_ports`` are free PCIe ports of a q35 machine for hot-plugging.
+    written only for ``kind='qemu'``. ``spare_ports`` are free PCIe ports of a q35 machine for hot-plugging: that many devices
+    can be added between two starts.
     """
 
     uuid: str
@@ -218,8 +219,22 @@ class DomainSpec:
             *(device.element() for device in single if device is not None),
         )
 
+    def _ports_taken(self) -> int:
+        """How many root ports the machine's own devices fill: libvirt puts them on the ports we name before it adds any.
+
+        Each virtio device, each card, the USB controller that every q35 machine has, and the bridge to a conventional slot
+        that a watchdog sits in; screen and SATA are part of the board (libvirt 9.0).
+        """
+        disks = sum(disk.bus == "virtio" for disk in self.disks) + any(disk.bus == "scsi" for disk in self.disks)
+        tablet = self.tablet is not None and self.tablet.bus == "virtio"
+        watchdog = self.watchdog is not None and self.watchdog.model == "i6300esb"
+        devices = (self.agent is not None, self.rng is not None, tablet, watchdog)
+        usb = balloon = 1
+        return disks + len(self.nics) + usb + balloon + sum(devices)
+
     def _controllers(self) -> list[Element]:
         scsi = [node("controller", {"type": "scsi", "model": "virtio-scsi"})]
         root = [node("controller", {"type": "pci", "index": 0, "model": "pcie-root"})]
-        port = [node("controller", {"type": "pci", "model": "pcie-root-port"}) for _ in range(self.spare_ports)]
+        count = self.spare_ports + self._ports_taken() if self.spare_ports else 0
+        port = [node("controller", {"type": "pci", "model": "pcie-root-port"}) for _ in range(count)]
         return (scsi if any(disk.bus == "scsi" for disk in self.disks) else []) + (root + port if port else [])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
+from vms.hypervisor.disks import SeenDisk
 from vms.hypervisor.xml.build import Element
 from vms.hypervisor.xml.metadata import NAMESPACE, Owner, Tag
 from vms.hypervisor.xml.network import DhcpHost
@@ -77,6 +78,21 @@ def domain_details(xml: str) -> DomainDetails:
         tag=tag_of(root),
         vnc_socket=_attribute(root, "devices/graphics[@type='vnc']/listen[@type='socket']", "socket"),
         serial_socket=_attribute(root, "devices/serial[@type='unix']/source", "path"),
+    )
+
+
+def disks_of(root: Element) -> tuple[SeenDisk, ...]:
+    """The disks of a domain that lie on files, in its order."""
+    return tuple(
+        SeenDisk(
+            path=source.get("file", ""),
+            target=_attribute(disk, "target", "dev"),
+            bytes_per_s=int(disk.findtext("iotune/total_bytes_sec") or 0),
+            iops=int(disk.findtext("iotune/total_iops_sec") or 0),
+            boot_order=int(_attribute(disk, "boot", "order") or 0),
+        )
+        for disk in root.findall("devices/disk")
+        if (source := disk.find("source")) is not None
     )
 
 

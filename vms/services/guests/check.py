@@ -13,6 +13,7 @@ from portal.core.units import mib_label
 from tenants.policy import MOST_TAGS, TAG
 from vms.cloudinit import InvalidSeed, check_user_data
 from vms.services.keys import key_parse
+from vms.services.volumes.check import POSITIONS, limit_errors, name_errors, size_errors
 from vms.specs import NAME, PASSWORD_MAX, GuestSpec
 from vms.states import ImageState
 
@@ -20,6 +21,7 @@ from vms.states import ImageState
 def guest_spec_check(spec: GuestSpec) -> None:
     """Raise ``Invalid`` naming every field of ``spec`` that cannot be used."""
     errors = [*_name_errors(spec), *_size_errors(spec), *_text_errors(spec), *_key_errors(spec), *tag_errors(spec.tags)]
+    errors += _volume_errors(spec)
     if len(spec.networks) > 8 or len({network.pk for network in spec.networks}) != len(spec.networks):
         errors.append(FieldError("/networks", "invalid_networks", _("At most eight networks, each once.")))
     if errors:
@@ -59,6 +61,16 @@ def _text_errors(spec: GuestSpec) -> list[FieldError]:
     if len(spec.password) > PASSWORD_MAX or not spec.password.isprintable():
         message = _("At most %d printable characters.") % PASSWORD_MAX
         errors.append(FieldError("/password", "invalid_password", message))
+    return errors
+
+
+def _volume_errors(spec: GuestSpec) -> list[FieldError]:
+    if len(spec.volumes) > len(POSITIONS):
+        return [FieldError("/volumes", "too_many", _("At most %d further volumes.") % len(POSITIONS))]
+    errors = []
+    for number, disk in enumerate(spec.volumes):
+        wrong = [*name_errors(disk.name), *size_errors(disk), *limit_errors(disk.storage_class, disk.iops, disk.mbps)]
+        errors += [FieldError(f"/volumes/{number}{fault.pointer}", fault.code, fault.message) for fault in wrong]
     return errors
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ from vms.services.guests.check import guest_spec_check, password_hash
 from vms.services.guests.tagging import guest_set_tags
 from vms.services.hosts import NoRoom, host_choose, host_rooms
 from vms.services.networks import network_default, port_create
+from vms.services.volumes.create import pool_choose
+from vms.services.volumes.record import volume_cost, volume_meter
 from vms.specs import GuestSpec
 from vms.states import Power
 
@@ -32,7 +35,10 @@ from vms.states import Power
 def guest_cost(spec: GuestSpec) -> dict[str, int]:
     """What the machines of a spec ask of the quota: what all of them hold, how big each is, how many are made."""
     flavor, ports = spec.flavor, max(1, len(spec.networks))
-    one = {
+    one: Counter[str] = Counter()
+    for disk in spec.volumes:
+        one.update(volume_cost(disk.storage_class or root_class(), disk.size_gib))
+    first = {
         "guests": 1,
         "running_guests": int(spec.start),
         "vcpus": flavor.vcpus,
@@ -44,12 +50,13 @@ def guest_cost(spec: GuestSpec) -> dict[str, int]:
         "addresses": ports,
         "guest_creates_per_day": 1,
     }
+    one.update(first)
     each = {
         "guest_vcpus": flavor.vcpus,
         "guest_memory_mib": flavor.memory_mib,
-        "guest_disk_gib": flavor.disk_gib,
+        "guest_disk_gib": flavor.disk_gib + sum(disk.size_gib for disk in spec.volumes),
         "guest_ports": ports,
-        "guest_volumes": 1,
+        "guest_volumes": 1 + len(spec.volumes),
     }
     return {name: amount * spec.count for name, amount in one.items()} | each
 
@@ -138,11 +145,13 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
         name="root",
         guest=guest,
         position=0,
+        boot_order=1,
         image=spec.image,
         storage_class=storage_class,
         pool=host.storage_pools.filter(storage_class=storage_class).first(),
         size_gib=flavor.disk_gib,
     )
+    _volumes_write(guest, spec)
     for position, network in enumerate(networks):
         port_create(guest, network, position=position)
     usage_switch(
@@ -155,6 +164,26 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
         storage_class=storage_class.name,
     )
     return guest
+
+
+def _volumes_write(guest: Guest, spec: GuestSpec) -> None:
+    """The rows of its further disks, in the places after the first; they lie beside it on its host."""
+    for position, disk in enumerate(spec.volumes, start=1):
+        storage_class = disk.storage_class or root_class()
+        volume_meter(
+            Volume.objects.create(
+                tenant=guest.tenant,
+                name=disk.name,
+                guest=guest,
+                position=position,
+                delete_with_guest=disk.delete_with_guest,
+                storage_class=storage_class,
+                pool=pool_choose(storage_class, disk.size_gib, guest=guest),
+                size_gib=disk.size_gib,
+                iops=disk.iops,
+                mbps=disk.mbps,
+            )
+        )
 
 
 def _guest_ask(guest: Guest, *, actor: Actor, parent: Operation | None, tags: Iterable[str]) -> Operation:

@@ -15,7 +15,7 @@ from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
 from tenants.policy import Permission
 from tenants.services.quota import quota_reserve
-from vms.models import Guest, HostClaim
+from vms.models import Guest, HostClaim, Volume
 from vms.models.guests import Charge
 from vms.services.guests.wanting import WISH, guest_want
 from vms.services.hosts import host_claimable
@@ -23,8 +23,11 @@ from vms.states import Power
 
 
 @transaction.atomic
-def guest_delete(guest: Guest, *, actor: Actor, purge: bool = False) -> Operation:
+def guest_delete(guest: Guest, *, actor: Actor, purge: bool = False, delete_volumes: bool | None = None) -> Operation:
     """Move a machine to the bin for the tenant's grace period; ``purge`` removes it at once, from the bin too.
+
+    Data volumes hang on it as long as it is in the bin. ``delete_volumes`` says what becomes of all of them when it is gone for
+    good: deleted with it, or let go and kept; None leaves that as it stands on each of them.
 
     Raises ``Conflict`` for a protected machine, or while something else is being done with it.
     """
@@ -38,9 +41,12 @@ def guest_delete(guest: Guest, *, actor: Actor, purge: bool = False) -> Operatio
         raise Conflict(_("This machine is in the bin already."), code="in_bin", hint="")
     purge = purge or guest.tenant.bin_days == 0 or guest.built_at is None
     before = guest.want_power
+    if delete_volumes is not None:
+        Volume.objects.filter(guest=guest, position__gt=0).update(delete_with_guest=delete_volumes)
     _want_absent(guest)
     operation = _ask(guest, "guest.purge" if purge else "guest.delete", actor=actor, params={"want_before": before})
-    audit_record(actor, "guest.purge" if purge else "guest.delete", guest)
+    words: dict[str, Any] = {} if delete_volumes is None else {"delete_volumes": delete_volumes}
+    audit_record(actor, "guest.purge" if purge else "guest.delete", guest, **words)
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
     return operation
 

@@ -21,6 +21,7 @@ from vms.models import Address, Guest, HostClaim, Port, Volume
 from vms.models.guests import Charge
 from vms.services.guests.remove import guest_purge_failed_build, guest_withdraw, refuse_taken_name
 from vms.services.guests.wanting import WISH, guest_follow, guest_gone, guest_want
+from vms.services.volumes.settle import volumes_let_go
 from vms.states import ON, SETTLED, Power
 
 
@@ -154,6 +155,7 @@ def purged(operation: Operation) -> None:
         guest.save(update_fields=[*WISH, "problem_code", "problem_message"])
         event_append(tenant, "guest.changed", "guest", pk)
         return
+    volumes_let_go(guest)
     discharge(guest, Charge.NONE)
     guest_gone(guest)
     volumes = Volume.objects.filter(guest=guest)

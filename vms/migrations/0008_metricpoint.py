@@ -7,8 +7,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('tenants', '0016_failed_sign_in'),
-        ('vms', '0005_guests_that_count_as_running'),
+        ('tenants', '0017_built_in_roles_of_volumes'),
+        ('vms', '0007_first_disks_boot_first'),
     ]
 
     operations = [

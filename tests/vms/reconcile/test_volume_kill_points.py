@@ -1,0 +1,291 @@
+"""P-B12, W1, U2, L3: whatever happens at whichever step, rows, running machine and its next start agree on who has a disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from operations.models import Operation
+from operations.registry import kinds
+from operations.runner import run
+from operations.services import operation_cancel, operations_expire
+from portal.core.clock import now
+from portal.core.errors import Conflict
+from tenants.models import Quota
+from tenants.scoping import every_tenant, tenant_scope
+from tests.operations.kinds import lapse
+from tests.vms.reconcile.bench import Bench
+from tests.vms.reconcile.lives import Killed, at_points
+from tests.vms.reconcile.test_kill_points import some  # noqa: F401  (a fixture)
+from tests.vms.reconcile.volume_lives import VOLUME_RECIPES, Disks, VolumeRecipe
+from vms.hypervisor.errors import Refused, StorageFull, Unreachable
+from vms.models import Guest, Volume
+from vms.reconcile.sweep import sweep
+from vms.services.guests import guest_create
+from vms.specs import GuestSpec, VolumeSpec
+from vms.states import Power
+
+EACH = pytest.mark.parametrize("recipe", VOLUME_RECIPES.values(), ids=VOLUME_RECIPES)
+
+
+@pytest.fixture
+def disks(bench: Bench) -> Disks:
+    return Disks(bench)
+
+
+def test_every_kind_of_operation_is_tried() -> None:
+    named = {name for name in kinds() if name.startswith("volume.")}
+
+    assert named == {recipe.kind for recipe in VOLUME_RECIPES.values()}
+
+
+def points_of(recipe: VolumeRecipe, disks: Disks) -> list[str]:
+    _guest, _volume, operation = recipe.ask(disks)
+    with at_points(lambda _point: None) as passed:
+        assert run(operation.pk) == "succeeded"
+    return list(dict.fromkeys(passed))
+
+
+def assert_as_wanted(disks: Disks, recipe: VolumeRecipe, guest: Guest | None, volume: Volume) -> None:
+    assert disks.bench.findings() == []
+    assert disks.is_gone(volume) == recipe.gone
+    assert disks.has_file(volume) != recipe.gone
+    if recipe.gone:
+        return
+    row = disks.fresh(volume.pk)
+    assert (row.state, row.guest_id is not None, row.size_gib) == ("ready", recipe.attached, recipe.size_gib)
+    if guest is not None:
+        running = disks.bench.fresh(guest).seen_power == Power.RUNNING
+        wanted = ({"live", "kept"} if running else {"kept"}) if recipe.attached else set()
+        assert disks.plugged(guest, volume) == wanted
+
+
+@EACH
+def test_a_worker_killed_at_any_point_is_taken_over(
+    recipe: VolumeRecipe, disks: Disks, subtests: pytest.Subtests
+) -> None:
+    points = points_of(recipe, disks)
+    assert points
+
+    for point in points:
+        with subtests.test(point):
+            guest, volume, operation = recipe.ask(disks)
+
+            def die(passed: str, point: str = point) -> None:
+                if passed == point:
+                    raise Killed
+
+            with at_points(die), pytest.raises(Killed):
+                run(operation.pk)
+            lapse(operation)
+            disks.bench.settle()
+
+            operation.refresh_from_db()
+            assert (operation.status, operation.error_code) == ("succeeded", "")
+            assert_as_wanted(disks, recipe, guest, volume)
+            assert run(operation.pk) is None
+
+
+@EACH
+def test_what_is_asked_meanwhile_is_refused_at_every_point(recipe: VolumeRecipe, disks: Disks) -> None:
+    guest, volume, operation = recipe.ask(disks)
+    other = disks.bench.guest(Power.STOPPED)
+
+    def meddle(_point: str) -> None:
+        assert run(operation.pk) is None
+        for verb, arguments, more in (
+            ("attach", (other,), {}),
+            ("detach", (), {}),
+            ("extend", (), {"size_gib": 9}),
+            ("limit", (), {"iops": 7, "mbps": 7}),
+            ("delete", (), {}),
+        ):
+            with pytest.raises(Conflict):
+                disks.ask(volume, verb, *arguments, **more)
+        if guest is not None:
+            for action in ("start", "stop", "delete", "purge", "suspend"):
+                with pytest.raises(Conflict):
+                    disks.bench.ask(guest, action)
+
+    with at_points(meddle):
+        assert run(operation.pk) == "succeeded"
+    assert_as_wanted(disks, recipe, guest, volume)
+
+
+@EACH
+def test_an_answer_lost_at_any_call_is_looked_up_and_tried_again(
+    recipe: VolumeRecipe,
+    disks: Disks,
+    some: Callable[[list[str]], list[str]],  # noqa: F811
+    subtests: pytest.Subtests,
+) -> None:
+    _guest, _volume, operation = recipe.ask(disks)
+    disks.bench.on_host.calls.clear()
+    assert run(operation.pk) == "succeeded"
+    verbs = [verb for verb in disks.bench.on_host.calls if verb not in ("alive", "close")]
+
+    for case in some([f"{verb} {when} its effect" for verb in verbs for when in ("before", "after")]):
+        with subtests.test(case):
+            verb, when = case.split()[:2]
+            guest, volume, operation = recipe.ask(disks)
+            disks.bench.on_host.fail(verb, Unreachable("answer lost"), after=when == "after")
+
+            run(operation.pk)
+            disks.bench.settle()
+
+            operation.refresh_from_db()
+            assert (operation.status, operation.error_code) == ("succeeded", "")
+            assert_as_wanted(disks, recipe, guest, volume)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before its effect", "after its effect"])
+@pytest.mark.parametrize(
+    ("name", "verb"),
+    [
+        ("create", "create_empty"),
+        ("create of an image", "create_overlay"),
+        ("create on a running machine", "create_empty"),
+        ("create on a running machine", "attach_disk"),
+        ("attach to a running machine", "attach_disk"),
+        ("attach to a stopped machine", "attach_disk"),
+        ("detach from a running machine", "detach_disk"),
+        ("extend on a running machine", "resize_volume"),
+        ("limit on a running machine", "limit_disk"),
+        ("delete", "delete_volume"),
+        ("delete with zeros", "wipe_volume"),
+    ],
+)
+def test_what_the_host_refuses_leaves_books_and_host_in_agreement(
+    name: str, verb: str, after: bool, disks: Disks
+) -> None:
+    """Returned is what was reserved, off is what was half plugged in; a file that is larger all the same is counted."""
+    recipe = VOLUME_RECIPES[name]
+    guest, volume, operation = recipe.ask(disks)
+    disks.bench.on_host.fail(verb, StorageFull("/secret/path: no") if "create" in verb else Refused("no"), after=after)
+
+    assert run(operation.pk) == "failed"
+    disks.bench.settle()
+    if recipe.kind == "volume.extend":
+        with every_tenant(why="test"):
+            sweep(disks.bench.host)
+    if recipe.kind == "volume.delete":
+        assert disks.fresh(volume.pk).state == "deleting"
+        assert run(disks.ask(volume, "delete").pk) == "succeeded"
+
+    operation.refresh_from_db()
+    assert operation.error_message
+    assert disks.bench.findings() == [] or recipe.kind in ("volume.detach", "volume.limit")
+    if recipe.kind == "volume.create":
+        assert disks.is_gone(volume)
+        assert not disks.has_file(volume)
+    if recipe.kind == "volume.attach":
+        assert guest is not None
+        assert disks.fresh(volume.pk).guest is None
+        assert disks.plugged(guest, volume) == set()
+    if recipe.kind == "volume.extend":
+        assert disks.fresh(volume.pk).size_gib == (3 if after else 1)
+    if recipe.kind == "volume.detach":
+        assert disks.fresh(volume.pk).guest == guest
+        assert run(disks.ask(volume, "detach").pk) == "succeeded"
+        assert disks.bench.findings() == []
+    disks.clear()
+    assert disks.bench.findings() == []
+
+
+def test_a_machine_that_does_not_let_go_keeps_its_disk(disks: Disks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vms.handlers.volumes.LET_GO_S", 0.05)
+    guest = disks.bench.guest()
+    volume = disks.volume(guest)
+    disks.bench.on_host.deaf = True
+    operation = disks.ask(volume, "detach")
+
+    assert run(operation.pk) == "failed"
+
+    operation.refresh_from_db()
+    assert operation.error_code == "still_in_use"
+    assert disks.fresh(volume.pk).guest == guest
+    assert disks.plugged(guest, volume) == {"live", "kept"}
+    assert disks.bench.findings() == []
+
+
+def test_a_silent_host_delays_and_never_loses(disks: Disks) -> None:
+    guest, volume, operation = VOLUME_RECIPES["attach to a running machine"].ask(disks)
+    assert guest is not None
+    disks.bench.on_host.silent = True
+    assert run(operation.pk) == "queued"
+    Operation.objects.filter(pk=operation.pk).update(deadline_at=now() - timedelta(seconds=1), not_before=now())
+    list(operations_expire())
+    assert disks.fresh(volume.pk).guest == guest, "nobody knows whether it is plugged in"
+
+    disks.bench.on_host.speak_again()
+    disks.bench.settle()
+
+    assert disks.fresh(volume.pk).guest is None
+    assert disks.plugged(guest, volume) == set()
+    assert disks.bench.findings() == []
+
+
+def test_called_off_before_a_worker_took_it_nothing_was_done(disks: Disks) -> None:
+    held = dict(Quota.objects.filter(tenant=disks.bench.house.tenant).values_list("resource", "used"))
+    for name in ("create", "attach to a running machine", "extend", "delete"):
+        recipe = VOLUME_RECIPES[name]
+        _guest, volume, operation = recipe.ask(disks)
+        with tenant_scope(disks.bench.house.tenant):
+            operation_cancel(operation, actor=disks.bench.house.actor)
+
+        assert disks.bench.findings() == []
+        if name == "create":
+            assert disks.is_gone(volume)
+            used = dict(Quota.objects.filter(tenant=disks.bench.house.tenant).values_list("resource", "used"))
+            assert {name: n for name, n in used.items() if n} == {name: n for name, n in held.items() if n}
+        else:
+            row = disks.fresh(volume.pk)
+            assert (row.state, row.guest, row.size_gib) == ("ready", None, 1)
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["kept", "deleted with it"])
+def test_a_disk_lives_through_the_bin_and_outlives_its_machine_unless_it_was_to_go(disks: Disks, deleted: bool) -> None:
+    guest = disks.bench.guest()
+    volume = disks.volume(guest)
+    if deleted:
+        disks.ask(volume, "edit", delete_with_guest=True)
+
+    for action in ("delete", "restore", "start"):
+        assert run(disks.bench.ask(guest, action).pk) == "succeeded"
+        assert disks.fresh(volume.pk).guest == guest
+        assert disks.bench.findings() == []
+    assert disks.plugged(guest, volume) == {"live", "kept"}
+    assert run(disks.bench.ask(guest, "purge").pk) == "succeeded"
+
+    assert disks.bench.is_gone(guest)
+    assert disks.is_gone(volume) == deleted
+    assert disks.has_file(volume) != deleted
+    if not deleted:
+        assert disks.fresh(volume.pk).guest is None
+    assert disks.bench.findings() == []
+    disks.clear()
+    assert disks.bench.findings() == []
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["built", "not built"])
+def test_a_machine_is_made_with_further_disks(fails: bool, disks: Disks) -> None:
+    bench = disks.bench
+    further = (VolumeSpec(name="data", size_gib=2), VolumeSpec(name="logs", size_gib=1))
+    with tenant_scope(bench.house.tenant):
+        spec = GuestSpec(name="web", flavor=bench.flavor, image=bench.image, volumes=further)
+        operation = guest_create(bench.house.tenant, spec, actor=bench.house.actor)
+        guest = Guest.objects.get(pk=operation.subject_id)
+        volumes = list(guest.volumes.filter(position__gt=0).order_by("position"))
+    if fails:
+        bench.on_host.fail("start", Refused("no"))
+
+    assert run(operation.pk) == ("failed" if fails else "succeeded")
+    bench.settle()
+
+    assert bench.findings() == []
+    for volume in volumes:
+        assert disks.has_file(volume) != fails
+        assert disks.is_gone(volume) == fails
+        assert fails or disks.plugged(guest, volume) == {"live", "kept"}
