@@ -21,6 +21,7 @@ class Permission(StrEnum):
     GUEST_DELETE = "guest.delete"
     GUEST_CONSOLE = "guest.console"
     IMAGE_VIEW = "image.view"
+    IMAGE_MANAGE = "image.manage"
     VOLUME_VIEW = "volume.view"
     NETWORK_VIEW = "network.view"
     NETWORK_MANAGE = "network.manage"
@@ -73,6 +74,7 @@ _WORK = _VIEW | {
     P.GUEST_EDIT,
     P.GUEST_DELETE,
     P.GUEST_CONSOLE,
+    P.IMAGE_MANAGE,
     P.KEY_MANAGE,
     P.OPERATION_CANCEL,
     P.TOKEN_OWN,

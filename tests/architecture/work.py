@@ -44,6 +44,7 @@ TASKS = [
     Task("vms.tasks.sweep_hosts", SYSTEM, "hosts'", "one more look"),
     Task("vms.tasks.sweep_host", SYSTEM, "those of whoever has guests on the host", "one more look"),
     Task("vms.tasks.halt_guests", SYSTEM, "each suspended tenant's, one after another", EARLY),
+    Task("vms.tasks.tidy_images", SYSTEM, EVERY, EARLY),
     Task("vms.tasks.empty_bins", SYSTEM, "each tenant's, one after another", EARLY),
 ]  # fmt: skip
 
@@ -76,6 +77,10 @@ KINDS = [
     Work("guest.withdraw", None),
     Work("network.delete", P.NETWORK_MANAGE),
     Work("image.import", P.OPERATE),
+    Work("image.fetch", P.IMAGE_MANAGE),
+    Work("image.receive", P.IMAGE_MANAGE),
+    Work("image.delete", P.IMAGE_MANAGE),
+    Work("image.evict", P.OPERATE),
     Work("host.probe", P.OPERATE),
     Work("host.clear", None),
 ]

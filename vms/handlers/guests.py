@@ -10,12 +10,13 @@ from django.utils.translation import gettext as _
 from operations.registry import handles
 from operations.runner import Retry, Run
 from operations.selectors import operations_live_on
-from portal.core.errors import Broken, Conflict
+from portal.core.errors import Conflict
 from portal.core.units import GIB
 from vms import design
 from vms.cloudinit import Seed, seed_iso
+from vms.handlers.image_copies import ensure_copy
 from vms.handlers.place import at
-from vms.models import Guest, Image, Network, Volume
+from vms.models import Guest, Network, Volume
 from vms.names import (
     base_name,
     filter_name,
@@ -30,7 +31,6 @@ from vms.names import (
 from vms.reconcile.converge import Place, converge
 from vms.reconcile.plan import Seen
 from vms.services.hosts import host_record_pool
-from vms.services.images import image_path
 from vms.services.networks import network_is_used, network_left_host, network_use_host
 from vms.services.volumes import volume_record
 from vms.states import VolumeState
@@ -100,24 +100,7 @@ def ensure_pool(run: Run, place: Place) -> None:
 
 def ensure_base(run: Run, place: Place) -> None:
     """The image's own copy in the host's pool; sent once, used by every disk made of it."""
-    image = place.guest.image
-    pool, name = pool_name(place.owner), base_name(image.pk, image.sha256)
-    present = place.hv.volume(pool, name)
-    if present is not None and present.capacity == image.virtual_size:
-        return
-    run.say(_("Copying the image to the host"), 5)
-    source = image_path(image)
-    if not source.exists():
-        raise Broken(_("The file of this image is missing."), code="image_file_missing", detail=str(source))
-    with run.effect("image"):
-        _send(run, place, image, source, name)
-
-
-def _send(run: Run, place: Place, image: Image, source: Path, name: str) -> None:
-    def progress(sent: int) -> None:
-        run.tick(_("Copying the image to the host"), 5 + 40 * sent // max(1, image.size))
-
-    place.hv.upload_volume(pool_name(place.owner), name, source, disk_format="qcow2", progress=progress)
+    ensure_copy(run, place.hv, place.host, place.owner, place.guest.image)
 
 
 def ensure_disks(run: Run, place: Place) -> None:

@@ -3,7 +3,7 @@
 from vms.models.flavors import Flavor
 from vms.models.guests import Guest, Tag
 from vms.models.hosts import Drift, Host, HostClaim, HostPool
-from vms.models.images import Image
+from vms.models.images import Image, ImageCopy, ImageUpload
 from vms.models.installation import Installation
 from vms.models.keys import SshKey
 from vms.models.networks import Address, Network, NetworkOnHost, Port, Subnet
@@ -18,6 +18,8 @@ __all__ = [
     "HostClaim",
     "HostPool",
     "Image",
+    "ImageCopy",
+    "ImageUpload",
     "Installation",
     "Network",
     "NetworkOnHost",

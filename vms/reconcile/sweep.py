@@ -14,11 +14,12 @@ from portal.core.clock import now
 from vms.hypervisor import pool as connections
 from vms.hypervisor.driver import Hypervisor, SeenDomain
 from vms.models import Guest, Host, Network, NetworkOnHost, Volume
-from vms.names import Owner, base_name, network_name, pool_name, seed_name, volume_name
+from vms.names import Owner, network_name, pool_name, seed_name, volume_name
 from vms.reconcile.converge import Place, guest_id, record
 from vms.reconcile.plan import Seen
 from vms.selectors.installation import installation_owner
 from vms.services.hosts import drift_clear, drift_record, host_mark_swept, host_record_heartbeat, host_record_pool
+from vms.services.image_copies import copies_adopt
 from vms.services.leftovers import leftover_clear, leftover_withdraw
 from vms.states import Power
 
@@ -95,28 +96,28 @@ def _guest_drift(host: Host, guest: Guest, domain: SeenDomain | None) -> None:
         )
 
 
-def _volumes(hv: Hypervisor, owner: Owner) -> set[str] | None:
-    """Names in our pool; None where the pool is not there (yet), which is not the same as empty."""
+def _volumes(hv: Hypervisor, owner: Owner) -> dict[str, int] | None:
+    """Bytes by name in our pool; None where the pool is not there (yet), which is not the same as empty."""
     if hv.pool(pool_name(owner)) is None:
         return None
-    return {volume.name for volume in hv.volumes(pool_name(owner))}
+    return {volume.name: volume.allocation for volume in hv.volumes(pool_name(owner))}
 
 
-def _storage(host: Host, owner: Owner, present: set[str] | None) -> None:
+def _storage(host: Host, owner: Owner, present: dict[str, int] | None) -> None:
     if present is None:
         return
     known: set[str] = set()
-    for volume in Volume.objects.filter(guest__host=host).select_related("image", "guest"):
+    for volume in Volume.objects.filter(guest__host=host).select_related("guest"):
         known.add(volume_name(volume.pk))
-        if volume.image is not None:
-            known.add(base_name(volume.image.pk, volume.image.sha256))
         if volume.guest is not None:
             known.add(seed_name(volume.guest.pk))
         if volume.state == "ready" and volume_name(volume.pk) not in present:
             drift_record(
                 host, "missing_volume", str(volume.pk), detail="its file is not in the pool", guest_id=volume.guest_id
             )
-    for name in sorted(present - known):
+    for name in copies_adopt(host, present):
+        drift_record(host, "stray_image", name, detail="the copy of an image that is gone")
+    for name in sorted(present.keys() - known):
         if name.startswith(("vol-", "seed-")) and not _being_made(name):
             drift_record(host, "stray_volume", name, detail="no such volume here")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from portal.core.paging import Page, Sorts, keyset_page
 from tenants.actors import Actor
 from vms.models import Address, Image, Network, Volume
 from vms.selectors.guests import guests_visible
+from vms.states import ImageState
 
 NAME_SORTS: Sorts = {"name": ("name", "id"), "created_at": ("created_at", "id")}
 
@@ -20,9 +21,10 @@ def volume_page(actor: Actor, *, cursor: str = "", limit: int = 50) -> Page[Volu
     return keyset_page(rows, sorts=NAME_SORTS, sort="-created_at", cursor=cursor, limit=limit)
 
 
-def images_offered() -> QuerySet[Image]:
-    """Images of the scope and everybody's, in the order they are offered."""
-    return Image.objects.select_related("tenant")
+def images_usable() -> QuerySet[Image]:
+    """What the scope's tenant may use: everybody's that are fit for use, and all of its own; in the order they are offered."""
+    fit = Q(state__in=[ImageState.READY, ImageState.DEPRECATED])
+    return Image.objects.filter(fit | Q(tenant__isnull=False)).select_related("tenant", "replacement", "upload")
 
 
 def networks_in_use() -> QuerySet[Network]:

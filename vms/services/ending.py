@@ -62,13 +62,23 @@ def networks(tenant: Tenant, actor: Actor | None) -> list[Left]:
 
 
 @takes_away
+def images(tenant: Tenant, actor: Actor | None) -> list[Left]:
+    """Its own images, those that are just coming in, too: off every host, then their files."""
+    left = []
+    rows = list(Image.objects.filter(tenant=tenant).order_by("name"))
+    busy = _busy(rows)
+    for image in rows:
+        why = _("Something is being done with it.") if image.pk in busy else ""
+        if not why and actor is not None:
+            why = _refusal(lambda row=image: image_delete(row, actor=actor))
+        left.append(Left("image", image.name, why))
+    return left
+
+
+@takes_away
 def stock(tenant: Tenant, actor: Actor | None) -> list[Left]:
-    """Disks without a machine are only named: none can come to be yet. Own images, keys and tags go at once."""
+    """Disks without a machine are only named: none can come to be yet. Keys and tags go at once."""
     left = [Left("volume", volume.name, "") for volume in Volume.objects.filter(guest=None)]
-    for image in Image.objects.filter(tenant=tenant):
-        why = _refusal(lambda row=image: image_delete(row, actor=actor)) if actor is not None else ""
-        if actor is None or why:
-            left.append(Left("image", image.name, why))
     for key in SshKey.objects.all():
         why = _refusal(lambda row=key: key_delete(row, actor=actor)) if actor is not None else ""
         if actor is None or why:
