@@ -27,6 +27,7 @@ class Things:
     protected: str
     binned: str
     operation: str
+    image: str
 
     def pages(self) -> dict[str, str]:
         """Every page by a name for its picture; paths below the project's address."""
@@ -50,6 +51,9 @@ class Things:
             "console-serial": f"{machine}console/serial/",
             "volumes": "volumes/",
             "images": "images/",
+            "image-add": "images/add/",
+            "image": f"images/{self.image}/",
+            "image-delete": f"images/{self.image}/delete/",
             "networks": "networks/",
             "keys": "keys/",
             "activity": "activity/",
@@ -75,7 +79,10 @@ def things(customer: Customer) -> Iterator[Things]:
         made[name] = customer.create(name, start=False, **wish)
     customer.done(customer.delete(f"/guests/{made['thrown']['id']}"))
     last = customer.get("/operations").json()["items"][0]
-    yield Things(made["still"]["id"], made["shielded"]["id"], made["thrown"]["id"], last["id"])
+    own, half = customer.upload("own", b"\x5a" * 4096), customer.post("/image-uploads", {"name": "half", "size": 4096})
+    yield Things(made["still"]["id"], made["shielded"]["id"], made["thrown"]["id"], last["id"], own)
+    customer.done(customer.delete(f"/images/{own}"))
+    customer.delete(f"/image-uploads/{half.json()['id']}")
     customer.http.patch(customer.path(f"/guests/{made['shielded']['id']}"), json={"protected": False})
     for guest in made.values():
         customer.done(customer.delete(f"/guests/{guest['id']}", purge="true"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.journeys.customer import Customer
@@ -34,8 +33,8 @@ def test_an_own_image_comes_serves_and_goes(customer: Customer, portal: Portal, 
     words = {"name": "zz-own", "size": len(disk), "format": "raw", "sha256": hashlib.sha256(disk).hexdigest()}
     begun = customer.post("/image-uploads", words).json()
     for offset in range(0, len(disk), PIECE):
-        sent = piece(customer, begun["id"], disk[offset : offset + PIECE], offset)
-    again = piece(customer, begun["id"], disk[:PIECE], 0)
+        sent = customer.piece(begun["id"], disk[offset : offset + PIECE], offset)
+    again = customer.piece(begun["id"], disk[:PIECE], 0)
 
     operation = customer.ended(f"/api/v1/tenants/demo/operations/{sent.json()['operation']}")
 
@@ -55,8 +54,3 @@ def test_an_own_image_comes_serves_and_goes(customer: Customer, portal: Portal, 
     assert not list((Path(portal.installation.data_dir) / "uploads").iterdir())
     audit = portal.manage("audit")
     assert audit.returncode == 0, audit.stdout
-
-
-def piece(customer: Customer, upload: str, content: bytes, offset: int) -> httpx.Response:
-    headers = {"Content-Type": "application/octet-stream", "Upload-Offset": str(offset)}
-    return customer.http.patch(customer.path(f"/image-uploads/{upload}"), content=content, headers=headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -65,7 +66,7 @@ def receive_image(run: Run) -> None:
     file = upload_path(upload)
     with _scratch(image, "import"):
         run.say(_("Checking what was uploaded"), 5)
-        if upload.sha256 and _digest(run, file, upload.size) != upload.sha256:
+        if upload.sha256 and not hmac.compare_digest(_digest(run, file, upload.size), upload.sha256):
             raise Invalid(
                 _("What arrived has another checksum than was stated."),
                 code="checksum_mismatch",

@@ -19,7 +19,7 @@ from operations.models import Operation
 from operations.selectors import operations_live_on
 from operations.shapes import operation_shown
 from portal.core.forms import refusals_in
-from portal.core.units import MIB, mib_label
+from portal.core.units import MIB, gib_label, mib_label
 from tenants.actors import Actor
 from tenants.pages import confirm, page
 from tenants.policy import Permission
@@ -159,7 +159,7 @@ def image_shown(image: Image, actor: Actor, operation: Operation | None) -> dict
         "percent": 100 * upload.received // upload.size if upload is not None else None,
         "operation": operation_shown(operation, actor) if operation is not None and own else None,
         "size_label": mib_label(max(1, round(image.size / MIB))) if image.size else "–",
-        "min_disk_gib": image.min_disk_gib or "–",
+        "min_disk_label": gib_label(image.min_disk_gib) if image.min_disk_gib else "–",
         "min_memory_label": mib_label(image.min_memory_mib),
         "firmware": image.firmware.upper(),
         "init_label": dict(INITS).get(image.init, image.init),
