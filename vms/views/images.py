@@ -152,7 +152,7 @@ def image_shown(image: Image, actor: Actor, operation: Operation | None) -> dict
         "pk": image.pk,
         "name": image.name,
         "version": version_of(image),
-        "os_family": system_of(image),
+        "os_family": system_of(image.os_family, image.name),
         "state": image.state,
         "state_label": STATES[image.state],
         "problem": image.problem if own else "",

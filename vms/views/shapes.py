@@ -162,9 +162,9 @@ def guest_shown(row: GuestRow, actor: Actor) -> GuestShown:
         status_label=_status_label(row),
         operation=operation_shown(row.operation, actor) if row.operation is not None else None,
         problem=_problem(row),
-        os_family=system_of(guest.image),
-        image_name=guest.image.name,
-        flavor_name=guest.flavor.name,
+        os_family=system_of(row.os_family, row.image_name),
+        image_name=row.image_name,
+        flavor_name=row.flavor_name,
         vcpus=guest.vcpus,
         memory_label=mib_label(guest.memory_mib),
         disk_gib=guest.disk_gib,
@@ -198,10 +198,10 @@ def bulk_actions(actor: Actor) -> list[dict[str, Any]]:
     return buttons
 
 
-def system_of(image: Image) -> str:
+def system_of(family: str, name: str) -> str:
     """Which mark an image wears: by its family, else by its name."""
-    text = f"{image.os_family} {image.name}".lower()
-    return next((system for system in SYSTEMS if system in text), image.os_family)
+    text = f"{family} {name}".lower()
+    return next((system for system in SYSTEMS if system in text), family)
 
 
 def version_of(image: Image) -> str:

@@ -13,7 +13,8 @@ import pytest
 from tests.lab.guests import Serial as Line
 from tests.lab.hosts import Host
 from tests.lab.waiting import wait_until
-from vms.cloudinit import Seed, seed_iso
+from vms.cloudinit import Seed
+from vms.disks.seed import seed_iso
 from vms.hypervisor import libvirt_driver
 from vms.hypervisor.driver import Hypervisor, Owner, PowerEvent, Roots
 from vms.hypervisor.filters import guest_filter
