@@ -31,6 +31,7 @@ import vms.api.hosts
 import vms.api.image_uploads
 import vms.api.images
 import vms.api.keys
+import vms.api.metrics
 import vms.api.networks
 import vms.api.volumes
 from portal.api_docs import docs
@@ -143,6 +144,7 @@ for nouns in (
     vms.api.networks,
     vms.api.volumes,
     vms.api.keys,
+    vms.api.metrics,
     tenants.api.members,
     tenants.api.invitations,
     tenants.api.quota,

@@ -24,6 +24,7 @@ from tests import factories
 from tests.architecture import world
 from vms.models import Guest, Image, ImageCopy, NetworkOnHost
 from vms.services.guests import guest_edit
+from vms.services.metrics import metric_points_write
 from vms.states import Power
 
 GOES, BOOKS, UNTIL = "goes with its end", "stays for good", "stays for its retention"
@@ -34,6 +35,7 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "vms.Tag": (GOES, ""),
     "vms.Volume": (GOES, ""),
     "vms.HostClaim": (GOES, ""),
+    "vms.MetricPoint": (GOES, ""),
     "vms.Port": (GOES, ""),
     "vms.Address": (GOES, ""),
     "vms.Network": (GOES, ""),
@@ -112,6 +114,7 @@ def full() -> Tenant:
         NetworkOnHost.objects.create(tenant=tenant, network=guest.ports.get().network, host=guest.host)
         own = Image.objects.get(pk=here.ids["own_image_id"])
         ImageCopy.objects.create(image=own, host=guest.host, name="img")
+        metric_points_write([factories.metric_point(guest)])
         member = Member.objects.get(user=here.house.owner)
         visit_begin(
             tenant, member, reason="Looking at a ticket.", lasts=timedelta(hours=1), may_change=False, actor=desk

@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('tenants', '0016_failed_sign_in'),
-        ('vms', '0005_guests_that_count_as_running'),
+        ('vms', '0009_metricpoint'),
     ]
 
     operations = [

@@ -6,6 +6,7 @@ from vms.models.hosts import Drift, Host, HostClaim, HostPool
 from vms.models.images import Image, ImageCopy, ImageUpload
 from vms.models.installation import Installation
 from vms.models.keys import SshKey
+from vms.models.metrics import MetricPoint
 from vms.models.networks import Address, Network, NetworkOnHost, Port, Subnet
 from vms.models.volumes import StorageClass, StoragePool, Volume
 
@@ -21,6 +22,7 @@ __all__ = [
     "ImageCopy",
     "ImageUpload",
     "Installation",
+    "MetricPoint",
     "Network",
     "NetworkOnHost",
     "Port",

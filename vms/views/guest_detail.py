@@ -28,10 +28,12 @@ from vms.models import Guest
 from vms.selectors.guests import guests_visible
 from vms.services.guests import guest_edit
 from vms.views.find import guest_now, guest_or_404, tenant_of
+from vms.views.metrics import metrics_context
 from vms.views.shapes import GuestShown
 
 TABS: Final = {
     "overview": gettext_lazy("Overview"),
+    "metrics": gettext_lazy("Metrics"),
     "storage": gettext_lazy("Storage"),
     "network": gettext_lazy("Network"),
     "activity": gettext_lazy("Activity"),
@@ -67,6 +69,8 @@ def _detail(request: HttpRequest, guest: Guest, *, tab: str, form: RenameForm | 
     if tab == "activity":
         rows = operations_about(actor, guest.pk, limit=SHOWN_ALL) if actor.may(Permission.OPERATION_VIEW) else []
         context["operations"] = [operation_shown(row, actor) for row in rows]
+    if tab == "metrics":
+        context |= metrics_context(request, guest)
     if tab == "settings":
         context["rename_form"] = (
             form if isinstance(form, RenameForm) else RenameForm(actor=actor, initial={"name": shown.name})

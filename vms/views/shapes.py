@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -121,7 +121,10 @@ class VolumeShown:
 
 @dataclass(frozen=True, slots=True)
 class GuestShown:
-    """A machine for rows, headers and pages; equal where it shows the same, so that what was drawn of it can be kept."""
+    """A machine for rows, headers and pages; equal where it shows the same, so that what was drawn of it can be kept.
+
+    Not by its ``spark``, which is another each minute and is put into what was kept.
+    """
 
     pk: UUID
     name: str
@@ -147,6 +150,7 @@ class GuestShown:
     may_restore: bool
     may_edit: bool
     price: None = None
+    spark: str = field(default="", compare=False)
 
 
 def guest_shown(row: GuestRow, actor: Actor) -> GuestShown:
@@ -179,6 +183,7 @@ def guest_shown(row: GuestRow, actor: Actor) -> GuestShown:
         may_delete=deletable,
         may_restore=deletable and binned,
         may_edit=actor.may(Permission.GUEST_EDIT, guest) and not binned,
+        spark=row.spark,
     )
 
 

@@ -68,6 +68,7 @@ class Domains(Link):
             if domain.power not in ACTIVE:
                 self._must_be_whole(domain)
                 restored = domain.power is Power.SUSPENDED
+                domain.starts += 1
                 self._turn(domain, Power.RUNNING, "", told="restored" if restored else "booted")
 
     def press_power(self, uuid: str) -> None:

@@ -19,6 +19,7 @@ from vms.hypervisor.driver import (
     SeenVolume,
 )
 from vms.hypervisor.errors import HypervisorError, Unreachable
+from vms.hypervisor.stats import DomainStats
 from vms.hypervisor.xml.domain import DomainSpec
 from vms.hypervisor.xml.network import NetworkSpec
 from vms.hypervisor.xml.nwfilter import FilterSpec
@@ -34,6 +35,7 @@ class FakeDomain:
     spec: DomainSpec | None = None
     power: Power = Power.STOPPED
     reason: str = ""
+    starts: int = 0
 
 
 @dataclass(slots=True)
@@ -68,6 +70,7 @@ class FakeHost:
     filters: dict[str, FilterSpec] = field(default_factory=dict)
     leases: dict[str, tuple[Lease, ...]] = field(default_factory=dict)
     agent: dict[str, AgentFacts] = field(default_factory=dict)
+    stats: dict[str, DomainStats] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     deaf: bool = False
     silent: bool = False
