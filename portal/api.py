@@ -28,6 +28,7 @@ import tenants.api.tokens
 import vms.api.flavors
 import vms.api.guests
 import vms.api.hosts
+import vms.api.image_uploads
 import vms.api.images
 import vms.api.keys
 import vms.api.metrics
@@ -139,6 +140,7 @@ for nouns in (
     vms.api.guests,
     operations.api,
     vms.api.images,
+    vms.api.image_uploads,
     vms.api.networks,
     vms.api.volumes,
     vms.api.keys,

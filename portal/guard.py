@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Final
@@ -29,6 +30,8 @@ KEPT_HEADERS: Final = ("Location", "ETag", "Content-Type")
 NOT_REPEATED: Final = "/console"
 """A ticket lives for seconds and opens once: an old answer would be of no use."""
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+TAKES_BYTES: Final = re.compile(r"/image-uploads/[^/]+\Z")
+"""Where a PATCH carries bytes, which the endpoint reads itself, instead of JSON."""
 
 
 class NotAllowed(PortalError):
@@ -95,7 +98,8 @@ def _whole(view: View, request: HttpRequest, *args: object, **kwargs: object) ->
     """Run the view; if it may change something, in one transaction that an answer of 400 and above undoes."""
     if request.method in SAFE:
         return view(request, *args, **kwargs)
-    request.json = read_json(request)  # type: ignore[attr-defined]
+    bare = request.method == "PATCH" and request.content_type == "application/octet-stream"
+    request.json = None if bare and TAKES_BYTES.search(request.path) else read_json(request)  # type: ignore[attr-defined]
     with transaction.atomic():
         response = _once(view, request, *args, **kwargs)
         if response.status_code >= 400:

@@ -21,6 +21,7 @@ class Permission(StrEnum):
     GUEST_DELETE = "guest.delete"
     GUEST_CONSOLE = "guest.console"
     IMAGE_VIEW = "image.view"
+    IMAGE_MANAGE = "image.manage"
     VOLUME_VIEW = "volume.view"
     VOLUME_MANAGE = "volume.manage"
     NETWORK_VIEW = "network.view"
@@ -75,6 +76,7 @@ _WORK = _VIEW | {
     P.GUEST_DELETE,
     P.GUEST_CONSOLE,
     P.VOLUME_MANAGE,
+    P.IMAGE_MANAGE,
     P.KEY_MANAGE,
     P.OPERATION_CANCEL,
     P.TOKEN_OWN,

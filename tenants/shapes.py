@@ -32,6 +32,7 @@ TITLES: Final[dict[str, tuple[str, str | Promise]]] = {
     "snapshots": ("camera", gettext_lazy("Snapshots")),
     "backups_gib": ("download", gettext_lazy("Backups")),
     "images": ("photo", gettext_lazy("Images")),
+    "images_gib": ("photo", gettext_lazy("Space for images")),
     "networks": ("network", gettext_lazy("Networks")),
     "ports": ("plug-connected", gettext_lazy("Network cards")),
     "addresses": ("world", gettext_lazy("Addresses")),

@@ -27,6 +27,7 @@ PERMISSIONS: Final[list[tuple[str | Promise, dict[Permission, str | Promise]]]] 
         _("What machines need"),
         {
             P.IMAGE_VIEW: _("See images"),
+            P.IMAGE_MANAGE: _("Bring in, change and delete images"),
             P.VOLUME_VIEW: _("See volumes"),
             P.VOLUME_MANAGE: _("Create, attach and delete volumes"),
             P.NETWORK_VIEW: _("See networks"),

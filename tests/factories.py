@@ -23,14 +23,16 @@ from tenants.services.people import user_create
 from tenants.services.roles import role_named
 from tenants.services.tenants import tenant_create
 from tenants.services.tokens import token_create
-from vms.models import Flavor, Guest, Host, Image, Installation, MetricPoint, Network, Volume
+from vms.models import Flavor, Guest, Host, Image, ImageUpload, Installation, MetricPoint, Network, Volume
 from vms.services.flavors import flavor_write
 from vms.services.guests import Observation, guest_create, guest_delete, guest_record_observation
 from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat
-from vms.services.images import image_register
+from vms.services.image_arrival import image_register
+from vms.services.image_uploads import upload_create
+from vms.services.images import image_charge, image_import, image_record_file
 from vms.services.networks import network_create
 from vms.services.volumes import volume_create, volume_record
-from vms.specs import GuestSpec, VolumeSpec
+from vms.specs import GuestSpec, ImageSpec, VolumeSpec
 from vms.states import Power, VolumeState
 
 PASSWORD = "correct horse battery"
@@ -172,6 +174,25 @@ def image(name: str = "", **fields: Any) -> Image:
     }
     with every_tenant(why="test"):
         return image_register(name=name or f"image-{next(_numbers)}", actor=desk(), **facts)
+
+
+def own_image(house: House, name: str = "") -> Image:
+    """A tenant's own image, of one GiB, ready."""
+    with tenant_scope(house.tenant):
+        spec = ImageSpec(name or f"own-{next(_numbers)}")
+        address = {"url": "https://example.test/own", "sha256": "0" * 64}
+        row, operation = image_import(spec, **address, actor=house.actor, tenant=house.tenant)
+        image_charge(row, 1024**3)
+        image_record_file(row, size=1024**3, virtual_size=1024**3, sha256="1" * 64)
+        operation_done(operation)
+        row.refresh_from_db()
+        return row
+
+
+def upload(house: House, *, size: int = 1000) -> ImageUpload:
+    """An image that a tenant is about to upload."""
+    with tenant_scope(house.tenant):
+        return upload_create(house.tenant, ImageSpec(f"own-{next(_numbers)}"), size=size, actor=house.actor)
 
 
 def network(house: House, name: str = "") -> Network:

@@ -58,3 +58,22 @@ class GuestSpec:
         if self.count == 1:
             return [self.name]
         return [f"{self.name}-{number}" for number in range(1, self.count + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSpec:
+    """What people say of an image; what is left at its default is what most cloud images are.
+
+    ``source_format`` is what its bytes come as: another format is refused. ``least_disk_gib`` and ``min_memory_mib`` are what a
+    machine of it needs.
+    """
+
+    name: str
+    os_family: str = "linux"
+    os_version: str = ""
+    source_format: str = "qcow2"
+    firmware: str = "bios"
+    init: str = "cloud-init"
+    default_user: str = "root"
+    min_memory_mib: int = 64
+    least_disk_gib: int = 0

@@ -28,10 +28,20 @@ class HostState(StrEnum):
 class ImageState(StrEnum):
     """Where an image stands on its way into the catalogue."""
 
+    UPLOADING = "uploading"
     IMPORTING = "importing"
     READY = "ready"
     FAILED = "failed"
     DEPRECATED = "deprecated"
+    DELETING = "deleting"
+
+
+class Init(StrEnum):
+    """What in an image reads a machine's seed at its first start."""
+
+    CLOUD_INIT = "cloud-init"
+    CLOUDBASE_INIT = "cloudbase-init"
+    NONE = "none"
 
 
 class VolumeState(StrEnum):

@@ -25,6 +25,8 @@ from vms.selectors.guests import guests_unremoved
 from vms.services.guests import guest_delete, guests_mark_unknown
 from vms.services.halting import HALT_TASK, guests_halt
 from vms.services.hosts import hosts_check
+from vms.services.image_copies import copies_tidy
+from vms.services.image_uploads import files_tidy, uploads_tidy
 from vms.services.liveness import WORKER_KEY
 from vms.services.metrics import metrics_forget, metrics_roll_up
 from vms.states import HostState
@@ -93,6 +95,15 @@ def sweep_host(host_id: str) -> None:
 def halt_guests() -> None:
     """Stop what still runs in tenants that are suspended or being closed."""
     guests_halt()
+
+
+@shared_task(name="vms.tasks.tidy_images", time_limit=300)
+def tidy_images() -> None:
+    """Give up uploads that nobody goes on with, remove what deaths left of them, and have unused copies taken off hosts."""
+    with every_tenant(why="every tenant's uploads, and the hosts' copies of images"):
+        given_up, files, evicted = uploads_tidy(at=now()), files_tidy(), copies_tidy(at=now())
+    if given_up or files or evicted:
+        log.info("images_tidied", uploads=given_up, files=files, copies=evicted)
 
 
 @shared_task(name="vms.tasks.empty_bins", time_limit=300)

@@ -14,6 +14,7 @@ from django.shortcuts import render
 
 from portal.core.addresses import caller_address
 from portal.core.errors import PortalError
+from portal.core.problems import problem_response
 
 log = structlog.get_logger(__name__)
 _GIVEN = re.compile(r"\A[A-Za-z0-9._-]{8,40}\Z")
@@ -41,7 +42,7 @@ class RequestIdMiddleware:
 
 
 class PortalErrorMiddleware:
-    """Turns a ``PortalError`` that a view let pass into an error page, or a note for a partial."""
+    """Turns a ``PortalError`` that a view let pass into an error page, a note for a partial, or a problem for a script."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -54,6 +55,8 @@ class PortalErrorMiddleware:
             return None
         if error.http_status >= 500:
             log.warning("request_refused", code=error.code, path=request.path)
+        if request.headers.get("Accept") == "application/json":
+            return problem_response(request, error)
         context: dict[str, Any] = {"error": error, "status": error.http_status}
         if request.headers.get("HX-Request") == "true":
             return render(request, "errors/_note.html", context, status=error.http_status)

@@ -207,6 +207,10 @@ AUDIT_RETENTION = timedelta(days=730)
 CLOSING_GRACE = timedelta(days=30)
 IDEMPOTENCY_RETENTION = timedelta(hours=24)
 OPERATION_RETENTION = timedelta(days=365)
+IMAGE_COPY_KEEP = timedelta(days=30)
+"""How long a host keeps the copy of an image that no disk there is made of."""
+UPLOAD_KEEP = timedelta(hours=24)
+"""How long an image's upload waits for its next bytes."""
 TENANT_NETWORK_SUPERNET = "10.128.0.0/9"
 TENANT_NETWORK_PREFIX = 24
 API_RATE_PER_MINUTE = 600
@@ -239,6 +243,7 @@ DEFAULT_QUOTA = {
     "running_guests": None,
     "backups_gib": 500,
     "images": 20,
+    "images_gib": 100,
     "ports": None,
     "public_addresses": 5,
     "security_group_rules": 200,

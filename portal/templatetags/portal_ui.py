@@ -21,6 +21,7 @@ STATE_OF = {
     "succeeded": "running",
     "failed": "error",
     "cancelled": "stopped",
+    "uploading": "building",
     "importing": "building",
     "ready": "running",
     "deprecated": "stopped",

@@ -29,6 +29,7 @@ class LimitsIn(Body):
     snapshots: Limit = LIMIT
     backups_gib: Limit = LIMIT
     images: Limit = LIMIT
+    images_gib: Limit = LIMIT
     networks: Limit = LIMIT
     ports: Limit = LIMIT
     addresses: Limit = LIMIT

@@ -123,6 +123,7 @@ SITE: dict[str, tuple[str, ...]] = {
     "vms.guest": ("start", "shutdown", "stop"),
     "vms.host": ("enrol", "test", "maintain", "release"),
     "vms.hostpool": (),
+    "vms.imagecopy": ("evict",),
     "vms.image": ("fetch", "deprecate", "offer", "delete"),
     "vms.storagepool": (),
 }

@@ -43,7 +43,11 @@ PLACES: dict[str, list[str]] = {
     "vms/services/hosts.py": ["a host's room is shared by all tenants"],
     "vms/services/metrics.py": ["retention", "what all machines used is summed alike"],
     "vms/services/networks.py": ["ranges must not overlap between tenants"],
-    "vms/tasks.py": ["a host carries guests of many tenants", "every tenant's bin is emptied"],
+    "vms/tasks.py": [
+        "a host carries guests of many tenants",
+        "every tenant's bin is emptied",
+        "every tenant's uploads, and the hosts' copies of images",
+    ],
 }
 
 

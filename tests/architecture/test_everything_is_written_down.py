@@ -39,6 +39,7 @@ SILENT_ROUTES = {"POST /me/notices/read": READ, "POST /hosts/{host_id}/test": LO
 GUEST = "POST /tenants/{tenant}/guests/{guest_id}/"
 REFUSED_ROUTES = {
     "DELETE /images/{image_id}": "machines stand on it",
+    "PATCH /tenants/{tenant}/image-uploads/{upload_id}": "takes bytes alone",
     "DELETE /sign-in-providers/{provider_id}": "a domain signs in by it",
     "DELETE /tenants/{tenant}/roles/{role_id}": "a member has it",
     "DELETE /tenants/{tenant}/guests/{guest_id}": "still being built, as is its machine in all that follow",
@@ -60,6 +61,15 @@ REFUSED_ROUTES = {
 }  # fmt: skip
 """What is refused in this world, so that its entry is not seen here, and why; tests of each deed look at it."""
 YES = {"confirmed": "yes"}
+IMAGE_FORM = {
+    "os_family": "linux",
+    "source_format": "qcow2",
+    "firmware": "bios",
+    "init": "cloud-init",
+    "default_user": "root",
+    "min_memory_mib": "64",
+    "least_disk_gib": "0",
+}
 FORMS: dict[str, dict[str, str]] = {
     "tenants:member_role": {"role": "viewer"},
     "tenants:member_remove": YES,
@@ -75,6 +85,13 @@ FORMS: dict[str, dict[str, str]] = {
     "vms:guest_rename": {"name": "renamed"},
     "vms:guest_tags": {"tags": "web"},
     "vms:guest_protect": {"protected": "true"},
+    "vms:image_add": {"name": "fresh", "url": "https://example.test/x", "sha256": "0" * 64, **IMAGE_FORM},
+    "vms:image_edit": {"name": "renamed", **IMAGE_FORM},
+    "vms:image_offer": {"deprecated": "true"},
+    "vms:image_delete": YES,
+    "vms:upload_create": {
+        f"upload-{name}": word for name, word in {"name": "fresh", "size": "9", **IMAGE_FORM}.items()
+    },
     "vms:network_create": {"name": "fresh", "outward": "nat"},
     "vms:volume_create": {"name": "fresh", "size_gib": "1"},
     "vms:volume_edit": {"name": "renamed"},
@@ -96,6 +113,7 @@ IDLE_PAGES = {
     "tenants:invitation_resend": "sent just now",
     "tenants:second_factor": "the owner would be out: tests/tenants/accounts/test_second_factor.py",
     "tenants:reopen": "not closing",
+    "vms:upload_piece": "takes bytes alone",
     "vms:guest_bulk": "no machine is ticked",
     "vms:guest_create": "tests/vms/views has the whole form",
     "vms:guest_recap": "says what a machine would cost of the quota",

@@ -26,6 +26,9 @@ QUOTA, CAP, WITH, RATE, OPERATOR = "quota", "cap", "bounded by", "request rate a
 LIMITS: dict[str, tuple[str, str]] = {
     "vms.Guest": (QUOTA, "guests"),
     "vms.Volume": (QUOTA, "volumes"),
+    "vms.Image": (QUOTA, "images"),
+    "vms.ImageCopy": (WITH, "vms.Image"),
+    "vms.ImageUpload": (WITH, "vms.Image"),
     "vms.Network": (QUOTA, "networks"),
     "vms.Address": (QUOTA, "addresses"),
     "vms.Port": (QUOTA, "ports"),
@@ -66,7 +69,6 @@ LIMITS: dict[str, tuple[str, str]] = {
     "vms.Flavor": (OPERATOR, ""),
     "vms.Host": (OPERATOR, ""),
     "vms.HostPool": (OPERATOR, ""),
-    "vms.Image": (OPERATOR, ""),
     "vms.Installation": (OPERATOR, ""),
     "vms.StorageClass": (OPERATOR, ""),
     "vms.StoragePool": (OPERATOR, ""),
@@ -98,8 +100,10 @@ def test_every_model_says_what_limits_it() -> None:
 def test_a_quota_of_none_lets_none_be_made(resource: str) -> None:
     house = factories.tenant_with_owner(limits={resource: 0})
 
+    make_one = factories.own_image if resource == "images" else factories.guest
+
     with pytest.raises(OverQuota) as refusal:
-        factories.guest(house)
+        make_one(house)
 
     assert f"/quota/{resource}" in {error.pointer for error in refusal.value.errors}
 

@@ -43,7 +43,7 @@ def in_tenant(row: PageRow) -> bool:
 def path(row: PageRow, world: World, **ids: Any) -> str:
     """The row's address in ``world``."""
     named = set(re.findall(r"<(?:\w+:)?(\w+)>", str(routes()[row.name].pattern)))
-    given = {"tenant": world.house.tenant.slug, "action": "stop", "secret": "never-was", **world.ids, **ids}
+    given = {"tenant": world.house.tenant.slug, "action": "stop", "secret": "never-was", **world.own, **ids}
     tenant = {"tenant"} if in_tenant(row) else set()
     return reverse(row.name, kwargs={name: given[name] for name in named | tenant})
 
@@ -112,7 +112,7 @@ def test_things_of_others_are_not_there() -> None:
     shown: list[PageRow] = []
 
     for row in PAGES:
-        ids = {name: value for name, value in theirs.ids.items() if name in path_names(row)}
+        ids = {name: value for name, value in theirs.own.items() if name in path_names(row)}
         if not ids:
             continue
         foreign = told(client, row.method, path(row, ours, **ids))

@@ -23,20 +23,11 @@ from tests.architecture.test_everything_is_written_down import LOGS, NOT_THE_TEN
 from tests.architecture.test_pages import browser, path
 from tests.architecture.world import World, body_for, build
 from tests.portal.api.rest import Rest
-from vms.models import Image
 
 pytestmark = pytest.mark.django_db
-SHARED = {"image_id"}
-"""Public things, which every tenant may look at."""
 OWN = {"tenants:token_revoke", "tenants:member_remove"}
 """What one may always do: give up what is one's own."""
-NAMING = [
-    row
-    for row in TABLE
-    if row.route.startswith("/tenants/{tenant}/")
-    and (named := set(re.findall(r"{(\w+_id)}", row.route)))
-    and not named & SHARED
-]
+NAMING = [row for row in TABLE if row.route.startswith("/tenants/{tenant}/") and re.search(r"{\w+_id}", row.route)]
 TENANT_ROUTES = [row for row in TABLE if row.route.startswith("/tenants/{tenant}")]
 
 
@@ -96,39 +87,16 @@ def test_things_of_others_cannot_be_named_in_a_body(ours: World, theirs: World) 
     token = ours.house.token
     Rest(token).get("/me")
     row = Row("POST", "/tenants/{tenant}/guests", None)
-    image = private_image(theirs)
 
     for field, there, absent_id in (
         ("networks", [theirs.ids["network_id"]], [str(uuid7())]),
         ("ssh_keys", [theirs.ids["key_id"]], [str(uuid7())]),
-        ("image", str(image.pk), str(uuid7())),
+        ("image", theirs.ids["own_image_id"], str(uuid7())),
     ):
         foreign = asked(token, row, ours.path(row.route), {**body_for(ours, row), field: there})
         absent = asked(token, row, ours.path(row.route), {**body_for(ours, row), field: absent_id})
         assert foreign.status == 422, field
         assert foreign == absent, field
-
-
-def private_image(world: World) -> Image:
-    """An image that is a tenant's own."""
-    with tenant_scope(world.house.tenant):
-        image = Image.objects.get(pk=world.ids["image_id"])
-        image.pk, image.tenant, image.name, image._state.adding = uuid7(), world.house.tenant, "private", True
-        image.save()
-    return image
-
-
-def test_an_image_of_another_tenant_is_not_there(ours: World, theirs: World) -> None:
-    """Images are shared or a tenant's own, so the sweep of ids above cannot ask for them."""
-    token, image = ours.house.token, private_image(theirs)
-    Rest(token).get("/me")
-    row = Row("GET", "/tenants/{tenant}/images/{image_id}", None)
-
-    foreign = asked(token, row, ours.path(row.route, {"image_id": str(image.pk)}), None)
-    absent = asked(token, row, ours.path(row.route, {"image_id": str(uuid7())}), None)
-
-    assert foreign == absent
-    assert str(image.pk) not in Rest(token).get(ours.path("/tenants/{tenant}/images")).body.decode()
 
 
 def test_lists_hold_nothing_of_others(ours: World, theirs: World) -> None:

@@ -22,7 +22,7 @@ from tenants.services.tenants import tenant_close
 from tenants.services.visits import visit_begin
 from tests import factories
 from tests.architecture import world
-from vms.models import Guest, Image, NetworkOnHost
+from vms.models import Guest, Image, ImageCopy, NetworkOnHost
 from vms.services.guests import guest_edit
 from vms.services.metrics import metric_points_write
 from vms.states import Power
@@ -42,6 +42,8 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "vms.Subnet": (GOES, ""),
     "vms.NetworkOnHost": (GOES, ""),
     "vms.Image": (GOES, ""),
+    "vms.ImageCopy": (GOES, ""),
+    "vms.ImageUpload": (GOES, ""),
     "vms.SshKey": (GOES, ""),
     "tenants.Member": (GOES, ""),
     "tenants.Role": (GOES, ""),
@@ -110,7 +112,8 @@ def full() -> Tenant:
         guest = Guest.objects.get(pk=here.ids["guest_id"])
         guest_edit(guest, tags=["web"], actor=here.house.actor)
         NetworkOnHost.objects.create(tenant=tenant, network=guest.ports.get().network, host=guest.host)
-        Image.objects.create(tenant=tenant, name="own", state="ready")
+        own = Image.objects.get(pk=here.ids["own_image_id"])
+        ImageCopy.objects.create(image=own, host=guest.host, name="img")
         metric_points_write([factories.metric_point(guest)])
         member = Member.objects.get(user=here.house.owner)
         visit_begin(

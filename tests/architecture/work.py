@@ -44,6 +44,7 @@ TASKS = [
     Task("vms.tasks.sweep_hosts", SYSTEM, "hosts'", "one more look"),
     Task("vms.tasks.sweep_host", SYSTEM, "those of whoever has guests on the host", "one more look"),
     Task("vms.tasks.halt_guests", SYSTEM, "each suspended tenant's, one after another", EARLY),
+    Task("vms.tasks.tidy_images", SYSTEM, EVERY, EARLY),
     Task("vms.tasks.sum_metrics", SYSTEM, EVERY, EARLY),
     Task("vms.tasks.empty_bins", SYSTEM, "each tenant's, one after another", EARLY),
 ]  # fmt: skip
@@ -83,6 +84,10 @@ KINDS = [
     Work("volume.limit", P.VOLUME_MANAGE),
     Work("volume.delete", P.VOLUME_MANAGE),
     Work("image.import", P.OPERATE),
+    Work("image.fetch", P.IMAGE_MANAGE),
+    Work("image.receive", P.IMAGE_MANAGE),
+    Work("image.delete", P.IMAGE_MANAGE),
+    Work("image.evict", P.OPERATE),
     Work("host.probe", P.OPERATE),
     Work("host.clear", None),
 ]

@@ -41,10 +41,16 @@ class World:
         self.ids["token_id"] = str(token.pk)
         return raw
 
+    @property
+    def own(self) -> dict[str, str]:
+        """The ids, where an image is not everybody's but one of the tenant's."""
+        return {**self.ids, "image_id": self.ids["own_image_id"]}
+
     def path(self, route: str, ids: dict[str, str] | None = None) -> str:
         """``route`` with its braces filled."""
         pools = {"kind": "quota", "pool_id": self.host_pool if "host-pools" in route else self.storage_pool}
-        return route.format(**{"tenant": self.house.tenant.slug, **self.ids, **pools, **(ids or {})})
+        named = self.own if route.startswith("/tenants/") else self.ids
+        return route.format(**{"tenant": self.house.tenant.slug, **named, **pools, **(ids or {})})
 
 
 def build(slug: str = "") -> World:
@@ -54,6 +60,7 @@ def build(slug: str = "") -> World:
     house = factories.tenant_with_owner(slug)
     guest, operation = factories.guest_building(house)
     network = factories.network(house)
+    image, upload = factories.own_image(house), factories.upload(house)
     person = factories.user()
     with tenant_scope(house.tenant):
         role = Role.objects.create(tenant=house.tenant, name=NOBODY, permissions=[])
@@ -64,6 +71,8 @@ def build(slug: str = "") -> World:
             "guest_id": guest.pk,
             "operation_id": operation.pk,
             "image_id": guest.image_id,
+            "own_image_id": image.pk,
+            "upload_id": upload.pk,
             "flavor_id": guest.flavor_id,
             "network_id": network.pk,
             "port_id": guest.ports.get().pk,
@@ -117,6 +126,7 @@ def body_for(world: World, row: Row) -> Any:
         "{flavor_id}": {"sort": 5},
         "{image_id}": {"deprecated": True},
         "{volume_id}": {"name": "renamed"},
+        "{upload_id}": {},
         "{host_id}": {"maintenance": True},
         "quota": {"guests": 7},
         "{kind}": {"in_portal": False},
@@ -155,6 +165,7 @@ def _post_body(world: World, last: str) -> Any:
             "tenant": world.house.tenant.slug,
             "provider": world.ids["provider_id"],
         },
+        "image-uploads": {"name": "fresh", "size": 1000},
         "images": {"name": "fresh", "url": "https://example.test/x", "sha256": "0" * 64},
         "hosts": {"uri": "fake:///fresh"},
     }.get(last)

@@ -28,6 +28,7 @@ class Things:
     binned: str
     operation: str
     volume: str
+    image: str
 
     def pages(self) -> dict[str, str]:
         """Every page by a name for its picture; paths below the project's address."""
@@ -55,6 +56,9 @@ class Things:
             "volume": f"volumes/{self.volume}/",
             "volume-delete": f"volumes/{self.volume}/delete/",
             "images": "images/",
+            "image-add": "images/add/",
+            "image": f"images/{self.image}/",
+            "image-delete": f"images/{self.image}/delete/",
             "networks": "networks/",
             "keys": "keys/",
             "activity": "activity/",
@@ -81,8 +85,11 @@ def things(customer: Customer) -> Iterator[Things]:
     customer.done(customer.delete(f"/guests/{made['thrown']['id']}"))
     last = customer.get("/operations").json()["items"][0]
     volume = customer.done(customer.post("/volumes", {"name": "spare", "size_gib": 1}))["subject"]["id"]
-    yield Things(made["still"]["id"], made["shielded"]["id"], made["thrown"]["id"], last["id"], volume)
+    own, half = customer.upload("own", b"\x5a" * 4096), customer.post("/image-uploads", {"name": "half", "size": 4096})
+    yield Things(made["still"]["id"], made["shielded"]["id"], made["thrown"]["id"], last["id"], volume, own)
     customer.done(customer.delete(f"/volumes/{volume}"))
+    customer.done(customer.delete(f"/images/{own}"))
+    customer.delete(f"/image-uploads/{half.json()['id']}")
     customer.http.patch(customer.path(f"/guests/{made['shielded']['id']}"), json={"protected": False})
     for guest in made.values():
         customer.done(customer.delete(f"/guests/{guest['id']}", purge="true"))

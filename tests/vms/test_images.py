@@ -18,6 +18,7 @@ from vms.handlers import images as handlers
 from vms.models import Image
 from vms.services.catalogue import catalogue_dir
 from vms.services.images import image_delete, image_import, image_path
+from vms.specs import ImageSpec
 
 pytestmark = pytest.mark.django_db
 
@@ -39,9 +40,8 @@ def served(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
 
 def asked(source_format: str) -> tuple[Image, Operation]:
     with every_tenant(why="test"):
-        return image_import(
-            name="d", url="https://example.test/d", sha256="0" * 64, source_format=source_format, actor=factories.desk()
-        )
+        spec = ImageSpec("d", source_format=source_format)
+        return image_import(spec, url="https://example.test/d", sha256="0" * 64, actor=factories.desk())
 
 
 def test_an_image_of_the_format_it_was_said_to_be_becomes_ready(
@@ -83,5 +83,5 @@ def test_an_image_that_is_being_fetched_is_not_deleted() -> None:
         assert refused.value.code == "operation_in_progress"
 
         operation_cancel(operation, actor=factories.desk())
-        image_delete(image, actor=factories.desk())
+        assert run(image_delete(image, actor=factories.desk()).pk) == "succeeded"
         assert not Image.objects.filter(pk=image.pk).exists()

@@ -15,14 +15,17 @@ from portal.admin_shown import Note, column, moment, mono, state
 from portal.core.units import GIB, MIB, gib_label, mib_label
 from tenants.actors import Actor
 from vms.models import Image
-from vms.services.images import image_delete, image_deprecate, image_import
+from vms.services.images import image_delete, image_edit, image_import
+from vms.specs import ImageSpec
 from vms.states import ImageState
 
 STATES = {
+    ImageState.UPLOADING: ("building", gettext_lazy("Uploading")),
     ImageState.IMPORTING: ("building", gettext_lazy("Importing")),
     ImageState.READY: ("running", gettext_lazy("Ready")),
     ImageState.FAILED: ("error", gettext_lazy("Failed")),
     ImageState.DEPRECATED: ("stopped", gettext_lazy("Deprecated")),
+    ImageState.DELETING: ("deleting", gettext_lazy("Being deleted")),
 }
 
 
@@ -106,7 +109,8 @@ class ImageAdmin(ServiceAdmin):
         icon="plus", form=ImportForm, adds=True,
     )  # fmt: skip
     def fetch(self, row: None, actor: Actor, answers: dict[str, Any]) -> str:
-        image, _operation = image_import(actor=actor, **answers)
+        url, sha256 = answers.pop("url"), answers.pop("sha256")
+        image, _operation = image_import(ImageSpec(**answers), url=url, sha256=sha256, actor=actor)
         return _("%s is being imported.") % image
 
     @deed(
@@ -115,7 +119,7 @@ class ImageAdmin(ServiceAdmin):
         icon="history", many=True, foresee=_deprecates(on=True),
     )  # fmt: skip
     def deprecate(self, image: Image, actor: Actor, answers: dict[str, Any]) -> str:
-        image_deprecate(image, on=True, actor=actor)
+        image_edit(image, deprecated=True, actor=actor)
         return _("%s is offered no longer.") % image
 
     @deed(
@@ -124,15 +128,14 @@ class ImageAdmin(ServiceAdmin):
         icon="arrow-back-up", many=True, foresee=_deprecates(on=False),
     )  # fmt: skip
     def offer(self, image: Image, actor: Actor, answers: dict[str, Any]) -> str:
-        image_deprecate(image, on=False, actor=actor)
+        image_edit(image, deprecated=False, actor=actor)
         return _("%s is offered again.") % image
 
     @deed(
         gettext_lazy("Delete"),
-        explain=gettext_lazy("Removes the image and its file. Refused while machines stand on it."),
+        explain=gettext_lazy("Removes the image, its file and its copies on hosts. Refused while machines stand on it."),
         icon="trash", danger=True, foresee=lambda self, image, actor: Forecast(True, _("is removed for good")),
     )  # fmt: skip
     def delete(self, image: Image, actor: Actor, answers: dict[str, Any]) -> str:
-        name = image.name
         image_delete(image, actor=actor)
-        return _("%s is deleted.") % name
+        return _("%s is being deleted.") % image

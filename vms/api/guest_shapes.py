@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+from django.db.models import Case, When
 from pydantic import BaseModel, Field, StrictBool, StrictInt
 
 from portal.core.bodies import Body, Listing
@@ -15,7 +16,7 @@ from vms.models import Flavor, Guest, Image, Network, SshKey, StorageClass
 from vms.selectors.guests import AddressRow, GuestFilters, GuestRow
 from vms.services.keys import TYPES, key_parse
 from vms.specs import DISK_MAX_GIB, GuestSpec, VolumeSpec
-from vms.states import GuestStatus, Power
+from vms.states import GuestStatus, ImageState, Power
 
 
 class AddressOut(BaseModel):
@@ -248,7 +249,8 @@ def guest_spec(body: GuestIn) -> GuestSpec:
     """The body with its words turned into rows of the scope; raises ``Invalid`` with every word that names nothing."""
     errors: list[FieldError] = []
     flavor = pick(Flavor.objects.filter(enabled=True), body.flavor, "/flavor", errors)
-    image = pick(Image.objects.order_by("state", "-created_at"), body.image, "/image", errors)
+    offered = Case(When(state=ImageState.READY, then=0), default=1)
+    image = pick(Image.objects.order_by(offered, "-created_at"), body.image, "/image", errors)
     networks = pick_all(Network.objects.all(), body.networks, "/networks", errors)
     inline = [key for key in body.ssh_keys if key.split(None, 1)[:1] and key.split(None, 1)[0] in TYPES]
     named = [key for key in body.ssh_keys if key not in inline]

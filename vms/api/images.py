@@ -1,24 +1,30 @@
-"""REST: images; a tenant sees everybody's and its own, operators see and import all."""
+"""REST: images; a tenant sees everybody's and brings in its own, operators see and change all."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpResponse
+from django.utils.translation import gettext as _
 from ninja import Query, Router, Status
-from pydantic import BaseModel, Field, StrictBool
+from pydantic import BaseModel, Field, StrictBool, StrictInt
 
 from operations.api import OperationOut, accepted
 from portal.core.bodies import Body, Listed, Listing, listed, narrowed
+from portal.core.errors import FieldError, Forbidden
 from portal.core.etags import etag_of, find
 from portal.core.paging import Sorts
+from tenants.api.tenants import tenant_in_path
 from tenants.policy import Permission
 from tenants.types import HttpRequest
+from vms.api.pick import pick, refuse
 from vms.models import Image
-from vms.services.images import image_delete, image_deprecate, image_import
-from vms.states import ImageState
+from vms.selectors.stock import images_usable
+from vms.services.images import image_delete, image_edit, image_import
+from vms.specs import ImageSpec
+from vms.states import ImageState, Init
 
 router = Router(tags=["images"])
 operators = Router(tags=["operators: images"])
@@ -35,14 +41,16 @@ class ImageOut(BaseModel):
     os_family: str
     os_version: str
     firmware: str
+    init: Init
     size: int
     virtual_size: int
     min_disk_gib: int
     min_memory_mib: int
     default_user: str
     sha256: str
+    replacement: str | None = Field(description="The image to take instead of one that is deprecated.")
     created_at: datetime
-    problem: str | None = Field(default=None, description="Why an import failed; for operators.")
+    problem: str | None = Field(default=None, description="Why an import failed; for whom it belongs to.")
 
 
 class ImageQuery(Listing):
@@ -54,26 +62,47 @@ class ImageQuery(Listing):
     os_family: str = Field(default="", max_length=24)
 
 
-class ImageIn(Body):
-    """An image to be fetched; only a file with this checksum becomes one."""
+class ImageWords(Body):
+    """What is said of an image that is to come."""
 
     name: str = Field(max_length=200)
-    url: str = Field(max_length=2000)
-    sha256: str = Field(max_length=64)
     os_family: str = Field(default="linux", max_length=24)
     os_version: str = Field(default="", max_length=40)
     format: str = Field(default="qcow2", max_length=10, description="`qcow2` or `raw`")
+    firmware: str = Field(default="bios", max_length=10, description="`bios` or `uefi`")
+    init: str = Field(default="cloud-init", max_length=16, description="`cloud-init`, `cloudbase-init` or `none`")
+    default_user: str = Field(default="root", max_length=32, description="The account that keys let in to.")
+    min_memory_mib: StrictInt = Field(default=64)
+    least_disk_gib: StrictInt = Field(default=0, description="0: what its disk takes.")
+
+    def spec(self) -> ImageSpec:
+        """As services take it."""
+        words = {name: getattr(self, name) for name in ImageWords.model_fields if name != "format"}
+        return ImageSpec(**words, source_format=self.format)
+
+
+class ImageIn(ImageWords):
+    """An image to be fetched; only a file with this checksum becomes one."""
+
+    url: str = Field(max_length=2000)
+    sha256: str = Field(max_length=64)
 
 
 class ImagePatch(Body):
-    """Whether it is still offered for new machines."""
+    """What is said of it, and whether it is still offered for new machines; what is left out stays."""
 
-    deprecated: StrictBool
-
-
-def _tenants_images() -> QuerySet[Image]:
-    """What the scope's tenant may use: everybody's that are fit for use, and all of its own."""
-    return Image.objects.filter(Q(state__in=[ImageState.READY, ImageState.DEPRECATED]) | Q(tenant__isnull=False))
+    name: str = Field(default="", max_length=200)
+    os_family: str = Field(default="", max_length=24)
+    os_version: str = Field(default="", max_length=40)
+    firmware: str = Field(default="", max_length=10)
+    init: str = Field(default="", max_length=16)
+    default_user: str = Field(default="", max_length=32)
+    min_memory_mib: StrictInt = 0
+    least_disk_gib: StrictInt = 0
+    deprecated: StrictBool = False
+    replacement: str | None = Field(
+        default=None, max_length=100, description="Id or name of the image to take instead."
+    )
 
 
 def image_out(image: Image, *, operator: bool = False) -> ImageOut:
@@ -86,15 +115,17 @@ def image_out(image: Image, *, operator: bool = False) -> ImageOut:
         os_family=image.os_family,
         os_version=image.os_version,
         firmware=image.firmware,
+        init=Init(image.init),
         size=image.size,
         virtual_size=image.virtual_size,
         min_disk_gib=image.min_disk_gib,
         min_memory_mib=image.min_memory_mib,
         default_user=image.default_user,
         sha256=image.sha256,
+        replacement=str(image.replacement_id) if image.replacement_id else None,
         created_at=image.created_at,
     )
-    if operator:
+    if operator or image.tenant_id is not None:
         out.problem = image.problem or None
     return out
 
@@ -114,14 +145,52 @@ def _shown(request: HttpRequest, response: HttpResponse, image: Image) -> ImageO
 def image_list(request: HttpRequest, query: Query[ImageQuery]) -> dict[str, Any]:
     """Images that machines of this project can be made of; `deprecated` ones only run on."""
     request.actor.require(Permission.IMAGE_VIEW)
-    return _list(request, query, _tenants_images())
+    return _list(request, query, images_usable())
 
 
 @router.get("/images/{image_id}", response=ImageOut, exclude_unset=True, summary="Get an image")
 def image_get(request: HttpRequest, image_id: str, response: HttpResponse) -> ImageOut:
     """One image."""
     request.actor.require(Permission.IMAGE_VIEW)
-    return _shown(request, response, find(request, _tenants_images(), image_id))
+    return _shown(request, response, find(request, images_usable(), image_id))
+
+
+def _own(request: HttpRequest, image_id: str) -> Image:
+    """An image of the tenant's own, to be changed; everybody's are refused, and not as if they were not there."""
+    image = find(request, images_usable(), image_id)
+    request.actor.require(Permission.IMAGE_MANAGE)
+    if image.tenant_id is None:
+        raise Forbidden(_("This image is everybody's."), code="public_image", hint=_("Only operators change it."))
+    return image
+
+
+def _edited(request: HttpRequest, response: HttpResponse, image: Image, body: ImagePatch) -> ImageOut:
+    changes = body.model_dump(exclude_unset=True)
+    if body.replacement is not None:
+        errors: list[FieldError] = []
+        changes["replacement"] = pick(images_usable(), body.replacement, "/replacement", errors)
+        refuse(errors)
+    return _shown(request, response, image_edit(image, actor=request.actor, **changes))
+
+
+@router.post("/images", response={202: OperationOut}, exclude_unset=True, summary="Import an image")
+def own_image_post(request: HttpRequest, response: HttpResponse, body: ImageIn) -> Status[OperationOut]:
+    """Fetch an image of this project's own; what it takes is reserved of the quota as it comes."""
+    tenant = tenant_in_path(request)
+    _image, operation = image_import(body.spec(), url=body.url, sha256=body.sha256, actor=request.actor, tenant=tenant)
+    return accepted(request, response, operation)
+
+
+@router.patch("/images/{image_id}", response=ImageOut, exclude_unset=True, summary="Change an image")
+def own_image_patch(request: HttpRequest, image_id: str, response: HttpResponse, body: ImagePatch) -> ImageOut:
+    """Rename it, say what it needs, offer it for new machines no longer; machines made of it stay as they are."""
+    return _edited(request, response, _own(request, image_id), body)
+
+
+@router.delete("/images/{image_id}", response={202: OperationOut}, exclude_unset=True, summary="Delete an image")
+def own_image_remove(request: HttpRequest, image_id: str, response: HttpResponse) -> Status[OperationOut]:
+    """With its copies on hosts; refused while machines stand on it."""
+    return accepted(request, response, image_delete(_own(request, image_id), actor=request.actor))
 
 
 @operators.get("/images", response=Listed[ImageOut], exclude_unset=True, summary="List all images")
@@ -134,8 +203,7 @@ def all_image_list(request: HttpRequest, query: Query[ImageQuery]) -> dict[str, 
 @operators.post("/images", response={202: OperationOut}, exclude_unset=True, summary="Import an image")
 def image_post(request: HttpRequest, response: HttpResponse, body: ImageIn) -> Status[OperationOut]:
     """Fetch a public image; the operation's subject is the image."""
-    words = body.model_dump(exclude={"format"})
-    _image, operation = image_import(**words, source_format=body.format, actor=request.actor)
+    _image, operation = image_import(body.spec(), url=body.url, sha256=body.sha256, actor=request.actor)
     return accepted(request, response, operation)
 
 
@@ -146,17 +214,15 @@ def any_image_get(request: HttpRequest, image_id: str, response: HttpResponse) -
     return _shown(request, response, find(request, Image.objects.all(), image_id))
 
 
-@operators.patch("/images/{image_id}", response=ImageOut, exclude_unset=True, summary="Deprecate an image")
+@operators.patch("/images/{image_id}", response=ImageOut, exclude_unset=True, summary="Change any image")
 def image_patch(request: HttpRequest, image_id: str, response: HttpResponse, body: ImagePatch) -> ImageOut:
-    """Offer it for new machines no longer, or again."""
+    """What is said of it, and whether it is offered for new machines."""
     request.actor.require(Permission.OPERATE)
-    image = find(request, Image.objects.all(), image_id)
-    return _shown(request, response, image_deprecate(image, on=body.deprecated, actor=request.actor))
+    return _edited(request, response, find(request, Image.objects.all(), image_id), body)
 
 
-@operators.delete("/images/{image_id}", response={204: None}, summary="Delete an image")
-def image_remove(request: HttpRequest, image_id: str) -> Status[None]:
-    """Refused while machines stand on it."""
+@operators.delete("/images/{image_id}", response={202: OperationOut}, exclude_unset=True, summary="Delete any image")
+def image_remove(request: HttpRequest, image_id: str, response: HttpResponse) -> Status[OperationOut]:
+    """With its copies on hosts; refused while machines stand on it."""
     request.actor.require(Permission.OPERATE)
-    image_delete(find(request, Image.objects.all(), image_id), actor=request.actor)
-    return Status(204, None)
+    return accepted(request, response, image_delete(find(request, Image.objects.all(), image_id), actor=request.actor))

@@ -10,13 +10,14 @@ from django.utils.translation import gettext as _
 from operations.registry import handles
 from operations.runner import Retry, Run
 from operations.selectors import operations_live_on
-from portal.core.errors import Broken, Conflict
+from portal.core.errors import Conflict
 from portal.core.units import GIB
 from vms import design
 from vms.cloudinit import Seed
 from vms.disks.seed import seed_iso
+from vms.handlers.image_copies import ensure_copy
 from vms.handlers.place import There, at
-from vms.models import Guest, Image, Network, Volume
+from vms.models import Guest, Network, Volume
 from vms.models.volumes import Scrub
 from vms.names import (
     base_name,
@@ -32,7 +33,6 @@ from vms.names import (
 from vms.reconcile.converge import Place, converge
 from vms.reconcile.plan import Seen
 from vms.services.hosts import host_record_pool
-from vms.services.images import image_path
 from vms.services.networks import network_is_used, network_left_host, network_use_host
 from vms.services.volumes import volume_record, volumes_going
 from vms.states import VolumeState
@@ -43,7 +43,7 @@ def create(run: Run) -> None:
     """Image, disk, seed, network, then whatever power is wanted."""
     with at(run) as place:
         ensure_pool(run, place)
-        ensure_base(run, place, place.guest.image)
+        ensure_copy(run, place.hv, place.host, place.owner, place.guest.image)
         ensure_disks(run, place)
         ensure_seed(run, place)
         ensure_networks(run, place)
@@ -98,27 +98,6 @@ def ensure_pool(run: Run, place: There) -> None:
     else:
         seen = place.hv.ensure_pool(name, row.path)
     host_record_pool(row, capacity=seen.capacity, allocation=seen.allocation, available=seen.available)
-
-
-def ensure_base(run: Run, place: There, image: Image) -> None:
-    """The image's own copy in the host's pool; sent once, used by every disk made of it."""
-    pool, name = pool_name(place.owner), base_name(image.pk, image.sha256)
-    present = place.hv.volume(pool, name)
-    if present is not None and present.capacity == image.virtual_size:
-        return
-    run.say(_("Copying the image to the host"), 5)
-    source = image_path(image)
-    if not source.exists():
-        raise Broken(_("The file of this image is missing."), code="image_file_missing", detail=str(source))
-    with run.effect("image"):
-        _send(run, place, image, source, name)
-
-
-def _send(run: Run, place: There, image: Image, source: Path, name: str) -> None:
-    def progress(sent: int) -> None:
-        run.tick(_("Copying the image to the host"), 5 + 40 * sent // max(1, image.size))
-
-    place.hv.upload_volume(pool_name(place.owner), name, source, disk_format="qcow2", progress=progress)
 
 
 def ensure_disks(run: Run, place: Place) -> None:

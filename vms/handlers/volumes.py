@@ -14,7 +14,8 @@ from operations.runner import Run
 from portal.core.errors import Conflict
 from portal.core.units import GIB
 from vms import design
-from vms.handlers.guests import drop_file, ensure_base, ensure_disk, ensure_pool
+from vms.handlers.guests import drop_file, ensure_disk, ensure_pool
+from vms.handlers.image_copies import ensure_copy
 from vms.handlers.place import connect, host_words
 from vms.hypervisor import errors
 from vms.hypervisor.disks import SeenDisk, SeenDisks
@@ -72,7 +73,7 @@ def create(run: Run) -> None:
             raise Conflict(_("The volume is gone."), code="gone", hint="")
         ensure_pool(run, spot)
         if spot.volume.image is not None:
-            ensure_base(run, spot, spot.volume.image)
+            ensure_copy(run, spot.hv, spot.host, spot.owner, spot.volume.image)
         run.say(_("Making the disk"), 50)
         ensure_disk(run, spot, spot.volume, effect="disk")
         ensure_attached(run, spot)

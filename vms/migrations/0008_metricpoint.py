@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('tenants', '0017_built_in_roles_of_volumes'),
+        ('tenants', '0017_built_in_roles_of_storage'),
         ('vms', '0007_first_disks_boot_first'),
     ]
 

@@ -3,7 +3,7 @@
 from vms.models.flavors import Flavor
 from vms.models.guests import Guest, Tag
 from vms.models.hosts import Drift, Host, HostClaim, HostPool
-from vms.models.images import Image
+from vms.models.images import Image, ImageCopy, ImageUpload
 from vms.models.installation import Installation
 from vms.models.keys import SshKey
 from vms.models.metrics import MetricPoint
@@ -19,6 +19,8 @@ __all__ = [
     "HostClaim",
     "HostPool",
     "Image",
+    "ImageCopy",
+    "ImageUpload",
     "Installation",
     "MetricPoint",
     "Network",

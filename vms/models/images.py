@@ -1,4 +1,4 @@
-"""What a guest's first disk is made from."""
+"""What a guest's first disk is made from, where it lies on hosts, and what is just being brought."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ from django.db import models
 from django.utils import timezone
 
 from portal.core.ids import uuid7
-from tenants.scoping import SharedManager
-from vms.states import ImageState
+from portal.core.units import GIB
+from tenants.scoping import SharedManager, TenantOwned
+from vms.models.hosts import Host
+from vms.states import ImageState, Init
 
 
 class Image(models.Model):
-    """A qcow2 file of ours, named only by this row's id: everybody's (no tenant) or one tenant's own."""
+    """A qcow2 file of ours, named only by this row's id: everybody's (no tenant) or one tenant's own.
+
+    Its bytes never change once it is ready: disks on hosts stand on copies of them. Other content is another image.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     tenant = models.ForeignKey("tenants.Tenant", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
@@ -21,11 +26,15 @@ class Image(models.Model):
     os_family = models.CharField(max_length=24, default="linux")
     os_version = models.CharField(max_length=40, blank=True)
     firmware = models.CharField(max_length=8, default="bios")
+    init = models.CharField(max_length=16, default=Init.CLOUD_INIT, db_default=Init.CLOUD_INIT.value)
     size = models.PositiveBigIntegerField(default=0)
     virtual_size = models.PositiveBigIntegerField(default=0)
     sha256 = models.CharField(max_length=64, blank=True)
+    charged_gib = models.PositiveIntegerField(default=0, db_default=0)
+    least_disk_gib = models.PositiveIntegerField(default=0, db_default=0)
     min_memory_mib = models.PositiveIntegerField(default=64)
     default_user = models.CharField(max_length=32, default="root")
+    replacement = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     sort = models.PositiveSmallIntegerField(default=100)
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(default=timezone.now)
@@ -45,5 +54,45 @@ class Image(models.Model):
 
     @property
     def min_disk_gib(self) -> int:
-        """The smallest disk it fits on."""
-        return -(-self.virtual_size // 1024**3)
+        """The smallest disk it fits on, or the larger one that whoever brought it asks for."""
+        return max(self.least_disk_gib, -(-self.virtual_size // GIB))
+
+
+class ImageCopy(models.Model):
+    """An image's file in a host's pool; disks may stand on it from ``ready_at`` until it is being removed."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="copies")
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="image_copies")
+    name = models.CharField(max_length=64)
+    size = models.PositiveBigIntegerField(default=0)
+    ready_at = models.DateTimeField(null=True)
+    used_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["host", "name"]
+        constraints = [models.UniqueConstraint("host", "name", name="image_copy_once_a_host")]
+
+    def __str__(self) -> str:
+        return f"{self.image} on {self.host}"
+
+
+class ImageUpload(TenantOwned):
+    """An image's bytes on their way in: how many there are to be, and how many have come; sizes in bytes."""
+
+    image = models.OneToOneField(Image, on_delete=models.PROTECT, related_name="upload")
+    size = models.PositiveBigIntegerField()
+    received = models.PositiveBigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, blank=True)
+    format = models.CharField(max_length=8)
+    created_at = models.DateTimeField(default=timezone.now)
+    touched_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(received__lte=models.F("size")), name="upload_received_at_most")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.received} of {self.size} bytes"

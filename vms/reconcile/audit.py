@@ -30,9 +30,9 @@ from vms.hypervisor import pool as connections
 from vms.hypervisor.disks import SeenDisks
 from vms.hypervisor.driver import Hypervisor, SeenVolume
 from vms.hypervisor.xml.parse import root_of
-from vms.models import Guest, Host, HostClaim, NetworkOnHost, Port, Volume
+from vms.models import Guest, Host, HostClaim, ImageCopy, NetworkOnHost, Port, Volume
 from vms.models.guests import Charge
-from vms.names import Owner, base_name, network_name, pool_name, seed_name, serial_log, volume_name
+from vms.names import Owner, network_name, pool_name, seed_name, serial_log, volume_name
 from vms.reconcile.converge import guest_id
 from vms.selectors.installation import installation_owner
 from vms.selectors.volumes import volumes_on
@@ -201,13 +201,11 @@ def _storage(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
         return
     busy = _busy()
     files = {volume.name: volume for volume in hv.volumes(pool)}
-    known: set[str] = set()
+    known = set(ImageCopy.objects.filter(host=host).values_list("name", flat=True))
     busy_volumes = _busy("volume")
-    for volume in volumes_on(host).select_related("image", "guest"):
+    for volume in volumes_on(host).select_related("guest"):
         name = volume_name(volume.pk)
         known |= {name, seed_name(volume.guest.pk)} if volume.guest else {name}
-        if volume.image is not None:
-            known.add(base_name(volume.image.pk, volume.image.sha256))
         if str(volume.guest_id) in busy or str(volume.pk) in busy_volumes:
             continue
         if volume.state == "ready" and name not in files:
@@ -216,7 +214,7 @@ def _storage(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
             yield from _file(volume, files[name])
     logs = tuple(serial_log(pk) for pk in Guest.objects.filter(host=host).values_list("pk", flat=True))
     for name in sorted(set(files) - known):
-        if not name.startswith(("img-", *logs)):
+        if not name.startswith(logs):
             yield f"I2 host {host.name}: file {name} has no row"
 
 

@@ -13,14 +13,15 @@ from operations.models import OperationLock
 from portal.core.clock import now
 from portal.core.units import GIB
 from vms.hypervisor import pool as connections
-from vms.hypervisor.driver import Hypervisor, SeenDomain
+from vms.hypervisor.driver import Hypervisor, SeenDomain, SeenVolume
 from vms.models import Guest, Host, Network, NetworkOnHost, Volume
-from vms.names import Owner, base_name, network_name, pool_name, seed_name, volume_name
+from vms.names import Owner, network_name, pool_name, seed_name, volume_name
 from vms.reconcile.converge import Place, guest_id, record
 from vms.reconcile.plan import Seen
 from vms.selectors.installation import installation_owner
 from vms.selectors.volumes import volumes_on
 from vms.services.hosts import drift_clear, drift_record, host_mark_swept, host_record_heartbeat, host_record_pool
+from vms.services.image_copies import copies_adopt
 from vms.services.leftovers import leftover_clear, leftover_withdraw
 from vms.services.volumes import volume_follow
 from vms.states import Power
@@ -98,30 +99,31 @@ def _guest_drift(host: Host, guest: Guest, domain: SeenDomain | None) -> None:
         )
 
 
-def _volumes(hv: Hypervisor, owner: Owner) -> dict[str, int] | None:
-    """Names in our pool with their sizes in bytes; None where the pool is not there (yet), which is not the same as empty."""
+def _volumes(hv: Hypervisor, owner: Owner) -> dict[str, SeenVolume] | None:
+    """What lies in our pool, by name; None where the pool is not there (yet), which is not the same as empty."""
     if hv.pool(pool_name(owner)) is None:
         return None
-    return {volume.name: volume.capacity for volume in hv.volumes(pool_name(owner))}
+    return {volume.name: volume for volume in hv.volumes(pool_name(owner))}
 
 
-def _storage(host: Host, owner: Owner, present: dict[str, int] | None) -> None:
+def _storage(host: Host, owner: Owner, present: dict[str, SeenVolume] | None) -> None:
     if present is None:
         return
     known: set[str] = set()
-    for volume in volumes_on(host).select_related("image", "guest", "tenant"):
-        known.add(volume_name(volume.pk))
-        if volume.image is not None:
-            known.add(base_name(volume.image.pk, volume.image.sha256))
+    for volume in volumes_on(host).select_related("guest", "tenant"):
+        name = volume_name(volume.pk)
+        known.add(name)
         if volume.guest is not None:
             known.add(seed_name(volume.guest.pk))
-        if volume.state == "ready" and volume_name(volume.pk) not in present:
+        if volume.state == "ready" and name not in present:
             drift_record(
                 host, "missing_volume", str(volume.pk), detail="its file is not in the pool", guest_id=volume.guest_id
             )
-        elif present.get(volume_name(volume.pk), 0) > volume.size_gib * GIB:
-            volume_follow(volume, size_gib=present[volume_name(volume.pk)] // GIB)
-    for name in sorted(set(present) - known):
+        elif name in present and present[name].capacity > volume.size_gib * GIB:
+            volume_follow(volume, size_gib=present[name].capacity // GIB)
+    for name in copies_adopt(host, {name: there.allocation for name, there in present.items()}):
+        drift_record(host, "stray_image", name, detail="the copy of an image that is gone")
+    for name in sorted(present.keys() - known):
         if name.startswith(("vol-", "seed-")) and not _being_made(name):
             drift_record(host, "stray_volume", name, detail="no such volume here")
 

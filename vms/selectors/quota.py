@@ -26,12 +26,14 @@ def held_amounts(tenants: Sequence[Tenant]) -> Mapping[UUID, Counter[str]]:
     sums = volumes.values_list("tenant", "storage_class__name").annotate(n=Count("pk"), size=Sum("size_gib"))
     for pk, storage_class, n, size in sums:
         held[pk].update({"volumes": n, "disk_gib": size, class_disk(storage_class): size})
+    images = Image.objects.filter(tenant__in=tenants).order_by().values_list("tenant")
+    for pk, n, size in images.annotate(n=Count("pk"), size=Sum("charged_gib")):
+        held[pk].update(images=n, images_gib=size)
     for name, rows in (
         ("running_guests", guests.filter(charged_running=True)),
         ("ports", Port.objects.exclude(guest__charge=Charge.NONE)),
         ("addresses", Address.objects.exclude(port__guest__charge=Charge.NONE)),
         ("networks", Network.objects.all()),
-        ("images", Image.objects.all()),
     ):
         for pk, n in rows.filter(tenant__in=tenants).order_by().values_list("tenant").annotate(n=Count("pk")):
             held[pk][name] += n

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from vms.models import Address, Image, Network
+from vms.states import ImageState
 
 
-def images_offered() -> QuerySet[Image]:
-    """Images of the scope and everybody's, in the order they are offered."""
-    return Image.objects.select_related("tenant")
+def images_usable() -> QuerySet[Image]:
+    """What the scope's tenant may use: everybody's that are fit for use, and all of its own; in the order they are offered."""
+    fit = Q(state__in=[ImageState.READY, ImageState.DEPRECATED])
+    return Image.objects.filter(fit | Q(tenant__isnull=False)).select_related("tenant", "replacement", "upload")
 
 
 def networks_in_use() -> QuerySet[Network]:

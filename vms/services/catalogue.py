@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from django.conf import settings
 from django.utils.translation import gettext as _
 
 from portal.core.errors import Invalid
@@ -17,15 +16,18 @@ from vms.disks.convert import to_qcow2
 from vms.disks.errors import DiskError
 from vms.disks.inspect import Format, inspect
 from vms.models import Image
-from vms.services.images import image_path, image_register
+from vms.services.image_arrival import image_register
+from vms.services.images import image_path, images_dir
+from vms.states import ImageState
 
 _CHUNK = 4 * 1024 * 1024
 type Progress = Callable[[float], None]
+type Charge = Callable[[int], None]
 
 
 def catalogue_dir() -> Path:
     """Where image files live; made on first use, closed to others."""
-    path = Path(settings.DATA_DIR) / "images"
+    path = images_dir()
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
 
@@ -40,13 +42,16 @@ def catalogue_add(
     default_user: str = "root",
     min_memory_mib: int = 64,
 ) -> Image:
-    """Check an untrusted file and make it the public image called ``name``, in place of one of that name.
+    """Check an untrusted file and make it the public image called ``name``; one of that name is offered no longer.
 
-    Raises ``Invalid`` with the inspector's reason. Machines made of a former file keep theirs: another content has another
-    name on the hosts.
+    The same content again is the image that is there. Raises ``Invalid`` with the inspector's reason.
     """
-    image = Image.objects.filter(tenant=None, name=name).first() or Image(name=name)
+    image = Image(name=name)
     size, virtual_size, digest = catalogue_place(file, image)
+    there = Image.objects.filter(tenant=None, name=name, state=ImageState.READY, sha256=digest).first()
+    if there is not None:
+        os.replace(image_path(image), image_path(there))
+        image = there
     return image_register(
         image=image,
         name=name,
@@ -62,17 +67,25 @@ def catalogue_add(
 
 
 def catalogue_place(
-    file: Path, image: Image, *, declared: Format | None = None, progress: Progress | None = None
+    file: Path,
+    image: Image,
+    *,
+    declared: Format | None = None,
+    progress: Progress | None = None,
+    charge: Charge | None = None,
 ) -> tuple[int, int, str]:
     """Inspect and convert ``file`` to the image's own place; its size, virtual size (bytes) and SHA-256.
 
     A file of another format than was ``declared`` is refused. ``progress`` gets 0 … 100 of the conversion, and 100 again and
-    again while the checksum is taken; what it raises cancels. Raises ``Invalid``; then nothing was changed.
+    again while the checksum is taken; what it raises cancels. ``charge`` is told, before anything is unpacked, how many bytes
+    that may make. Raises ``Invalid``; then nothing was changed.
     """
     with tempfile.TemporaryDirectory(dir=catalogue_dir(), prefix=f"import-{image.pk.hex}-") as scratch:
         clean = Path(scratch) / "clean.qcow2"
         try:
             found = inspect(file, declared=declared)
+            if charge:
+                charge(found.virtual_size)
             to_qcow2(file, clean, source_format=found.format, progress=progress)
             checked = inspect(clean)
         except DiskError as error:

@@ -79,13 +79,23 @@ def networks(tenant: Tenant, actor: Actor | None) -> list[Left]:
 
 
 @takes_away
-def stock(tenant: Tenant, actor: Actor | None) -> list[Left]:
-    """Own images, keys and tags go at once."""
+def images(tenant: Tenant, actor: Actor | None) -> list[Left]:
+    """Its own images, those that are just coming in, too: off every host, then their files."""
     left = []
-    for image in Image.objects.filter(tenant=tenant):
-        why = _refusal(lambda row=image: image_delete(row, actor=actor)) if actor is not None else ""
-        if actor is None or why:
-            left.append(Left("image", image.name, why))
+    rows = list(Image.objects.filter(tenant=tenant).order_by("name"))
+    busy = _busy(rows)
+    for image in rows:
+        why = _("Something is being done with it.") if image.pk in busy else ""
+        if not why and actor is not None:
+            why = _refusal(lambda row=image: image_delete(row, actor=actor))
+        left.append(Left("image", image.name, why))
+    return left
+
+
+@takes_away
+def stock(tenant: Tenant, actor: Actor | None) -> list[Left]:
+    """Keys and tags go at once."""
+    left = []
     for key in SshKey.objects.all():
         why = _refusal(lambda row=key: key_delete(row, actor=actor)) if actor is not None else ""
         if actor is None or why:

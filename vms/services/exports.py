@@ -72,9 +72,8 @@ def _networks(tenant: Tenant, actor: Actor) -> Iterator[Facts]:
 @exports("images", Permission.IMAGE_VIEW)
 def _images(tenant: Tenant, actor: Actor) -> Iterator[Any]:
     rows = Image.objects.filter(tenant=tenant).order_by("created_at", "pk")
-    yield from rows.values(
-        "id", "name", "state", "os_family", "os_version", "size", "virtual_size", "sha256", "created_at"
-    )
+    columns = ("id", "name", "state", "os_family", "os_version", "firmware", "init", "size", "virtual_size", "sha256")
+    yield from rows.values(*columns, "created_at")
 
 
 @exports("ssh_keys", Permission.KEY_VIEW)

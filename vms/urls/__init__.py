@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from django.urls import path
 
-from vms.views import consoles, guest_create, guest_detail, guest_list, guest_power, overview, stock, volumes
+from vms.views import (
+    consoles,
+    guest_create,
+    guest_detail,
+    guest_list,
+    guest_power,
+    image_uploads,
+    images,
+    overview,
+    stock,
+    volumes,
+)
 
 ONE = "machines/<uuid:guest_id>"
 
@@ -37,7 +48,15 @@ urlpatterns = [
     path("volumes/<uuid:volume_id>/extend/", volumes.volume_extend, name="volume_extend"),
     path("volumes/<uuid:volume_id>/limits/", volumes.volume_limits, name="volume_limits"),
     path("volumes/<uuid:volume_id>/delete/", volumes.volume_delete, name="volume_delete"),
-    path("images/", stock.image_list, name="image_list"),
+    path("images/", images.image_list, name="image_list"),
+    path("images/add/", images.image_add, name="image_add"),
+    path("images/uploads/", image_uploads.upload_create, name="upload_create"),
+    path("images/uploads/<uuid:upload_id>/", image_uploads.upload_piece, name="upload_piece"),
+    path("images/uploads/<uuid:upload_id>/abandon/", image_uploads.upload_abandon, name="upload_abandon"),
+    path("images/<uuid:image_id>/", images.image_detail, name="image_detail"),
+    path("images/<uuid:image_id>/edit/", images.image_edit, name="image_edit"),
+    path("images/<uuid:image_id>/offer/", images.image_offer, name="image_offer"),
+    path("images/<uuid:image_id>/delete/", images.image_delete, name="image_delete"),
     path("networks/", stock.network_list, name="network_list"),
     path("networks/create/", stock.network_create, name="network_create"),
     path("networks/<uuid:network_id>/delete/", stock.network_delete, name="network_delete"),

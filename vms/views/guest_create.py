@@ -13,6 +13,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST
 
 from portal.core.forms import refusals_in
+from portal.core.ids import uuid_or_none
 from portal.core.units import gib_label, mib_label
 from tenants.actors import Actor
 from tenants.pages import page
@@ -42,7 +43,7 @@ PLENTY: Final = ("volumes", "ports", "networks")
 def guest_create(request: HttpRequest, tenant: str) -> HttpResponse:
     """Choose and create."""
     if request.method != "POST":
-        form = GuestForm(_first_choice(), actor=request.actor)
+        form = GuestForm(_first_choice(request.GET.get("image", "")), actor=request.actor)
         return render(request, "vms/guest_form.html", _context(request, form, fresh=True))
     form = GuestForm(request.POST, actor=request.actor)
     if form.is_valid():
@@ -61,9 +62,11 @@ def guest_recap(request: HttpRequest, tenant: str) -> HttpResponse:
     return render(request, "vms/_recap.html", {"recap": _recap(request, form), "slug": tenant})
 
 
-def _first_choice() -> dict[str, Any]:
-    """What is chosen already when the page opens: with it, one click makes a machine."""
-    image = Image.objects.filter(state=ImageState.READY).first()
+def _first_choice(wish: str) -> dict[str, Any]:
+    """What is chosen already when the page opens: with it, one click makes a machine. ``wish`` is an image's id."""
+    ready = Image.objects.filter(state=ImageState.READY)
+    chosen = uuid_or_none(wish)
+    image = (ready.filter(pk=chosen).first() if chosen else None) or ready.first()
     flavors = Flavor.objects.filter(enabled=True)
     flavor = next((flavor for flavor in flavors if image is not None and not _too_small(flavor, image)), None)
     default = Network.objects.filter(is_default=True).first()

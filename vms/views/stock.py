@@ -1,4 +1,4 @@
-"""What machines are made of: images, networks, keys."""
+"""What machines are made of: networks, keys."""
 
 from __future__ import annotations
 
@@ -10,57 +10,23 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
 from portal.core.forms import refusals_in
 from portal.core.htmx import is_partial
-from portal.core.units import mib_label
 from tenants.pages import page
 from tenants.policy import Permission
 from tenants.types import HttpRequest
 from vms.forms.keys import KeyForm
 from vms.forms.networks import NetworkForm
-from vms.models import Image, Network, SshKey
-from vms.selectors.stock import addresses_held, images_offered, networks_in_use
+from vms.models import Network, SshKey
+from vms.selectors.stock import addresses_held, networks_in_use
 from vms.services.keys import key_create as keep_key
 from vms.services.keys import key_delete as forget_key
 from vms.services.networks import network_create as make_network
 from vms.services.networks import network_delete as remove_network
-from vms.states import ImageState
 from vms.views.find import tenant_of
 from vms.views.guest_create import keys_to_choose
-from vms.views.shapes import system_of, version_of
-
-IMAGE_STATES = {
-    ImageState.IMPORTING: gettext_lazy("Being fetched"),
-    ImageState.READY: gettext_lazy("Ready"),
-    ImageState.FAILED: gettext_lazy("Failed"),
-    ImageState.DEPRECATED: gettext_lazy("No longer offered"),
-}
-MIB = 1024**2
-
-
-@require_safe
-@page(Permission.IMAGE_VIEW)
-def image_list(request: HttpRequest, tenant: str) -> HttpResponse:
-    """What a new machine can start from."""
-    return render(request, "vms/image_list.html", {"images": [_image(image) for image in images_offered()]})
-
-
-def _image(image: Image) -> dict[str, Any]:
-    return {
-        "pk": image.pk,
-        "name": image.name,
-        "version": version_of(image),
-        "os_family": system_of(image.os_family, image.name),
-        "state": image.state,
-        "state_label": IMAGE_STATES[ImageState(image.state)],
-        "size_label": mib_label(max(1, round(image.size / MIB))) if image.size else "–",
-        "min_disk_gib": image.min_disk_gib,
-        "owner_label": image.tenant.name if image.tenant is not None else _("Everybody's"),
-        "created_at": image.created_at,
-    }
 
 
 @require_safe

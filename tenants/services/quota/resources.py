@@ -39,6 +39,7 @@ RESOURCES: Final[dict[str, str | Promise]] = {
     "snapshots": gettext_lazy("snapshots"),
     "backups_gib": gettext_lazy("backups (GiB)"),
     "images": gettext_lazy("images"),
+    "images_gib": gettext_lazy("images (GiB)"),
     "networks": gettext_lazy("networks"),
     "ports": gettext_lazy("network cards"),
     "addresses": gettext_lazy("addresses"),

@@ -26,7 +26,7 @@ from tenants.services.roles import role_named
 from tenants.services.sign_in import sign_in_domain_create
 from tenants.services.sign_in_providers import provider_create
 from tests import factories
-from vms.models import Drift, Flavor, Guest, Host, HostPool, Image, StoragePool
+from vms.models import Drift, Flavor, Guest, Host, HostPool, Image, ImageCopy, StoragePool
 from vms.services.hosts import drift_record
 
 
@@ -42,6 +42,7 @@ def one_of_each() -> dict[type, Any]:
         quota_request_make(house.tenant, {"guests": 99}, reason="A sale.", actor=house.actor)
         drift_record(guest.host, "stray_domain", "gh-1", detail="running", guest_id=guest.pk)
         sign_in_domain(house, "one.test")
+        ImageCopy.objects.create(image=guest.image, host=guest.host, name="img")
         models = (
             ApiToken,
             AuditEntry,
@@ -51,6 +52,7 @@ def one_of_each() -> dict[type, Any]:
             Host,
             HostPool,
             Image,
+            ImageCopy,
             InstallationEntry,
             Letter,
             Member,

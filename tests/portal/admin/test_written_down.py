@@ -34,7 +34,7 @@ from tests import factories
 from tests.portal.admin.rows import one_of_each
 from tests.portal.admin.test_deeds import add, do
 from tests.support.openid import Provider, provider
-from vms.models import Flavor, Guest, Host, Image
+from vms.models import Flavor, Guest, Host, Image, ImageCopy
 
 Answers = Callable[[], dict[str, Any]]
 WHY = {"reason": "Because."}
@@ -106,6 +106,9 @@ CASES: dict[tuple[type[Model], str], Case] = {
     (Image, "deprecate"): Case(),
     (Image, "offer"): Case(first=be(state="deprecated")),
     (Image, "delete"): Case(first=lambda row: factories.image("Old")),
+    (ImageCopy, "evict"): Case(
+        first=lambda row: ImageCopy.objects.create(image=factories.image("Old"), host=row.host, name="old")
+    ),
     (Letter, "send_again"): Case(first=be(given_up_at=now())),
     (Operation, "retry"): Case(first=waiting),
     (Operation, "cancel"): Case(first=waiting),

@@ -15,7 +15,7 @@ from vms.cloudinit import InvalidSeed, check_user_data
 from vms.services.keys import key_parse
 from vms.services.volumes.check import POSITIONS, limit_errors, name_errors, size_errors
 from vms.specs import NAME, PASSWORD_MAX, GuestSpec
-from vms.states import ImageState
+from vms.states import ImageState, Init
 
 
 def guest_spec_check(spec: GuestSpec) -> None:
@@ -49,6 +49,9 @@ def _size_errors(spec: GuestSpec) -> list[FieldError]:
     elif flavor.memory_mib < image.min_memory_mib:
         message = _("This image needs %s of memory.") % mib_label(image.min_memory_mib)
         errors.append(FieldError("/flavor", "memory_too_small", message))
+    if image.init == Init.NONE and (spec.ssh_keys or spec.inline_keys or spec.user_data or spec.password):
+        message = _("Nothing in this image reads keys, user data or a password.")
+        errors.append(FieldError("/image", "image_reads_nothing", message))
     return errors
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.utils.translation import gettext_lazy as _
 
 from operations.registry import Kind, declare
-from vms.services import hosts, images, networks
+from vms.services import hosts, image_arrival, image_copies, images, networks
 from vms.services.guests import settle
 
 POWER_DEADLINE_S = 300
@@ -28,8 +28,8 @@ declare(Kind("guest.purge", _("Remove %(name)s for good"), settle=settle.purged,
 declare(Kind("network.delete", _("Delete network %(name)s"), settle=networks.network_settle_delete, deadline_s=900))
 declare(Kind("host.clear", _("Clear %(name)s of a removed machine"), deadline_s=900))
 declare(Kind("host.probe", _("Test host %(name)s"), settle=hosts.host_settle_probe, deadline_s=300))
-declare(
-    Kind(
-        "image.import", _("Import image %(name)s"), settle=images.image_settle_import, deadline_s=7200, cancellable=True
-    )
-)
+for way in ("image.import", "image.fetch", "image.receive"):
+    settle_arrival = image_arrival.image_settle_arrival
+    declare(Kind(way, _("Import image %(name)s"), settle=settle_arrival, deadline_s=7200, cancellable=True))
+declare(Kind("image.delete", _("Delete image %(name)s"), settle=images.image_settle_delete, deadline_s=7 * 86400))
+declare(Kind("image.evict", _("Take %(name)s off its host"), settle=image_copies.copy_settle_evict, deadline_s=900))

@@ -1,4 +1,4 @@
-"""The built-in roles with the permission that volumes brought."""
+"""The built-in roles with the permissions that volumes and images brought."""
 
 from importlib import import_module
 
