@@ -33,7 +33,7 @@ from vms.services.hosts import host_record_pool
 from vms.services.images import image_path
 from vms.services.networks import network_is_used, network_left_host, network_use_host
 from vms.services.volumes import volume_record
-from vms.states import VolumeState
+from vms.states import Power, VolumeState
 
 
 @handles("guest.create")
@@ -75,8 +75,12 @@ def purge(run: Run) -> None:
 
 
 def reached(seen: Seen, guest: Guest) -> None:
-    """Raise unless the guest does what was wanted; a machine that falls over at once is not a success."""
-    if seen.power != guest.want_power:
+    """Raise unless the guest does what was wanted; a machine that falls over at once is not a success.
+
+    What has crashed is off: libvirt goes on calling it crashed until its next start.
+    """
+    off = guest.want_power == Power.STOPPED and seen.power == Power.CRASHED
+    if seen.power != guest.want_power and not off:
         raise Conflict(
             _("The machine is %(seen)s, not %(wanted)s."),
             code="not_reached",

@@ -19,7 +19,8 @@ from tenants.actors import Actor
 from tenants.policy import Permission
 from vms.models import Guest, Image
 from vms.selectors.guests import GuestRow
-from vms.services.guests.power import ACTIONS, ASK_AN_OPERATOR, guest_actions
+from vms.services.guests.allowed import ASK_AN_OPERATOR
+from vms.services.guests.power import ACTIONS, guest_actions
 from vms.states import GuestStatus, Power, VolumeState
 
 STATUS: Final[dict[GuestStatus, str | Promise]] = {
