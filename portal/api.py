@@ -26,6 +26,7 @@ import tenants.api.sign_in
 import tenants.api.tenants
 import tenants.api.tokens
 import vms.api.flavors
+import vms.api.guest_life
 import vms.api.guests
 import vms.api.hosts
 import vms.api.images
@@ -136,6 +137,7 @@ TENANT = "/tenants/{tenant}"
 for nouns in (
     tenants.api.tenants,
     vms.api.guests,
+    vms.api.guest_life,
     operations.api,
     vms.api.images,
     vms.api.networks,

@@ -6,6 +6,7 @@ import ipaddress
 import secrets
 import string
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from vms.hypervisor.driver import Roots
 from vms.hypervisor.filters import guest_filter
@@ -37,6 +38,17 @@ LETTERS = string.ascii_letters + string.digits
 PCI_SPARES = 4
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The largest size that is offered: a machine is defined so that it can grow to it while it runs."""
+
+    vcpus: int
+    memory_mib: int
+
+
+NO_ROOM = Room(0, 0)
+
+
 def display_password() -> str:
     """Eight characters, which is all that VNC looks at; never the only guard, new for every start."""
     return "".join(secrets.choice(LETTERS) for _ in range(8))
@@ -48,9 +60,19 @@ def roots(host: Host) -> Roots:
 
 
 def domain_spec(
-    guest: Guest, host: Host, owner: Owner, *, volumes: Sequence[Volume], ports: Sequence[Port], password: str
+    guest: Guest,
+    host: Host,
+    owner: Owner,
+    *,
+    volumes: Sequence[Volume],
+    ports: Sequence[Port],
+    password: str,
+    room: Room = NO_ROOM,
 ) -> DomainSpec:
-    """The whole machine. A limit that the host is known not to enforce is left out; the host's page names it."""
+    """The whole machine, with ``room`` to grow in while it runs.
+
+    A limit that the host is known not to enforce is left out; the host's page names it.
+    """
     flavor = guest.flavor
     limits = set(host.unenforced)
     pool = f"{host.data_dir}/pool"
@@ -60,6 +82,8 @@ def domain_spec(
         tag=tag(owner, str(guest.pk), str(guest.tenant_id), guest.want_generation),
         vcpus=guest.vcpus,
         memory_mib=guest.memory_mib,
+        vcpus_max=min(room.vcpus, host.cpus),
+        memory_mib_max=min(room.memory_mib, host.memory_mib),
         kind="kvm" if host.accelerated else "qemu",
         machine="q35",
         firmware="uefi" if guest.firmware == "uefi" else "bios",

@@ -88,6 +88,8 @@ PAGES = [
     PageRow("POST", "vms:guest_rename", P.GUEST_EDIT),
     PageRow("POST", "vms:guest_tags", P.GUEST_EDIT),
     PageRow("POST", "vms:guest_protect", P.GUEST_EDIT),
+    PageRow("GET", "vms:guest_resize", P.GUEST_EDIT),
+    PageRow("POST", "vms:guest_resize", P.GUEST_EDIT),
     PageRow("GET", "vms:guest_delete", P.GUEST_DELETE),
     PageRow("POST", "vms:guest_delete", P.GUEST_DELETE),
     PageRow("POST", "vms:guest_restore", P.GUEST_DELETE),

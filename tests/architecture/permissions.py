@@ -66,6 +66,7 @@ TABLE = [
     Row("POST", f"{GUEST}/resume", P.GUEST_POWER),
     Row("POST", f"{GUEST}/suspend", P.GUEST_POWER),
     Row("POST", f"{GUEST}/wake", P.GUEST_POWER),
+    Row("POST", f"{GUEST}/resize", P.GUEST_EDIT),
     # operations
     Row("GET", f"{T}/operations", P.OPERATION_VIEW),
     Row("GET", f"{T}/operations/{{operation_id}}", P.OPERATION_VIEW),

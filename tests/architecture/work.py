@@ -70,6 +70,7 @@ KINDS = [
     Work("guest.resume", P.GUEST_POWER),
     Work("guest.suspend", P.GUEST_POWER),
     Work("guest.wake", P.GUEST_POWER),
+    Work("guest.resize", P.GUEST_EDIT),
     Work("guest.delete", P.GUEST_DELETE),
     Work("guest.purge", P.GUEST_DELETE),
     Work("guest.restore", P.GUEST_DELETE),

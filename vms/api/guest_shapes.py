@@ -13,6 +13,8 @@ from portal.core.errors import FieldError
 from vms.api.pick import pick, pick_all, refuse
 from vms.models import Flavor, Guest, Image, Network, SshKey
 from vms.selectors.guests import AddressRow, GuestFilters, GuestRow
+from vms.services.guests.create import Fit
+from vms.services.guests.resize import When
 from vms.services.keys import TYPES, key_parse
 from vms.specs import GuestSpec
 from vms.states import GuestStatus, Power
@@ -54,6 +56,9 @@ class GuestOut(BaseModel):
     wanted_power: Power
     flavor: str
     flavor_name: str
+    next_flavor: str | None = Field(
+        description="The size it takes when it is next off; null where it has the one it is to have."
+    )
     vcpus: int
     memory_mib: int
     disk_gib: int
@@ -131,6 +136,13 @@ class ShutdownIn(Body):
     grace_s: StrictInt = Field(default=90, ge=1, le=600)
 
 
+class ResizeIn(Body):
+    """Another size, and when a running machine takes it: `live` (only upwards), with a `restart`, or at its next `power_off`."""
+
+    flavor: str = Field(max_length=100, description="Id or name.")
+    when: When = When.LIVE
+
+
 class ConsoleIn(Body):
     """Which console: the screen (`vnc`) or the serial line (`serial`)."""
 
@@ -195,6 +207,7 @@ def guest_out(row: GuestRow, *, operator: bool = False) -> GuestOut:
         wanted_power=Power(guest.want_power),
         flavor=str(guest.flavor_id),
         flavor_name=guest.flavor.name,
+        next_flavor=str(guest.next_flavor_id) if guest.next_flavor_id else None,
         vcpus=guest.vcpus,
         memory_mib=guest.memory_mib,
         disk_gib=guest.disk_gib,
@@ -233,6 +246,22 @@ def _problem(guest: Guest) -> ProblemOut | None:
     if not guest.problem_code:
         return None
     return ProblemOut(code=guest.problem_code, message=guest.problem_message)
+
+
+def fit_out(fit: Fit) -> FitOut:
+    """The answer of a dry run."""
+    lines = [QuotaLineOut(name=line.name, before=line.before, after=line.after, limit=line.limit) for line in fit.quota]
+    reasons = [ReasonOut(code=code, message=message) for code, message in fit.reasons]
+    return FitOut(fits=fit.fits, reasons=reasons, quota=lines, price=None, more_fit=fit.more_fit)
+
+
+def flavor_named(text: str) -> Flavor:
+    """A size that is offered, by id or name; raises ``Invalid``."""
+    errors: list[FieldError] = []
+    flavor = pick(Flavor.objects.filter(enabled=True), text, "/flavor", errors)
+    refuse(errors)
+    assert flavor is not None
+    return flavor
 
 
 def guest_spec(body: GuestIn) -> GuestSpec:

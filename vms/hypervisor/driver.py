@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from vms.hypervisor.sizes import Sizes
 from vms.hypervisor.xml.domain import DomainSpec
 from vms.hypervisor.xml.metadata import Owner
 from vms.hypervisor.xml.network import NetworkSpec
@@ -147,8 +148,8 @@ type OnEvent = Callable[[PowerEvent], None]
 type OnClose = Callable[[str], None]
 
 
-class Hypervisor(Protocol):
-    """A live connection to one host."""
+class Hypervisor(Sizes, Protocol):
+    """A live connection to one host; its verbs on sizes stand in ``vms.hypervisor.sizes``."""
 
     # --- the host -----------------------------------------------------------------------------------------------
     def facts(self) -> HostFacts: ...

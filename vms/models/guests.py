@@ -50,6 +50,10 @@ class Guest(TenantOwned):
     vcpus = models.PositiveSmallIntegerField()
     memory_mib = models.PositiveIntegerField()
     disk_gib = models.PositiveIntegerField()
+    next_flavor = models.ForeignKey(Flavor, null=True, on_delete=models.PROTECT, related_name="+")
+    """What it is to have, and cannot take yet; ``next_vcpus`` and ``next_memory_mib`` are copied from it."""
+    next_vcpus = models.PositiveSmallIntegerField(null=True)
+    next_memory_mib = models.PositiveIntegerField(null=True)
     firmware = models.CharField(max_length=8, default="bios")
     protected = models.BooleanField(default=False)
     user_data = SealedTextField(blank=True, default="")
@@ -98,6 +102,16 @@ class Guest(TenantOwned):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def charged_vcpus(self) -> int:
+        """What quota and host hold for it: what it has, or is to have, whichever is more."""
+        return max(self.vcpus, self.next_vcpus or 0)
+
+    @property
+    def charged_memory_mib(self) -> int:
+        """The same of memory."""
+        return max(self.memory_mib, self.next_memory_mib or 0)
 
     def tag_names(self) -> list[str]:
         """Its tags, sorted; uses what was read with it (``vms.selectors.guests``)."""

@@ -15,7 +15,7 @@ from django.db.models import F
 from operations.models import Operation, OperationLock
 from operations.states import LIVE, Status
 from portal.core.clock import now
-from portal.core.units import GIB, MIB
+from portal.core.units import GIB
 from tenants.journal.chain import chain_verify
 from tenants.journal.guard import guards_missing
 from tenants.journal.models import UsageInterval
@@ -27,17 +27,16 @@ from vms.disks.soundness import is_sound
 from vms.hypervisor import errors
 from vms.hypervisor import pool as connections
 from vms.hypervisor.driver import Hypervisor, SeenVolume
-from vms.hypervisor.xml.parse import root_of
+from vms.hypervisor.xml.parse import root_of, size_of
 from vms.models import Guest, Host, HostClaim, NetworkOnHost, Port, Volume
 from vms.models.guests import Charge
 from vms.names import Owner, base_name, network_name, pool_name, seed_name, serial_log, volume_name
 from vms.reconcile.converge import guest_id
 from vms.selectors.installation import installation_owner
 from vms.services.guests.wanting import guest_runs
-from vms.states import Power
+from vms.states import ON, Power
 
 LATE = timedelta(seconds=60)
-UNITS = {"bytes": 1, "KiB": 1024, "MiB": MIB, "GiB": GIB}
 KEPT_ON_FAILED = {Status.FAILED, Status.CANCELLED}
 
 
@@ -150,19 +149,22 @@ def _domains(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
             yield f"I1 machine {pk} is defined on {host.name} and should not be"
         elif domain is not None and domain.power != guest.seen_power:
             yield f"I1 machine {pk} is {domain.power} on {host.name}, last seen {guest.seen_power}"
-        if wanted and domain is not None:
+        if wanted and domain is not None and domain.power in ON:
             yield from _size(guest, hv.domain_xml(domain.uuid))
 
 
 def _size(guest: Guest, xml: str) -> Iterator[str]:
-    """I3: a machine takes of its host what its row says and its tenant is charged; with I1 the hosts' sums are the counters."""
-    root = root_of(xml)
-    memory = root.find("memory")
-    unit = UNITS[memory.get("unit", "KiB")] if memory is not None else 0
-    vcpus, memory_mib = int(root.findtext("vcpu") or 0), int(root.findtext("memory") or 0) * unit // MIB
-    if (vcpus, memory_mib) != (guest.vcpus, guest.memory_mib):
-        charged = f"{guest.vcpus} vCPUs and {guest.memory_mib} MiB"
-        yield f"I3 machine {guest.pk} has {vcpus} vCPUs and {memory_mib} MiB on its host and is charged for {charged}"
+    """I3: a machine takes of its host what its row says and its tenant is charged; with I1 the hosts' sums are the counters.
+
+    One that is off takes nothing, and its definition is written anew before it starts.
+    """
+    seen = size_of(root_of(xml))
+    if (seen.vcpus, seen.memory_mib) != (guest.vcpus, guest.memory_mib):
+        has, charged = (
+            f"{seen.vcpus} vCPUs and {seen.memory_mib} MiB",
+            f"{guest.vcpus} vCPUs and {guest.memory_mib} MiB",
+        )
+        yield f"I3 machine {guest.pk} has {has} on its host and is charged for {charged}"
 
 
 def _networks(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:

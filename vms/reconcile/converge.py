@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from django.db.models import Max
 from django.utils.translation import gettext as _
 
 from portal.core.clock import now
@@ -16,7 +17,7 @@ from portal.core.errors import Conflict
 from vms import design
 from vms.hypervisor.driver import Hypervisor, SeenDomain
 from vms.hypervisor.errors import Unsupported
-from vms.models import Guest, Host, Port, Volume
+from vms.models import Flavor, Guest, Host, Port, Volume
 from vms.names import Owner, serial_log
 from vms.reconcile.plan import Seen, Step, Want, plan
 from vms.services.guests.observe import Observation, guest_record_observation, guest_record_password
@@ -141,8 +142,15 @@ def define(place: Place) -> None:
     guest_record_password(place.guest, password)
     volumes = list(Volume.objects.filter(guest=place.guest).select_related("image").order_by("position"))
     ports = list(Port.objects.filter(guest=place.guest).prefetch_related("addresses").order_by("position"))
-    spec = design.domain_spec(place.guest, place.host, place.owner, volumes=volumes, ports=ports, password=password)
+    spec = design.domain_spec(
+        place.guest, place.host, place.owner, volumes=volumes, ports=ports, password=password, room=_room()
+    )
     place.hv.define(spec, roots=design.roots(place.host))
+
+
+def _room() -> design.Room:
+    offered = Flavor.objects.filter(enabled=True).aggregate(v=Max("vcpus"), m=Max("memory_mib"))
+    return design.Room(offered["v"] or 0, offered["m"] or 0)
 
 
 def _start(place: Place) -> None:

@@ -32,7 +32,7 @@ SECRETS: Final = ("user_data", "password_hash", "display_password")
 SHOWN: Final = (
     "tenant", "name", "vcpus", "memory_mib", "disk_gib", "firmware", "protected", "ssh_keys", "want_power", "seen_power",
     "seen_since", "seen_display", "built_at", "problem_code", "problem_message", "binned_at", "purge_after", "version",
-    "created_at", "flavor__name", "image__name", "image__os_family", "host__name", "host__state",
+    "created_at", "flavor__name", "next_flavor__name", "image__name", "image__os_family", "host__name", "host__state",
 )  # fmt: skip
 """What lists and pages show of a guest; whatever else is asked of a row costs a query of its own."""
 BUSY_STATUS: Final = {
@@ -163,7 +163,7 @@ def _resting(power: str, *, built: bool, binned: bool) -> GuestStatus:
 def _with_parts(rows: QuerySet[Guest]) -> QuerySet[Guest]:
     # A list and not a manager: a manager for every guest costs more than the tags.
     return (
-        rows.select_related("flavor", "image", "host")
+        rows.select_related("flavor", "next_flavor", "image", "host")
         .only(*SHOWN)
         .prefetch_related(Prefetch("tags", to_attr="tags_read"))
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from vms.views import consoles, guest_create, guest_detail, guest_list, guest_power, overview, stock
+from vms.views import consoles, guest_create, guest_detail, guest_life, guest_list, guest_power, overview, stock
 
 ONE = "machines/<uuid:guest_id>"
 
@@ -23,6 +23,7 @@ urlpatterns = [
     path(f"{ONE}/rename/", guest_detail.guest_rename, name="guest_rename"),
     path(f"{ONE}/tags/", guest_detail.guest_tags, name="guest_tags"),
     path(f"{ONE}/protect/", guest_detail.guest_protect, name="guest_protect"),
+    path(f"{ONE}/resize/", guest_life.guest_resize, name="guest_resize"),
     path(f"{ONE}/delete/", guest_power.guest_delete, name="guest_delete"),
     path(f"{ONE}/restore/", guest_power.guest_restore, name="guest_restore"),
     path(f"{ONE}/console/", consoles.console, name="console"),

@@ -19,7 +19,7 @@ from tenants.actors import Actor
 from tenants.policy import Permission
 from vms.models import Guest, Image
 from vms.selectors.guests import GuestRow
-from vms.services.guests.allowed import ASK_AN_OPERATOR
+from vms.services.guests.allowed import ASK_AN_OPERATOR, Answer, answer
 from vms.services.guests.power import ACTIONS, guest_actions
 from vms.states import GuestStatus, Power, VolumeState
 
@@ -133,6 +133,7 @@ class GuestShown:
     os_family: str
     image_name: str
     flavor_name: str
+    next_flavor_name: str
     vcpus: int
     memory_label: str
     disk_gib: int
@@ -147,6 +148,7 @@ class GuestShown:
     may_delete: bool
     may_restore: bool
     may_edit: bool
+    may_resize: bool
     price: None = None
 
 
@@ -166,6 +168,7 @@ def guest_shown(row: GuestRow, actor: Actor) -> GuestShown:
         os_family=system_of(guest.image),
         image_name=guest.image.name,
         flavor_name=guest.flavor.name,
+        next_flavor_name=guest.next_flavor.name if guest.next_flavor is not None else "",
         vcpus=guest.vcpus,
         memory_label=mib_label(guest.memory_mib),
         disk_gib=guest.disk_gib,
@@ -180,7 +183,13 @@ def guest_shown(row: GuestRow, actor: Actor) -> GuestShown:
         may_delete=deletable,
         may_restore=deletable and binned,
         may_edit=actor.may(Permission.GUEST_EDIT, guest) and not binned,
+        may_resize=_may(guest, actor, "guest.resize", busy=busy),
     )
+
+
+def _may(guest: Guest, actor: Actor, kind: str, *, busy: bool) -> bool:
+    """Is there a button for what changes the machine?"""
+    return not busy and actor.may(Permission.GUEST_EDIT, guest) and answer(guest, kind, actor) == Answer.NOW
 
 
 def guests_shown(rows: Iterable[GuestRow], actor: Actor) -> list[GuestShown]:

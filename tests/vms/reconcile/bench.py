@@ -17,7 +17,7 @@ from vms.hypervisor import fake
 from vms.hypervisor.fake import FakeHost
 from vms.models import Guest
 from vms.reconcile.audit import audit
-from vms.services.guests import guest_create, guest_delete, guest_power, guest_restore
+from vms.services.guests import guest_create, guest_delete, guest_power, guest_resize, guest_restore
 from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat
 from vms.services.images import image_path
 from vms.specs import GuestSpec
@@ -50,6 +50,7 @@ class Bench:
         self.host.refresh_from_db()
         self.house = factories.tenant_with_owner(limits=dict.fromkeys(RESOURCES))
         self.flavor = factories.flavor("small")
+        self.larger = factories.flavor("larger", vcpus=2, memory_mib=512, disk_gib=2)
 
     def place_image(self, content: bytes) -> None:
         path = image_path(self.image)
@@ -64,13 +65,15 @@ class Bench:
             return Guest.objects.select_related("tenant", "host").get(pk=operation.subject_id), operation
 
     def ask(self, guest: Guest, action: str) -> Operation:
-        """A power action, ``delete``, ``purge`` or ``restore``."""
+        """A power action, ``delete``, ``purge``, ``restore`` or ``resize`` (to a larger size)."""
         with tenant_scope(self.house.tenant):
             guest.refresh_from_db()
             if action in ("delete", "purge"):
                 return guest_delete(guest, actor=self.house.actor, purge=action == "purge")
             if action == "restore":
                 return guest_restore(guest, actor=self.house.actor)
+            if action == "resize":
+                return guest_resize(guest, self.larger, actor=self.house.actor)
             return guest_power(guest, action, actor=self.house.actor)
 
     def guest(self, power: Power = Power.RUNNING) -> Guest:

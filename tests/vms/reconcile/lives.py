@@ -63,6 +63,7 @@ RECIPES = {
         Recipe("guest.resume", _from(P, "resume"), R),
         Recipe("guest.suspend", _from(R, "suspend"), Z),
         Recipe("guest.wake", _from(Z, "wake"), R),
+        Recipe("guest.resize", _from(R, "resize"), R),
         Recipe("guest.delete", _from(R, "delete"), A),
         Recipe("guest.restore", _from_bin("restore"), S),
         Recipe("guest.withdraw", _withdraw, A),

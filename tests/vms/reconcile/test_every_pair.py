@@ -50,6 +50,7 @@ WISHES: Final = {
         f"guest.{verb}": Wish("POST", f"/{verb}")
         for verb in ("start", "shutdown", "stop", "reboot", "reset", "pause", "resume", "suspend", "wake", "restore")
     },
+    "guest.resize": Wish("POST", "/resize", lambda bench, _guest: {"flavor": bench.larger.name}),
     "guest.delete": Wish("DELETE", ""),
     "guest.purge": Wish("DELETE", "?purge=true"),
 }

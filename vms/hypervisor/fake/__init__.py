@@ -12,12 +12,13 @@ from vms.hypervisor.errors import Unreachable
 from vms.hypervisor.fake.domains import Domains
 from vms.hypervisor.fake.host import FakeDomain, FakeHost, FakePool, forget_hosts, host
 from vms.hypervisor.fake.networks import Networks
+from vms.hypervisor.fake.sizes import Sizes
 from vms.hypervisor.fake.storage import Storage
 
 __all__ = ["FakeDomain", "FakeHost", "FakeHypervisor", "FakePool", "connect", "forget_hosts", "host"]
 
 
-class FakeHypervisor(Domains, Storage, Networks):
+class FakeHypervisor(Sizes, Domains, Storage, Networks):
     """The driver over a ``FakeHost``: the verbs of the protocol, with the real one's promises."""
 
 

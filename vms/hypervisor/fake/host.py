@@ -34,6 +34,10 @@ class FakeDomain:
     spec: DomainSpec | None = None
     power: Power = Power.STOPPED
     reason: str = ""
+    live_spec: DomainSpec | None = None
+    """What it runs with, or ran with last; ``spec`` is for its next start."""
+    modules: int = 0
+    """Memory that was plugged since its start, in modules."""
 
 
 @dataclass(slots=True)

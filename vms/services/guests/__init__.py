@@ -5,6 +5,7 @@ from vms.services.guests.create import guest_create, guest_fit
 from vms.services.guests.observe import Observation, guest_record_observation, guests_mark_unknown
 from vms.services.guests.power import guest_power
 from vms.services.guests.remove import guest_delete, guest_restore
+from vms.services.guests.resize import guest_resize
 
 __all__ = [
     "Observation",
@@ -14,6 +15,7 @@ __all__ = [
     "guest_fit",
     "guest_power",
     "guest_record_observation",
+    "guest_resize",
     "guest_restore",
     "guests_mark_unknown",
 ]

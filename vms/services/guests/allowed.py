@@ -143,6 +143,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "guest.wake": Row(_in(_Z)),
     "guest.reset": Row(_in(_R, _P)),
     "guest.stop": Row(_in(_R, _P, _Z, _C)),
+    "guest.resize": Row(_in(_S, _R, _C)),
     "guest.delete": Row(
         _THERE | {_U}, later=_in(_Q), instead={_B: Refusal("in_bin", _("This machine is in the bin already."))}
     ),

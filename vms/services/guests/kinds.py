@@ -21,6 +21,7 @@ declare(Kind("guest.pause", _("Pause %(name)s"), settle=settle.powered, deadline
 declare(Kind("guest.resume", _("Resume %(name)s"), settle=settle.powered, deadline_s=POWER_DEADLINE_S))
 declare(Kind("guest.suspend", _("Suspend %(name)s"), settle=settle.powered, deadline_s=900))
 declare(Kind("guest.wake", _("Wake %(name)s"), settle=settle.powered, deadline_s=POWER_DEADLINE_S))
+declare(Kind("guest.resize", _("Resize %(name)s"), settle=settle.resized, deadline_s=900))
 declare(Kind("guest.delete", _("Delete %(name)s"), settle=settle.deleted, deadline_s=900))
 declare(Kind("guest.restore", _("Restore %(name)s"), settle=settle.restored, deadline_s=POWER_DEADLINE_S))
 declare(Kind("guest.withdraw", _("Take %(name)s off its host"), settle=settle.withdrawn, deadline_s=7 * 86400))

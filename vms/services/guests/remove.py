@@ -57,7 +57,10 @@ def guest_restore(guest: Guest, *, actor: Actor) -> Operation:
     refuse_unless_allowed(guest, "guest.restore", actor)
     refuse_taken_name(guest)
     if guest.charge == Charge.KEPT:
-        quota_reserve(guest.tenant, {"guests": 1, "vcpus": guest.vcpus, "memory_mib": guest.memory_mib})
+        quota_reserve(
+            guest.tenant,
+            {"guests": 1, "vcpus": guest.charged_vcpus, "memory_mib": guest.charged_memory_mib},
+        )
         guest.charge = Charge.FULL
     host = host_claimable(guest)
     guest_want(guest, Power.STOPPED)
@@ -70,8 +73,8 @@ def guest_restore(guest: Guest, *, actor: Actor) -> Operation:
         defaults={
             "tenant": guest.tenant,
             "generation": guest.want_generation,
-            "vcpus": guest.vcpus,
-            "memory_mib": guest.memory_mib,
+            "vcpus": guest.charged_vcpus,
+            "memory_mib": guest.charged_memory_mib,
             "disk_gib": guest.disk_gib,
         },
     )

@@ -20,6 +20,7 @@ from tenants.services.quota import class_disk, quota_release
 from vms.models import Address, Guest, HostClaim, Port, Volume
 from vms.models.guests import Charge
 from vms.services.guests.remove import guest_purge_failed_build, guest_withdraw, refuse_taken_name
+from vms.services.guests.resize import how_ended, resize_undo
 from vms.services.guests.wanting import WISH, guest_follow, guest_gone, guest_want
 from vms.states import ON, SETTLED, Power
 
@@ -71,6 +72,25 @@ def powered(operation: Operation) -> None:
             guest_want(guest, operation.params["want_before"])
         guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
     guest.save(update_fields=[*WISH, "problem_code", "problem_message"])
+    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
+
+
+def resized(operation: Operation) -> None:
+    """Taken, or waiting for the next power-off: the problem is over. Not taken: quota and place of what it was to have return.
+
+    Where nobody knows what the host has done of it, they stay: it takes the size when it is next off.
+    """
+    guest = _guest(operation)
+    if guest is None:
+        return
+    ended, fields = how_ended(operation), ["problem_code", "problem_message"]
+    if ended.succeeded:
+        guest.problem_code = guest.problem_message = ""
+    else:
+        guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
+        if ended.is_known:
+            fields += resize_undo(guest)
+    guest.save(update_fields=fields)
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
 
 
@@ -182,7 +202,7 @@ def discharge(guest: Guest, charge: Charge) -> None:
     """Return to the quota the difference between what the guest is charged and ``charge``; sets the column, saves nothing."""
     back: dict[str, int] = {}
     if guest.charge == Charge.FULL:
-        back |= {"guests": 1, "vcpus": guest.vcpus, "memory_mib": guest.memory_mib}
+        back |= {"guests": 1, "vcpus": guest.charged_vcpus, "memory_mib": guest.charged_memory_mib}
     if guest.charge != Charge.NONE and charge == Charge.NONE:
         back |= guest_keeps(guest)
     if guest.charge == Charge.KEPT and charge == Charge.KEPT:
