@@ -6,7 +6,7 @@ import ipaddress
 import secrets
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vms.hypervisor.driver import Roots
 from vms.hypervisor.filters import guest_filter
@@ -15,7 +15,7 @@ from vms.hypervisor.xml.domain import Cpu, CpuTune, DomainSpec
 from vms.hypervisor.xml.metadata import Tag
 from vms.hypervisor.xml.network import DhcpHost, NetworkSpec
 from vms.hypervisor.xml.nwfilter import FilterSpec
-from vms.models import Guest, Host, Network, Port, Subnet, Volume
+from vms.models import Guest, Host, Network, Port, Spare, Subnet, Volume
 from vms.names import (
     Owner,
     base_name,
@@ -68,8 +68,9 @@ def domain_spec(
     ports: Sequence[Port],
     password: str,
     room: Room = NO_ROOM,
+    rescue: Spare | None = None,
 ) -> DomainSpec:
-    """The whole machine, with ``room`` to grow in while it runs.
+    """The whole machine, with ``room`` to grow in while it runs; with ``rescue`` it starts from that, its own disks after it.
 
     A limit that the host is known not to enforce is left out; the host's page names it.
     """
@@ -90,7 +91,7 @@ def domain_spec(
         cpu=Cpu(mode="host-model") if host.accelerated else Cpu(mode="custom", model="qemu64"),
         cputune=_cputune(guest) if "cputune" not in limits else None,
         tb_cache_mib=min(TB_CACHE_MIB[1], max(TB_CACHE_MIB[0], guest.memory_mib // 4)),
-        disks=(*(_disk(volume, pool, limits, flavor) for volume in volumes), _seed(guest, pool)),
+        disks=(*_disks(rescue, volumes, pool, limits, flavor), _seed(guest, pool)),
         nics=tuple(_nic(port, owner, limits, guest) for port in ports),
         vnc=Vnc(socket=vnc_socket(host.run_dir, guest.pk), password=password),
         serial=Serial(socket=serial_socket(host.run_dir, guest.pk), log=f"{pool}/{serial_log(guest.pk)}"),
@@ -110,6 +111,27 @@ def _cputune(guest: Guest) -> CpuTune:
         period_us=PERIOD_US if percent else None,
         quota_us=PERIOD_US * percent // 100 if percent else None,
     )
+
+
+def _disks(
+    rescue: Spare | None, volumes: Sequence[Volume], pool: str, limits: set[str], flavor: object
+) -> tuple[Disk, ...]:
+    """In their order; where one to rescue from comes first, each of the machine's own stands one place later."""
+    own = tuple(_disk(volume, pool, limits, flavor) for volume in volumes)
+    if rescue is None or rescue.image is None:
+        return own
+    first = Disk(
+        path=f"{pool}/{volume_name(rescue.pk)}",
+        target="vda",
+        boot_order=1,
+        serial=rescue.pk.hex[:20],
+        backing=(Layer(path=f"{pool}/{base_name(rescue.image.pk, rescue.image.sha256)}", format="qcow2"),),
+    )
+    return (first, *(replace(disk, target=_next_target(disk.target), boot_order=None) for disk in own))
+
+
+def _next_target(target: str) -> str:
+    return target[:-1] + chr(ord(target[-1]) + 1)
 
 
 def _disk(volume: Volume, pool: str, limits: set[str], flavor: object) -> Disk:

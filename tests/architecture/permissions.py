@@ -67,6 +67,9 @@ TABLE = [
     Row("POST", f"{GUEST}/suspend", P.GUEST_POWER),
     Row("POST", f"{GUEST}/wake", P.GUEST_POWER),
     Row("POST", f"{GUEST}/resize", P.GUEST_EDIT),
+    Row("POST", f"{GUEST}/rebuild", P.GUEST_DELETE),
+    Row("POST", f"{GUEST}/rescue", P.GUEST_EDIT),
+    Row("POST", f"{GUEST}/unrescue", P.GUEST_EDIT),
     # operations
     Row("GET", f"{T}/operations", P.OPERATION_VIEW),
     Row("GET", f"{T}/operations/{{operation_id}}", P.OPERATION_VIEW),

@@ -34,6 +34,7 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "vms.Tag": (GOES, ""),
     "vms.Volume": (GOES, ""),
     "vms.HostClaim": (GOES, ""),
+    "vms.Spare": (GOES, ""),
     "vms.Port": (GOES, ""),
     "vms.Address": (GOES, ""),
     "vms.Network": (GOES, ""),

@@ -127,6 +127,7 @@ def _post_body(world: World, last: str) -> Any:
     return {
         "guests": guest,
         "resize": {"flavor": factories.flavor("larger", vcpus=2, memory_mib=512, disk_gib=2).name},
+        "rescue": {"image": world.ids["image_id"]},
         "networks": {"name": "fresh"},
         "ssh-keys": {"name": "fresh", "public_key": factories.public_key()},
         "members": {"email": factories.user().email, "role": NOBODY},

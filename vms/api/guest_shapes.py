@@ -70,6 +70,7 @@ class GuestOut(BaseModel):
     volumes: list[GuestVolumeOut]
     tags: list[str]
     protected: bool
+    in_rescue: bool = Field(description="Does it start from a rescue disk, with its own beside it?")
     firmware: str
     ssh_keys: list[str] = Field(description="Fingerprints of the keys it was made with.")
     created_at: datetime
@@ -141,6 +142,18 @@ class ResizeIn(Body):
 
     flavor: str = Field(max_length=100, description="Id or name.")
     when: When = When.LIVE
+
+
+class RebuildIn(Body):
+    """The image to be made anew from; without one, the machine's own."""
+
+    image: str = Field(default="", max_length=100, description="Id or name.")
+
+
+class RescueIn(Body):
+    """The image to start from."""
+
+    image: str = Field(max_length=100, description="Id or name.")
 
 
 class ConsoleIn(Body):
@@ -220,6 +233,7 @@ def guest_out(row: GuestRow, *, operator: bool = False) -> GuestOut:
         ],
         tags=row.tags,
         protected=guest.protected,
+        in_rescue=guest.in_rescue,
         firmware=guest.firmware,
         ssh_keys=[_fingerprint(key) for key in guest.ssh_keys],
         created_at=guest.created_at,
@@ -262,6 +276,15 @@ def flavor_named(text: str) -> Flavor:
     refuse(errors)
     assert flavor is not None
     return flavor
+
+
+def image_named(text: str) -> Image:
+    """An image of the scope, by id or name; raises ``Invalid``."""
+    errors: list[FieldError] = []
+    image = pick(Image.objects.order_by("state", "-created_at"), text, "/image", errors)
+    refuse(errors)
+    assert image is not None
+    return image
 
 
 def guest_spec(body: GuestIn) -> GuestSpec:

@@ -8,8 +8,9 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from tenants.actors import Actor
-from vms.models import Flavor
+from vms.models import Flavor, Image
 from vms.services.guests.resize import When
+from vms.states import ImageState
 
 
 class ResizeForm(forms.Form):
@@ -41,3 +42,15 @@ class ResizeForm(forms.Form):
     def spec(self) -> dict[str, Any]:
         """The wish, for ``guest_resize``."""
         return {"flavor": self.cleaned_data["flavor"], "when": When(self.cleaned_data["when"] or When.LIVE)}
+
+
+class ImageForm(forms.Form):
+    """One of the images that are ready."""
+
+    image: forms.ModelChoiceField[Image] = forms.ModelChoiceField(None, label=_("Image"))
+
+    def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["image"]
+        assert isinstance(field, forms.ModelChoiceField)
+        field.queryset = Image.objects.filter(state=ImageState.READY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from uuid import UUID
 
 from django.utils.translation import gettext as _
 
@@ -15,7 +16,7 @@ from portal.core.units import GIB
 from vms import design
 from vms.cloudinit import Seed, seed_iso
 from vms.handlers.place import at
-from vms.models import Guest, Image, Network, Volume
+from vms.models import Guest, Image, Network, Spare, Volume
 from vms.names import (
     base_name,
     filter_name,
@@ -29,6 +30,7 @@ from vms.names import (
 )
 from vms.reconcile.converge import Place, converge
 from vms.reconcile.plan import Seen
+from vms.services.guests.rescue import rescue_record
 from vms.services.hosts import host_record_pool
 from vms.services.images import image_path
 from vms.services.networks import network_is_used, network_left_host, network_use_host
@@ -60,9 +62,10 @@ def restore(run: Run) -> None:
 @handles("guest.delete")
 @handles("guest.withdraw")
 def delete(run: Run) -> None:
-    """Off the host, but not its disks."""
+    """Off the host, but not its disks; a rescue is over."""
     with at(run) as place:
         reached(converge(run, place, progress=20), place.guest)
+        rescue_record(place.guest, on=False)
 
 
 @handles("guest.purge")
@@ -102,9 +105,9 @@ def ensure_pool(run: Run, place: Place) -> None:
     host_record_pool(row, capacity=seen.capacity, allocation=seen.allocation, available=seen.available)
 
 
-def ensure_base(run: Run, place: Place) -> None:
-    """The image's own copy in the host's pool; sent once, used by every disk made of it."""
-    image = place.guest.image
+def ensure_base(run: Run, place: Place, image: Image | None = None) -> None:
+    """The image's own copy in the host's pool; sent once, used by every disk made of it. The guest's, unless told another."""
+    image = image or place.guest.image
     pool, name = pool_name(place.owner), base_name(image.pk, image.sha256)
     present = place.hv.volume(pool, name)
     if present is not None and present.capacity == image.virtual_size:
@@ -126,18 +129,23 @@ def _send(run: Run, place: Place, image: Image, source: Path, name: str) -> None
 
 def ensure_disks(run: Run, place: Place) -> None:
     """A thin overlay for each disk made from an image, an empty one otherwise."""
-    pool = pool_name(place.owner)
     run.say(_("Making the disk"), 50)
     for volume in Volume.objects.filter(guest=place.guest).select_related("image"):
-        name = volume_name(volume.pk)
-        if place.hv.volume(pool, name) is None:
-            with run.effect(f"disk{volume.position}"):
-                if volume.image is not None:
-                    base = base_name(volume.image.pk, volume.image.sha256)
-                    place.hv.create_overlay(pool, name, base=base, capacity=volume.size_gib * GIB)
-                else:
-                    place.hv.create_empty(pool, name, capacity=volume.size_gib * GIB)
+        effect, capacity = f"disk{volume.position}", volume.size_gib * GIB
+        ensure_disk(run, place, volume.pk, volume.image, capacity=capacity, effect=effect)
         volume_record(volume, VolumeState.READY)
+
+
+def ensure_disk(run: Run, place: Place, pk: UUID, image: Image | None, *, capacity: int, effect: str) -> None:
+    """One disk in the pool, by its row's id: a thin overlay of ``image``, whose copy is there, or an empty one."""
+    pool, name = pool_name(place.owner), volume_name(pk)
+    if place.hv.volume(pool, name) is not None:
+        return
+    with run.effect(effect):
+        if image is not None:
+            place.hv.create_overlay(pool, name, base=base_name(image.pk, image.sha256), capacity=capacity)
+        else:
+            place.hv.create_empty(pool, name, capacity=capacity)
 
 
 def ensure_seed(run: Run, place: Place) -> None:
@@ -189,7 +197,8 @@ def drop_volumes(run: Run, place: Place) -> None:
     if place.hv.pool(pool) is None:
         return
     logs = [serial_log(guest.pk) + suffix for suffix in ("", ".0", ".1", ".2", ".3")]
-    ours = [*(volume_name(v.pk) for v in Volume.objects.filter(guest=guest)), seed_name(guest.pk), *logs]
+    disks = [*Volume.objects.filter(guest=guest), *Spare.objects.filter(guest=guest)]
+    ours = [*(volume_name(disk.pk) for disk in disks), seed_name(guest.pk), *logs]
     present = {volume.name for volume in place.hv.volumes(pool)}
     for name in ours:
         if name in present:

@@ -54,6 +54,8 @@ class Guest(TenantOwned):
     """What it is to have, and cannot take yet; ``next_vcpus`` and ``next_memory_mib`` are copied from it."""
     next_vcpus = models.PositiveSmallIntegerField(null=True)
     next_memory_mib = models.PositiveIntegerField(null=True)
+    in_rescue = models.BooleanField(default=False, db_default=False)
+    """Does its definition start from the rescue disk?"""
     firmware = models.CharField(max_length=8, default="bios")
     protected = models.BooleanField(default=False)
     user_data = SealedTextField(blank=True, default="")

@@ -28,8 +28,9 @@ from vms.hypervisor import errors
 from vms.hypervisor import pool as connections
 from vms.hypervisor.driver import Hypervisor, SeenVolume
 from vms.hypervisor.xml.parse import root_of, size_of
-from vms.models import Guest, Host, HostClaim, NetworkOnHost, Port, Volume
+from vms.models import Guest, Host, HostClaim, NetworkOnHost, Port, Spare, Volume
 from vms.models.guests import Charge
+from vms.models.spares import SpareRole
 from vms.names import Owner, base_name, network_name, pool_name, seed_name, serial_log, volume_name
 from vms.reconcile.converge import guest_id
 from vms.selectors.installation import installation_owner
@@ -47,7 +48,7 @@ def audit(*, logs: Path | None = None, secrets: tuple[str, ...] = ()) -> list[st
     operation is changing is left out.
     """
     with every_tenant(why="the audit looks at everything"):
-        findings = [*_counters(), *_operations(), *_guards(), *_journals(), *_rows()]
+        findings = [*_counters(), *_operations(), *_guards(), *_journals(), *_rows(), *_spares()]
         for host in Host.objects.all():
             findings += list(_host(host))
     if logs is not None:
@@ -118,6 +119,15 @@ def _rows() -> Iterator[str]:
             yield f"I3 machine {guest.pk}, {guest.seen_power} and wanted {guest.want_power}, {counts} as running"
     for port in Port.objects.filter(addresses=None):
         yield f"I2 port {port.pk} has no address"
+
+
+def _spares() -> Iterator[str]:
+    """I2: no disk of a rebuild or a rescue outlives it."""
+    busy = _busy()
+    for spare in Spare.objects.select_related("guest"):
+        needed = spare.role == SpareRole.RESCUE and spare.guest.in_rescue
+        if not needed and str(spare.guest_id) not in busy:
+            yield f"I2 machine {spare.guest_id}: its {spare.role} disk {spare.pk} is left over"
 
 
 def _host(host: Host) -> Iterator[str]:
@@ -198,6 +208,7 @@ def _storage(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
             yield f"I1 volume {volume.pk} has no file on {host.name}"
         elif name in files:
             yield from _file(volume, files[name])
+    known |= {volume_name(pk) for pk in Spare.objects.filter(guest__host=host).values_list("pk", flat=True)}
     logs = tuple(serial_log(pk) for pk in Guest.objects.filter(host=host).values_list("pk", flat=True))
     for name in sorted(set(files) - known):
         if not name.startswith(("img-", *logs)):

@@ -17,7 +17,8 @@ from portal.core.errors import Conflict
 from vms import design
 from vms.hypervisor.driver import Hypervisor, SeenDomain
 from vms.hypervisor.errors import Unsupported
-from vms.models import Flavor, Guest, Host, Port, Volume
+from vms.models import Flavor, Guest, Host, Port, Spare, Volume
+from vms.models.spares import SpareRole
 from vms.names import Owner, serial_log
 from vms.reconcile.plan import Seen, Step, Want, plan
 from vms.services.guests.observe import Observation, guest_record_observation, guest_record_password
@@ -100,12 +101,16 @@ def converge(run: Steps, place: Place, *, progress: int = 70) -> Seen:
     """Take the guest to what is wanted of it, one effect at a time, and return what is seen then."""
     seen = observe(place)
     want = Want(Power(place.guest.want_power), place.guest.want_generation)
-    apply: dict[Step, Callable[[], None]] = _appliers(place)
     for number, step in enumerate(plan(want, seen)):
         run.say(step_words(step), min(95, progress + 8 * number))
         with run.effect(step.value):
-            apply[step]()
+            apply(place, step)
     return observe(place)
+
+
+def apply(place: Place, step: Step) -> None:
+    """Do one step; the caller guards it as an effect."""
+    _appliers(place)[step]()
 
 
 def step_words(step: Step) -> str:
@@ -143,9 +148,22 @@ def define(place: Place) -> None:
     volumes = list(Volume.objects.filter(guest=place.guest).select_related("image").order_by("position"))
     ports = list(Port.objects.filter(guest=place.guest).prefetch_related("addresses").order_by("position"))
     spec = design.domain_spec(
-        place.guest, place.host, place.owner, volumes=volumes, ports=ports, password=password, room=_room()
+        place.guest,
+        place.host,
+        place.owner,
+        volumes=volumes,
+        ports=ports,
+        password=password,
+        room=_room(),
+        rescue=_rescue(place.guest),
     )
     place.hv.define(spec, roots=design.roots(place.host))
+
+
+def _rescue(guest: Guest) -> Spare | None:
+    if not guest.in_rescue:
+        return None
+    return Spare.objects.select_related("image").get(guest=guest, role=SpareRole.RESCUE)
 
 
 def _room() -> design.Room:

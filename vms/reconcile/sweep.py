@@ -13,7 +13,7 @@ from operations.models import OperationLock
 from portal.core.clock import now
 from vms.hypervisor import pool as connections
 from vms.hypervisor.driver import Hypervisor, SeenDomain
-from vms.models import Guest, Host, Network, NetworkOnHost, Volume
+from vms.models import Guest, Host, Network, NetworkOnHost, Spare, Volume
 from vms.names import Owner, base_name, network_name, pool_name, seed_name, volume_name
 from vms.reconcile.converge import Place, guest_id, record
 from vms.reconcile.plan import Seen
@@ -116,6 +116,7 @@ def _storage(host: Host, owner: Owner, present: set[str] | None) -> None:
             drift_record(
                 host, "missing_volume", str(volume.pk), detail="its file is not in the pool", guest_id=volume.guest_id
             )
+    known |= {volume_name(pk) for pk in Spare.objects.filter(guest__host=host).values_list("pk", flat=True)}
     for name in sorted(present - known):
         if name.startswith(("vol-", "seed-")) and not _being_made(name):
             drift_record(host, "stray_volume", name, detail="no such volume here")
@@ -128,7 +129,7 @@ def _being_made(name: str) -> bool:
         pk = UUID(hex=stem)
     except ValueError:
         return False
-    return Volume.objects.filter(pk=pk).exists() or Guest.objects.filter(pk=pk).exists()
+    return any(rows.filter(pk=pk).exists() for rows in (Volume.objects, Spare.objects, Guest.objects))
 
 
 def _networks(host: Host, owner: Owner, present: set[str]) -> None:

@@ -30,9 +30,9 @@ GUEST_SORTS: Sorts = {"name": ("name", "id"), "created_at": ("created_at", "id")
 SECRETS: Final = ("user_data", "password_hash", "display_password")
 """Never needed to show a guest, and dear to decrypt."""
 SHOWN: Final = (
-    "tenant", "name", "vcpus", "memory_mib", "disk_gib", "firmware", "protected", "ssh_keys", "want_power", "seen_power",
-    "seen_since", "seen_display", "built_at", "problem_code", "problem_message", "binned_at", "purge_after", "version",
-    "created_at", "flavor__name", "next_flavor__name", "image__name", "image__os_family", "host__name", "host__state",
+    "tenant", "name", "vcpus", "memory_mib", "disk_gib", "firmware", "in_rescue", "protected", "ssh_keys", "want_power",
+    "seen_power", "seen_since", "seen_display", "built_at", "problem_code", "problem_message", "binned_at", "purge_after",
+    "version", "created_at", "flavor__name", "next_flavor__name", "image__name", "image__os_family", "host__name", "host__state",
 )  # fmt: skip
 """What lists and pages show of a guest; whatever else is asked of a row costs a query of its own."""
 BUSY_STATUS: Final = {

@@ -16,7 +16,7 @@ from portal.core.errors import Conflict, FieldError, Invalid
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.policy import Permission
-from vms.models import Guest, Image
+from vms.models import Guest, Image, Spare
 from vms.states import ImageState
 
 
@@ -111,7 +111,7 @@ def image_delete(image: Image, *, actor: Actor) -> None:
         raise Conflict(
             _("This image is just being fetched."), code="operation_in_progress", hint=_("Call the import off first.")
         )
-    if Guest.objects.filter(image=image).exists():
+    if Guest.objects.filter(image=image).exists() or Spare.objects.filter(image=image).exists():
         raise Conflict(
             _("Machines stand on this image."),
             code="image_in_use",

@@ -149,6 +149,10 @@ class GuestShown:
     may_restore: bool
     may_edit: bool
     may_resize: bool
+    may_rebuild: bool
+    may_rescue: bool
+    may_unrescue: bool
+    in_rescue: bool
     price: None = None
 
 
@@ -184,6 +188,10 @@ def guest_shown(row: GuestRow, actor: Actor) -> GuestShown:
         may_restore=deletable and binned,
         may_edit=actor.may(Permission.GUEST_EDIT, guest) and not binned,
         may_resize=_may(guest, actor, "guest.resize", busy=busy),
+        may_rebuild=deletable and answer(guest, "guest.rebuild", actor) == Answer.NOW,
+        may_rescue=_may(guest, actor, "guest.rescue", busy=busy),
+        may_unrescue=_may(guest, actor, "guest.unrescue", busy=busy),
+        in_rescue=guest.in_rescue,
     )
 
 

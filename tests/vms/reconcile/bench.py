@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import vms.handlers  # noqa: F401  (registers the handlers)
@@ -17,7 +18,16 @@ from vms.hypervisor import fake
 from vms.hypervisor.fake import FakeHost
 from vms.models import Guest
 from vms.reconcile.audit import audit
-from vms.services.guests import guest_create, guest_delete, guest_power, guest_resize, guest_restore
+from vms.services.guests import (
+    guest_create,
+    guest_delete,
+    guest_power,
+    guest_rebuild,
+    guest_rescue,
+    guest_resize,
+    guest_restore,
+    guest_unrescue,
+)
 from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat
 from vms.services.images import image_path
 from vms.specs import GuestSpec
@@ -65,16 +75,32 @@ class Bench:
             return Guest.objects.select_related("tenant", "host").get(pk=operation.subject_id), operation
 
     def ask(self, guest: Guest, action: str) -> Operation:
-        """A power action, ``delete``, ``purge``, ``restore`` or ``resize`` (to a larger size)."""
+        """A power action, ``delete``, ``purge``, ``restore``, or one of ``_deeds``."""
         with tenant_scope(self.house.tenant):
             guest.refresh_from_db()
             if action in ("delete", "purge"):
                 return guest_delete(guest, actor=self.house.actor, purge=action == "purge")
             if action == "restore":
                 return guest_restore(guest, actor=self.house.actor)
-            if action == "resize":
-                return guest_resize(guest, self.larger, actor=self.house.actor)
+            deed = self._deeds().get(action)
+            if deed is not None:
+                return deed(guest)
             return guest_power(guest, action, actor=self.house.actor)
+
+    def _deeds(self) -> dict[str, Callable[[Guest], Operation]]:
+        actor = self.house.actor
+        return {
+            "resize": lambda guest: guest_resize(guest, self.larger, actor=actor),
+            "rebuild": lambda guest: guest_rebuild(guest, self.image, actor=actor),
+            "rescue": lambda guest: guest_rescue(guest, self.image, actor=actor),
+            "unrescue": lambda guest: guest_unrescue(guest, actor=actor),
+        }
+
+    def rescued(self) -> Guest:
+        """A machine that runs from its rescue disk."""
+        guest = self.guest()
+        assert run(self.ask(guest, "rescue").pk) == "succeeded"
+        return self.fresh(guest)
 
     def guest(self, power: Power = Power.RUNNING) -> Guest:
         """A machine that is really on the host, in ``power``."""

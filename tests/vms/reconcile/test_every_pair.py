@@ -51,6 +51,9 @@ WISHES: Final = {
         for verb in ("start", "shutdown", "stop", "reboot", "reset", "pause", "resume", "suspend", "wake", "restore")
     },
     "guest.resize": Wish("POST", "/resize", lambda bench, _guest: {"flavor": bench.larger.name}),
+    "guest.rebuild": Wish("POST", "/rebuild"),
+    "guest.rescue": Wish("POST", "/rescue", lambda bench, _guest: {"image": str(bench.image.pk)}),
+    "guest.unrescue": Wish("POST", "/unrescue"),
     "guest.delete": Wish("DELETE", ""),
     "guest.purge": Wish("DELETE", "?purge=true"),
 }
@@ -82,6 +85,12 @@ def _gone(bench: Bench) -> Guest:
     return guest
 
 
+def _rescue_off(bench: Bench) -> Guest:
+    guest = bench.rescued()
+    assert run(bench.ask(guest, "stop").pk) == "succeeded"
+    return guest
+
+
 def _crashed(bench: Bench) -> Guest:
     guest = bench.guest()
     bench.on_host.domains[str(guest.pk)].power = Power.CRASHED
@@ -99,6 +108,8 @@ MAKE: Final[dict[Condition, Callable[[Bench], Guest]]] = {
     Condition.UNBUILT: _unbuilt,
     Condition.SILENT: _silent,
     Condition.GONE: _gone,
+    Condition.RESCUE: Bench.rescued,
+    Condition.RESCUE_OFF: _rescue_off,
     Condition.STOPPED: lambda bench: bench.guest(Power.STOPPED),
     Condition.RUNNING: lambda bench: bench.guest(Power.RUNNING),
     Condition.PAUSED: lambda bench: bench.guest(Power.PAUSED),

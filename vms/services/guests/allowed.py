@@ -32,6 +32,10 @@ class Condition(StrEnum):
     """Its host does not answer, so nobody knows what it does."""
     GONE = "gone"
     """Its host answers, and has no such machine."""
+    RESCUE = "rescue"
+    """It runs from its rescue disk."""
+    RESCUE_OFF = "rescue_off"
+    """Its definition has the rescue disk, and it does not run."""
     STOPPED = "stopped"
     RUNNING = "running"
     PAUSED = "paused"
@@ -58,7 +62,10 @@ def condition_of(guest: Guest) -> Condition:
         return Condition.UNBUILT
     if guest.host is None or guest.host.state != HostState.UP:
         return Condition.SILENT
-    return _BY_POWER[Power(guest.seen_power)]
+    by_power = _BY_POWER[Power(guest.seen_power)]
+    if guest.in_rescue and by_power not in (Condition.GONE, Condition.SILENT):
+        return Condition.RESCUE if by_power == Condition.RUNNING else Condition.RESCUE_OFF
+    return by_power
 
 
 class Answer(StrEnum):
@@ -81,6 +88,7 @@ class Refusal:
 
 ASK_AN_OPERATOR: Final = _("Its disks are kept. Tell an operator, who can put it back.")
 _WRONG: Final = "wrong_state"
+_IN_RESCUE: Final = Refusal("in_rescue", _("This machine is in rescue mode."), _("End the rescue first."))
 REFUSALS: Final[Mapping[Condition, Refusal]] = {
     Condition.BINNED: Refusal("in_bin", _("This machine is in the bin."), _("Restore it first.")),
     Condition.UNBUILT: Refusal(
@@ -92,6 +100,8 @@ REFUSALS: Final[Mapping[Condition, Refusal]] = {
         _("Wait until the host is back. Nothing is started twice meanwhile."),
     ),
     Condition.GONE: Refusal(_WRONG, _("This machine is gone from its host."), ASK_AN_OPERATOR),
+    Condition.RESCUE: _IN_RESCUE,
+    Condition.RESCUE_OFF: _IN_RESCUE,
     Condition.STOPPED: Refusal(_WRONG, _("This cannot be done while the machine is stopped.")),
     Condition.RUNNING: Refusal(_WRONG, _("This cannot be done while the machine is running.")),
     Condition.PAUSED: Refusal(_WRONG, _("This cannot be done while the machine is paused.")),
@@ -130,20 +140,27 @@ _B, _U, _Q, _A = Condition.BINNED, Condition.UNBUILT, Condition.SILENT, Conditio
 _S, _R, _P, _Z, _C = (
     Condition.STOPPED, Condition.RUNNING, Condition.PAUSED, Condition.SUSPENDED, Condition.CRASHED,
 )  # fmt: skip
-_THERE = _in(_A, _S, _R, _P, _Z, _C)
+_RR, _RO = Condition.RESCUE, Condition.RESCUE_OFF
+_THERE = _in(_A, _RR, _RO, _S, _R, _P, _Z, _C)
 _NOT_IN_BIN = Refusal("not_in_bin", _("This machine is not in the bin."))
 
 TABLE: Final[Mapping[str, Row]] = {
-    "guest.start": Row(_in(_S, _C), operator=_in(_A)),
-    "guest.shutdown": Row(_in(_R)),
-    "guest.reboot": Row(_in(_R)),
+    "guest.start": Row(_in(_S, _C, _RO), operator=_in(_A)),
+    "guest.shutdown": Row(_in(_R, _RR)),
+    "guest.reboot": Row(_in(_R, _RR)),
     "guest.pause": Row(_in(_R)),
     "guest.resume": Row(_in(_P)),
     "guest.suspend": Row(_in(_R, _P)),
     "guest.wake": Row(_in(_Z)),
-    "guest.reset": Row(_in(_R, _P)),
-    "guest.stop": Row(_in(_R, _P, _Z, _C)),
+    "guest.reset": Row(_in(_R, _P, _RR)),
+    "guest.stop": Row(_in(_R, _P, _Z, _C, _RR, _RO)),
     "guest.resize": Row(_in(_S, _R, _C)),
+    "guest.rebuild": Row(_in(_S, _R, _P, _Z, _C)),
+    "guest.rescue": Row(_in(_S, _R, _P, _C)),
+    "guest.unrescue": Row(
+        _in(_RR, _RO),
+        instead=dict.fromkeys((_S, _R, _P, _Z, _C), Refusal("not_in_rescue", _("This machine is not in rescue mode."))),
+    ),
     "guest.delete": Row(
         _THERE | {_U}, later=_in(_Q), instead={_B: Refusal("in_bin", _("This machine is in the bin already."))}
     ),
@@ -151,7 +168,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "guest.restore": Row(_in(_B), instead=dict.fromkeys(set(Condition) - {_B}, _NOT_IN_BIN)),
 }
 """Every kind of operation that somebody can ask of a machine that is there."""
-OURS: Final = frozenset({"guest.batch", "guest.create", "guest.withdraw"})
+OURS: Final = frozenset({"guest.batch", "guest.create", "guest.tidy", "guest.withdraw"})
 """Kinds that nobody asks of a machine: it is not there yet, or the portal alone asks."""
 
 
