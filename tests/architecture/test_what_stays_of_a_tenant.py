@@ -22,7 +22,7 @@ from tenants.services.tenants import tenant_close
 from tenants.services.visits import visit_begin
 from tests import factories
 from tests.architecture import world
-from vms.models import Guest, Image, NetworkOnHost
+from vms.models import Guest, Image, NetworkOnHost, Spare
 from vms.services.guests import guest_edit
 from vms.states import Power
 
@@ -34,6 +34,7 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "vms.Tag": (GOES, ""),
     "vms.Volume": (GOES, ""),
     "vms.HostClaim": (GOES, ""),
+    "vms.Reading": (GOES, ""),
     "vms.Spare": (GOES, ""),
     "vms.Port": (GOES, ""),
     "vms.Address": (GOES, ""),
@@ -110,6 +111,7 @@ def full() -> Tenant:
         guest_edit(guest, tags=["web"], actor=here.house.actor)
         NetworkOnHost.objects.create(tenant=tenant, network=guest.ports.get().network, host=guest.host)
         Image.objects.create(tenant=tenant, name="own", state="ready")
+        Spare.objects.create(tenant=tenant, guest=guest, role="fresh", size_gib=1)
         member = Member.objects.get(user=here.house.owner)
         visit_begin(
             tenant, member, reason="Looking at a ticket.", lasts=timedelta(hours=1), may_change=False, actor=desk

@@ -150,10 +150,14 @@ def ensure_disk(run: Run, place: Place, pk: UUID, image: Image | None, *, capaci
 
 def ensure_seed(run: Run, place: Place) -> None:
     """The NoCloud disc with the guest's name, keys and user-data; sent whole or not at all, so one that is there is right."""
+    if place.hv.volume(pool_name(place.owner), seed_name(place.guest.pk)) is None:
+        write_seed(run, place)
+
+
+def write_seed(run: Run, place: Place) -> None:
+    """The seed as the guest's rows say now, in place of one that is there; of a machine that is off."""
     guest = place.guest
     pool, name = pool_name(place.owner), seed_name(guest.pk)
-    if place.hv.volume(pool, name) is not None:
-        return
     seed = Seed(
         instance_id=str(guest.pk),
         hostname=guest.name,

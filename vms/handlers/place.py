@@ -48,6 +48,13 @@ def host_words(host: Host) -> Iterator[None]:
             feature=error.feature or "?",
             detail=error.detail,
         ) from error
+    except errors.AgentSilent as error:
+        raise Conflict(
+            _("The machine's agent did not do this."),
+            code="agent_silent",
+            hint=_("The agent (qemu-guest-agent) must run inside it. Its console and rescue mode need none."),
+            detail=error.detail,
+        ) from error
     except errors.Missing as error:
         raise Conflict(
             _("A part of this machine is not on its host."),

@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 
 from operations.registry import handles
 from operations.runner import Run
-from vms.handlers.guests import ensure_base, ensure_disk, ensure_networks, ensure_pool, ensure_seed, reached
+from vms.handlers.guests import ensure_base, ensure_disk, ensure_networks, ensure_pool, ensure_seed, reached, write_seed
 from vms.handlers.place import at
 from vms.models import Spare
 from vms.models.spares import SpareRole
@@ -27,6 +27,7 @@ def rebuild(run: Run) -> None:
             drop(run, place, spare_of(place.guest, SpareRole.WORN))
             make(run, place, fresh)
             ensure_off(run, place)
+            write_seed(run, place)
             spare_become_root(place.guest)
             place.guest.refresh_from_db()
         reached(stand(run, place), place.guest)

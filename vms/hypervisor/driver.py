@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from vms.hypervisor.inside import Inside
 from vms.hypervisor.sizes import Sizes
 from vms.hypervisor.xml.domain import DomainSpec
 from vms.hypervisor.xml.metadata import Owner
@@ -148,8 +149,8 @@ type OnEvent = Callable[[PowerEvent], None]
 type OnClose = Callable[[str], None]
 
 
-class Hypervisor(Sizes, Protocol):
-    """A live connection to one host; its verbs on sizes stand in ``vms.hypervisor.sizes``."""
+class Hypervisor(Inside, Sizes, Protocol):
+    """A live connection to one host; verbs on sizes stand in ``sizes``, those into guests in ``inside``."""
 
     # --- the host -----------------------------------------------------------------------------------------------
     def facts(self) -> HostFacts: ...

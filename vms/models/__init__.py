@@ -7,6 +7,7 @@ from vms.models.images import Image
 from vms.models.installation import Installation
 from vms.models.keys import SshKey
 from vms.models.networks import Address, Network, NetworkOnHost, Port, Subnet
+from vms.models.readings import Reading
 from vms.models.spares import Spare
 from vms.models.volumes import StorageClass, StoragePool, Volume
 
@@ -23,6 +24,7 @@ __all__ = [
     "Network",
     "NetworkOnHost",
     "Port",
+    "Reading",
     "Spare",
     "SshKey",
     "StorageClass",

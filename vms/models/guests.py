@@ -60,6 +60,8 @@ class Guest(TenantOwned):
     protected = models.BooleanField(default=False)
     user_data = SealedTextField(blank=True, default="")
     password_hash = SealedTextField(blank=True, default="")
+    new_password = SealedTextField(blank=True, default="", db_default="")
+    """The hash of a password that its agent is just being asked to set."""
     ssh_keys: models.JSONField[Any, Any] = models.JSONField(default=list)
 
     want_power = models.CharField(max_length=10, default=Power.RUNNING)

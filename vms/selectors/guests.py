@@ -27,7 +27,7 @@ from vms.models.guests import Charge
 from vms.states import GuestStatus, HostState, Power
 
 GUEST_SORTS: Sorts = {"name": ("name", "id"), "created_at": ("created_at", "id")}
-SECRETS: Final = ("user_data", "password_hash", "display_password")
+SECRETS: Final = ("user_data", "password_hash", "new_password", "display_password")
 """Never needed to show a guest, and dear to decrypt."""
 SHOWN: Final = (
     "tenant", "name", "vcpus", "memory_mib", "disk_gib", "firmware", "in_rescue", "protected", "ssh_keys", "want_power",

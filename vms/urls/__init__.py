@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from django.urls import path
 
-from vms.views import consoles, guest_create, guest_detail, guest_life, guest_list, guest_power, overview, stock
+from vms.views import (
+    consoles,
+    guest_create,
+    guest_detail,
+    guest_inside,
+    guest_life,
+    guest_list,
+    guest_power,
+    overview,
+    stock,
+)
 
 ONE = "machines/<uuid:guest_id>"
 
@@ -27,6 +37,10 @@ urlpatterns = [
     path(f"{ONE}/rebuild/", guest_life.guest_rebuild, name="guest_rebuild"),
     path(f"{ONE}/rescue/", guest_life.guest_rescue, name="guest_rescue"),
     path(f"{ONE}/unrescue/", guest_life.guest_unrescue, name="guest_unrescue"),
+    path(f"{ONE}/look/<slug:what>/", guest_inside.guest_look, name="guest_look"),
+    path(f"{ONE}/screen/", guest_inside.guest_screen, name="guest_screen"),
+    path(f"{ONE}/password/", guest_inside.guest_password, name="guest_password"),
+    path(f"{ONE}/keys/", guest_inside.guest_keys, name="guest_keys"),
     path(f"{ONE}/delete/", guest_power.guest_delete, name="guest_delete"),
     path(f"{ONE}/restore/", guest_power.guest_restore, name="guest_restore"),
     path(f"{ONE}/console/", consoles.console, name="console"),

@@ -28,12 +28,14 @@ from vms.models import Guest
 from vms.selectors.guests import guests_visible
 from vms.services.guests import guest_edit
 from vms.views.find import guest_now, guest_or_404, tenant_of
+from vms.views.guest_inside import inside_context
 from vms.views.shapes import GuestShown
 
 TABS: Final = {
     "overview": gettext_lazy("Overview"),
     "storage": gettext_lazy("Storage"),
     "network": gettext_lazy("Network"),
+    "inside": gettext_lazy("Inside"),
     "activity": gettext_lazy("Activity"),
     "settings": gettext_lazy("Settings"),
 }
@@ -67,6 +69,8 @@ def _detail(request: HttpRequest, guest: Guest, *, tab: str, form: RenameForm | 
     if tab == "activity":
         rows = operations_about(actor, guest.pk, limit=SHOWN_ALL) if actor.may(Permission.OPERATION_VIEW) else []
         context["operations"] = [operation_shown(row, actor) for row in rows]
+    if tab == "inside":
+        context |= inside_context(guest, actor, busy=shown.operation is not None)
     if tab == "settings":
         context["rename_form"] = (
             form if isinstance(form, RenameForm) else RenameForm(actor=actor, initial={"name": shown.name})

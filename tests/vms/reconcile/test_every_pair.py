@@ -22,7 +22,7 @@ from tests import factories
 from tests.operations.kinds import lapse
 from tests.portal.api.rest import Answer as Said
 from tests.portal.api.rest import Rest
-from tests.vms.reconcile.bench import Bench
+from tests.vms.reconcile.bench import KEY, Bench
 from tests.vms.reconcile.lives import Killed, at_points
 from tests.vms.reconcile.test_kill_points import clear
 from vms.hypervisor.errors import Refused
@@ -33,7 +33,7 @@ from vms.services.guests.allowed import OURS, TABLE, Answer, Condition, conditio
 from vms.services.hosts import host_record_heartbeat
 from vms.states import HostState, Power
 
-SAMPLE: Final = 8
+SAMPLE: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,9 @@ WISHES: Final = {
     "guest.rebuild": Wish("POST", "/rebuild"),
     "guest.rescue": Wish("POST", "/rescue", lambda bench, _guest: {"image": str(bench.image.pk)}),
     "guest.unrescue": Wish("POST", "/unrescue"),
+    "guest.password": Wish("POST", "/password", lambda _bench, _guest: {"password": "correct horse"}),
+    "guest.keys": Wish("POST", "/keys", lambda _bench, _guest: {"ssh_keys": [KEY]}),
+    "guest.look": Wish("POST", "/reported"),
     "guest.delete": Wish("DELETE", ""),
     "guest.purge": Wish("DELETE", "?purge=true"),
 }

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from vms.hypervisor.errors import Unreachable
 from vms.hypervisor.fake.domains import Domains
 from vms.hypervisor.fake.host import FakeDomain, FakeHost, FakePool, forget_hosts, host
+from vms.hypervisor.fake.inside import Inside
 from vms.hypervisor.fake.networks import Networks
 from vms.hypervisor.fake.sizes import Sizes
 from vms.hypervisor.fake.storage import Storage
@@ -18,7 +19,7 @@ from vms.hypervisor.fake.storage import Storage
 __all__ = ["FakeDomain", "FakeHost", "FakeHypervisor", "FakePool", "connect", "forget_hosts", "host"]
 
 
-class FakeHypervisor(Sizes, Domains, Storage, Networks):
+class FakeHypervisor(Inside, Sizes, Domains, Storage, Networks):
     """The driver over a ``FakeHost``: the verbs of the protocol, with the real one's promises."""
 
 

@@ -72,6 +72,9 @@ class FakeHost:
     filters: dict[str, FilterSpec] = field(default_factory=dict)
     leases: dict[str, tuple[Lease, ...]] = field(default_factory=dict)
     agent: dict[str, AgentFacts] = field(default_factory=dict)
+    passwords: dict[tuple[str, str], str] = field(default_factory=dict)
+    keys: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    logs: dict[str, bytes] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     deaf: bool = False
     silent: bool = False

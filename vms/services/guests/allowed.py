@@ -161,6 +161,9 @@ TABLE: Final[Mapping[str, Row]] = {
         _in(_RR, _RO),
         instead=dict.fromkeys((_S, _R, _P, _Z, _C), Refusal("not_in_rescue", _("This machine is not in rescue mode."))),
     ),
+    "guest.password": Row(_in(_R)),
+    "guest.keys": Row(_in(_R)),
+    "guest.look": Row(_in(_R, _P, _RR)),
     "guest.delete": Row(
         _THERE | {_U}, later=_in(_Q), instead={_B: Refusal("in_bin", _("This machine is in the bin already."))}
     ),
