@@ -200,7 +200,6 @@ def routes_of(house: Any, rest: Any, words: str) -> list[Route]:
 
 def alone() -> Iterator[tuple[str, float]]:
     """Each check by itself, in µs: the best of seven."""
-    from django.db.models import Prefetch
 
     from portal.core.errors import Forbidden
     from tenants.access import _reach, actor_for_user
@@ -212,7 +211,8 @@ def alone() -> Iterator[tuple[str, float]]:
     tenant = Tenant.objects.select_related("parent__parent").get(slug="leaf")
     with tenant_scope(tenant):
         member = Member.objects.select_related("role", "user").exclude(role__tags=[]).get()
-        guest = Guest.objects.prefetch_related(Prefetch("tags", to_attr="tags_read"))[0]
+        guest = Guest.objects.all()[0]
+        guest.tags_known(guest.tag_names())
         bare = Guest.objects.get(pk=guest.pk)
         actor = actor_for_user(member.user, tenant, via="token")
         assert actor is not None

@@ -32,6 +32,7 @@ import vms.api.guests
 import vms.api.hosts
 import vms.api.images
 import vms.api.keys
+import vms.api.metrics
 import vms.api.networks
 import vms.api.volumes
 from portal.api_docs import docs
@@ -145,6 +146,7 @@ for nouns in (
     vms.api.networks,
     vms.api.volumes,
     vms.api.keys,
+    vms.api.metrics,
     tenants.api.members,
     tenants.api.invitations,
     tenants.api.quota,

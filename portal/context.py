@@ -12,14 +12,12 @@ from django.utils.translation import gettext as _
 from operations.selectors import operations_running
 from tenants.access import AT_THE_DOOR
 from tenants.actors import Actor
-from tenants.listings import memberships_of, notices_unread
+from tenants.listings import notices_unread
 from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.shapes import initials, role_label, standing_shown
 from tenants.visiting import visit_shown
 
-MOST_TENANTS = 10
-"""In the switch of the sidebar; the rest are found on the page of all projects."""
 P = Permission
 
 
@@ -51,22 +49,9 @@ def _shell(request: HttpRequest) -> dict[str, Any]:
 
 
 def _inside(request: HttpRequest, actor: Actor, tenant: Tenant) -> dict[str, Any]:
-    assert actor.user is not None
-    mine = [member.tenant for member in memberships_of(actor.user, most=MOST_TENANTS + 1)]
-    others = [row for row in mine if row.pk != tenant.pk]
     return {
         "tenant": {"slug": tenant.slug, "name": tenant.name, "initials": initials(tenant.name)},
         "role_label": role_label(actor.role),
-        "tenants": [
-            {
-                "name": row.name,
-                "initials": initials(row.name),
-                "url": reverse("vms:overview", args=[row.slug]),
-                "current": row.pk == tenant.pk,
-            }
-            for row in (tenant, *others[: MOST_TENANTS - 1])
-        ],
-        "more_tenants": len(others) >= MOST_TENANTS,
         "nav": _navigation(request, actor, tenant.slug),
         "visit": visit_shown(actor),
         "running": operations_running(actor) if actor.may(P.OPERATION_VIEW) else 0,

@@ -12,6 +12,7 @@ SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "halt-guests": {"task": "vms.tasks.halt_guests", "schedule": timedelta(seconds=30)},
     "purge-tenants": {"task": "tenants.tasks.purge_tenants", "schedule": timedelta(minutes=5)},
     "empty-bins": {"task": "vms.tasks.empty_bins", "schedule": timedelta(minutes=5)},
+    "sum-metrics": {"task": "vms.tasks.sum_metrics", "schedule": timedelta(minutes=5)},
     "send-letters": {"task": "tenants.tasks.letters_send", "schedule": timedelta(seconds=15)},
     "note-failed-sign-ins": {"task": "tenants.tasks.failed_sign_ins_note", "schedule": timedelta(seconds=60)},
     "end-visits": {"task": "tenants.tasks.visits_end_due", "schedule": timedelta(seconds=5)},

@@ -8,6 +8,7 @@ from django.urls import include, path
 from portal import probes
 from portal.api import api
 
+admin.autodiscover()
 handler400 = "portal.core.failures.bad_request"
 handler500 = "portal.core.failures.server_error"
 urlpatterns = [

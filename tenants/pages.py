@@ -10,7 +10,6 @@ from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import render
 
 from portal.core.htmx import is_partial, part_template
-from tenants.journal.models import Journal
 from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.types import HttpRequest
@@ -21,7 +20,7 @@ type View[**P] = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 def page[**P](permission: Permission) -> Callable[[View[P]], View[P]]:
     """A view that nobody without ``permission`` gets into; services still ask about the subject.
 
-    Notes how far the journal stood before the view reads anything: the page then asks for every later event, so that
+    Notes how far the journal stood before the view read anything: the page then asks for every later event, so that
     nothing falls between what it shows and what it hears.
     """
 
@@ -30,8 +29,7 @@ def page[**P](permission: Permission) -> Callable[[View[P]], View[P]]:
         def checked(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             request.actor.require(permission)
             if request.method == "GET" and not is_partial(request):
-                newest = Journal.objects.filter(tenant=request.actor.tenant).values_list("event_seq", flat=True)
-                request.event_seq = newest.first() or 0
+                request.event_seq = tenant_of(request).events_at or 0
             return view(request, *args, **kwargs)
 
         return checked

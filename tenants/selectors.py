@@ -24,13 +24,17 @@ _LINE: Final = """
         UNION ALL
         SELECT above.*, line.height + 1 FROM tenants_tenant above JOIN line ON above.id = line.parent_id WHERE line.height < %s
     )
-    SELECT * FROM line ORDER BY height
+    SELECT line.*, (SELECT event_seq FROM tenants_journal WHERE tenants_journal.tenant_id = line.id) AS events_at
+    FROM line ORDER BY height
 """
 """Every request begins with it, so it is not put together anew each time, nor is each generation asked for by itself."""
 
 
 def tenant_with_line(slug: str) -> Tenant | None:
-    """The tenant of that slug in whatever state, with those above it read: one query, however deep it stands."""
+    """The tenant of that slug in whatever state, with those above it read: one query, however deep it stands.
+
+    ``events_at`` is the number of its newest event at that moment.
+    """
     line = list(Tenant.objects.raw(_LINE, [slug, DEEPEST]))
     for tenant, above in pairwise(line):
         tenant.parent = above

@@ -32,6 +32,7 @@ urlpatterns = [
     path("account/notices/choices/", notices.notice_choices, name="notice_choices"),
     path("account/notices/read/", notices.notice_read_all, name="notice_read_all"),
     path("account/notices/<uuid:notice_id>/open/", notices.notice_open, name="notice_open"),
+    path("t/<slug:tenant>/switch/", home.switch, name="switch"),
     path("t/<slug:tenant>/visit/", visits.visit, name="visit"),
     path("t/<slug:tenant>/visit/end/", visits.visit_end, name="visit_end"),
     path("t/<slug:tenant>/members/", members.member_list, name="member_list"),

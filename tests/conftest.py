@@ -33,6 +33,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", type=Path, metavar="DIR", help="save a picture of every page the journeys open")
 
 
+def pytest_collection() -> None:
+    """Tests ask of every page that there is, operators' among them: the urls read those (``portal/admin_app.py``)."""
+    import_module("portal.urls")
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """Leave out what only ``--long`` asks for; the browser's tests come last, after whoever else has put tests in order.

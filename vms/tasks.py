@@ -26,6 +26,7 @@ from vms.services.guests import guest_delete, guests_mark_unknown
 from vms.services.halting import HALT_TASK, guests_halt
 from vms.services.hosts import hosts_check
 from vms.services.liveness import WORKER_KEY
+from vms.services.metrics import metrics_forget, metrics_roll_up
 from vms.states import HostState
 
 log = structlog.get_logger(__name__)
@@ -115,3 +116,10 @@ def empty_bins() -> None:
                 guest_delete(guest, actor=system_actor(guest.tenant, why="bin"), purge=True)
             except PortalError as error:
                 log.info("purge_waits", guest=str(guest.pk), code=error.code)
+
+
+@shared_task(name="vms.tasks.sum_metrics", time_limit=300)
+def sum_metrics() -> None:
+    """Sum up what machines used, then let go of what is too old."""
+    metrics_roll_up()
+    metrics_forget()

@@ -106,7 +106,8 @@ def narrowed_to[Row: Model](rows: QuerySet[Row], **ids: str) -> QuerySet[Row]:
 
 def refuse_unknown(request: HttpRequest, query: BaseModel) -> None:
     """Raise ``Invalid`` for a filter that is not there: ignored, it would answer with more than was asked for."""
-    unknown = sorted(set(request.GET) - set(type(query).model_fields))
+    known = {field.alias or name for name, field in type(query).model_fields.items()}
+    unknown = sorted(set(request.GET) - known)
     if unknown:
         message = _("There is no such parameter.")
         raise Invalid(errors=[FieldError(f"/{name}", "unknown_parameter", message) for name in unknown])

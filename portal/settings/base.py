@@ -213,6 +213,8 @@ API_RATE_PER_MINUTE = 600
 API_TENANT_RATE_PER_MINUTE = 3000
 NOTICE_RETENTION = timedelta(days=90)
 LETTER_RETENTION = timedelta(days=30)
+METRIC_RETENTION = {1: timedelta(hours=25), 15: timedelta(days=31), 60: timedelta(days=366)}
+"""How long what machines used is kept, by the minutes that one figure stands for."""
 CAPS = {
     "ssh_keys": 100,
     "tokens": 100,

@@ -116,7 +116,8 @@ def _gauge(bars: SafeString, label: str) -> SafeString:
 def when(at: datetime | None, style: str = "relative") -> SafeString | str:
     """A time that the browser rewrites in the reader's own zone; UTC without scripts, a dash for none.
 
-    ``style`` is relative ("9 min ago" up to a day, then the date), date ("25 Nov, 18:00") or clock ("18:00:07").
+    ``style`` is relative ("9 min ago" up to a day, then the date), date ("25 Nov, 18:00"), clock ("18:00:07"), minute ("18:00")
+    or day ("25 Nov").
     """
     if at is None:
         return "–"

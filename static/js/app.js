@@ -4,6 +4,7 @@ import "./live.js";
 import "./list.js";
 import "./dialog.js";
 import "./bulk.js";
+import "./charts.js";
 import "./copy.js";
 import "./keyboard.js";
 import "./menu.js";

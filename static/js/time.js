@@ -1,9 +1,11 @@
-// <time data-time="relative|date|clock"> in the reader's own zone and language.
+// <time data-time="relative|date|clock|minute|day"> in the reader's own zone and language.
 const REFRESH_MS = 20000;
 const own = document.documentElement.lang || undefined;
 const language = own === "en" ? "en-GB" : own; // day before month, "9 min ago"
 const date = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const minute = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const day = new Intl.DateTimeFormat(language, { day: "numeric", month: "short" });
 const full = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long" });
 const ago = new Intl.RelativeTimeFormat(language, { numeric: "auto", style: "short" });
 
@@ -17,7 +19,15 @@ function relative(at) {
   return date.format(at);
 }
 
-const styles = { relative, date: (at) => date.format(at), clock: (at) => clock.format(at) };
+const styles = {
+  relative,
+  date: (at) => date.format(at),
+  clock: (at) => clock.format(at),
+  minute: (at) => minute.format(at),
+  day: (at) => day.format(at),
+};
+
+export const inWords = (style, at) => styles[style](at);
 
 function rewrite() {
   for (const element of document.querySelectorAll("time[data-time]")) {

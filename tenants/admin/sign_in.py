@@ -103,11 +103,15 @@ class ProviderForm(DeedForm):
 
 
 def _switches_off(self: Any, app: SocialApp, actor: Actor) -> Forecast:
-    return Forecast(is_open(app), _("vouches for nobody; whoever came by it is signed out"))
+    if not is_open(app):
+        return Forecast(False, _("is off already"))
+    return Forecast(True, _("vouches for nobody; whoever came by it is signed out"))
 
 
 def _switches_on(self: Any, app: SocialApp, actor: Actor) -> Forecast:
-    return Forecast(not is_open(app), _("vouches for its people again"))
+    if is_open(app):
+        return Forecast(False, _("is on already"))
+    return Forecast(True, _("vouches for its people again"))
 
 
 def _is_removed(self: Any, app: SocialApp, actor: Actor) -> Forecast:

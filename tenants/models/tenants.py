@@ -54,6 +54,9 @@ class Tenant(models.Model):
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(default=now)
 
+    events_at: int | None = None
+    """The number of its newest event when ``tenant_with_line`` read it; nothing where it was read otherwise."""
+
     class Meta:
         constraints = [
             models.CheckConstraint(condition=Q(state__in=TenantState.values), name="tenant_state_known"),

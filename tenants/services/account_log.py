@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.core.cache import cache
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
 from portal.core.clock import rfc3339
 from tenants.actors import Actor
@@ -48,13 +49,17 @@ def failure_tell(email: str, *, address: str, request_id: str) -> None:
 
 
 def failures_note() -> int:
-    """Write down which of the sign-ins that failed were meant for somebody, and let go of all; how many those were."""
+    """Write down which of the sign-ins that failed were meant for somebody, and let go of all; how many those were.
+
+    What was meant for nobody goes by one query, so that a flood of invented addresses keeps no entry waiting.
+    """
+    FailedSignIn.objects.exclude(Exists(User.objects.filter(email=OuterRef("email")))).delete()
     return sum(_failure_note(pk) for pk in FailedSignIn.objects.order_by("pk").values_list("pk", flat=True)[:BATCH])
 
 
 @transaction.atomic
 def _failure_note(pk: UUID) -> bool:
-    """One of them: False, and no entry, for nobody of ours or where another worker was first."""
+    """One of them: False, and no entry, for somebody who has just gone or where another worker was first."""
     row = FailedSignIn.objects.select_for_update(skip_locked=True).filter(pk=pk).first()
     if row is None:
         return False

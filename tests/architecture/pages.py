@@ -31,6 +31,7 @@ PAGES = [
     PageRow("POST", "tenants:notice_choices", None),
     PageRow("POST", "tenants:notice_read_all", None),
     PageRow("POST", "tenants:notice_open", None),
+    PageRow("GET", "tenants:switch", P.TENANT_VIEW),
     PageRow("GET", "tenants:visit", P.OPERATE),
     PageRow("POST", "tenants:visit", P.OPERATE),
     PageRow("POST", "tenants:visit_end", P.TENANT_VIEW),

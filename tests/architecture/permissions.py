@@ -55,6 +55,7 @@ TABLE = [
     Row("GET", GUEST, P.GUEST_VIEW),
     Row("PATCH", GUEST, P.GUEST_EDIT),
     Row("DELETE", GUEST, P.GUEST_DELETE),
+    Row("GET", f"{GUEST}/metrics", P.GUEST_VIEW),
     Row("POST", f"{GUEST}/restore", P.GUEST_DELETE),
     Row("POST", f"{GUEST}/console", P.GUEST_CONSOLE),
     Row("POST", f"{GUEST}/start", P.GUEST_POWER),

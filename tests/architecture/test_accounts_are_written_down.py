@@ -13,11 +13,13 @@ from allauth.mfa.webauthn import forms as passkeys
 from allauth.socialaccount.models import SocialAccount, SocialApp
 from allauth.usersessions.models import UserSession
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from tenants.journal.chain import chain_verify
 from tenants.models import FailedSignIn, InstallationEntry, User
-from tenants.services.account_log import failures_note
+from tenants.services.account_log import BATCH, failures_note
 from tenants.services.people import person_make
 from tests import factories
 from tests.architecture.doors import ROUTES
@@ -302,3 +304,15 @@ def test_a_flood_of_failures_does_not_fill_the_log(settings: Any) -> None:
     failed = InstallationEntry.objects.filter(action="account.sign_in_failed")
     assert (noted, FailedSignIn.objects.count(), failures_note()) == (1, 0, 0)
     assert [(entry.changes["person"], entry.actor) for entry in failed] == [(person.email, None)]
+
+
+def test_one_failure_among_thousands_of_invented_addresses_is_written_down_at_once() -> None:
+    person = factories.user()
+    invented = [FailedSignIn(email=f"nobody-{number}@example.test") for number in range(BATCH + 10)]
+    FailedSignIn.objects.bulk_create([*invented, FailedSignIn(email=person.email)])
+
+    with CaptureQueriesContext(connection) as asked:
+        noted = failures_note()
+
+    assert (noted, FailedSignIn.objects.count()) == (1, 0)
+    assert len(asked) < 20, "what was meant for nobody is not looked at one by one"

@@ -33,6 +33,7 @@ PLACES: dict[str, list[str]] = {
     "vms/management/commands/seed.py": ["seeding an empty installation"],
     "vms/management/commands/setup.py": ["an operator at the command line"],
     "vms/reconcile/audit.py": ["the audit looks at everything"],
+    "vms/reconcile/sample.py": ["a host carries guests of many tenants"],
     "vms/reconcile/watch.py": ["a host carries guests of many tenants"],
     "vms/selectors/fleet.py": ["operators look at the whole installation"],
     "vms/services/guests/observe.py": [
@@ -40,6 +41,7 @@ PLACES: dict[str, list[str]] = {
         "observations come from hosts, not from tenants",
     ],
     "vms/services/hosts.py": ["a host's room is shared by all tenants"],
+    "vms/services/metrics.py": ["retention", "what all machines used is summed alike"],
     "vms/services/networks.py": ["ranges must not overlap between tenants"],
     "vms/tasks.py": ["a host carries guests of many tenants", "every tenant's bin is emptied"],
 }

@@ -34,6 +34,7 @@ LIMITS: dict[str, tuple[str, str]] = {
     "vms.HostClaim": (WITH, "vms.Guest"),
     "vms.Reading": (WITH, "vms.Guest"),
     "vms.Spare": (WITH, "vms.Guest"),
+    "vms.MetricPoint": (WITH, "vms.Guest"),
     "vms.Tag": (CAP, "tags"),
     "vms.SshKey": (CAP, "ssh_keys"),
     "tenants.Member": (CAP, "members"),

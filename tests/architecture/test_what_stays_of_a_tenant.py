@@ -24,6 +24,7 @@ from tests import factories
 from tests.architecture import world
 from vms.models import Guest, Image, NetworkOnHost, Spare
 from vms.services.guests import guest_edit
+from vms.services.metrics import metric_points_write
 from vms.states import Power
 
 GOES, BOOKS, UNTIL = "goes with its end", "stays for good", "stays for its retention"
@@ -36,6 +37,7 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "vms.HostClaim": (GOES, ""),
     "vms.Reading": (GOES, ""),
     "vms.Spare": (GOES, ""),
+    "vms.MetricPoint": (GOES, ""),
     "vms.Port": (GOES, ""),
     "vms.Address": (GOES, ""),
     "vms.Network": (GOES, ""),
@@ -112,6 +114,7 @@ def full() -> Tenant:
         NetworkOnHost.objects.create(tenant=tenant, network=guest.ports.get().network, host=guest.host)
         Image.objects.create(tenant=tenant, name="own", state="ready")
         Spare.objects.create(tenant=tenant, guest=guest, role="fresh", size_gib=1)
+        metric_points_write([factories.metric_point(guest)])
         member = Member.objects.get(user=here.house.owner)
         visit_begin(
             tenant, member, reason="Looking at a ticket.", lasts=timedelta(hours=1), may_change=False, actor=desk

@@ -38,6 +38,8 @@ class Things:
             "machines-none": "machines/?q=nothing-like-it",
             "create": "machines/create/",
             "machine": machine,
+            "machine-metrics": f"{machine}?tab=metrics",
+            "machine-metrics-table": f"{machine}?tab=metrics&range=day&as=table",
             "machine-storage": f"{machine}?tab=storage",
             "machine-network": f"{machine}?tab=network",
             "machine-inside": f"{machine}?tab=inside",

@@ -259,16 +259,17 @@ def test_a_person_of_many_projects_finds_each_by_a_part_of_its_name(house: House
     some = client.get("/?q=garden-2").context["tenants"]
     none = client.get("/?q=nowhere").content.decode()
     with CaptureQueriesContext(connection) as asked:
-        inside = client.get("/t/harbour/members/").content.decode()
+        switch = client.get("/t/harbour/switch/", headers={"HX-Request": "true"}).content.decode()
+    read = next(q["sql"] for q in asked if '"tenants_tenant"."name" ASC' in q["sql"])
 
     assert len(every) == 26
     assert [tenant["name"] for tenant in some] == [f"Garden-{n}" for n in ("2", "20", "21", "22", "23", "24")]
     assert "None of your projects is called nowhere." in none
-    assert "All your projects" in inside
-    assert re.findall(r'aria-current="true"><span[^>]*>[^<]*</span><span class="cut">([^<]*)', inside) == ["Harbour"]
-    assert inside.count('href="/t/garden-') == 9
-    switch = next(q["sql"] for q in asked if '"tenants_tenant"."name" ASC' in q["sql"])
-    assert "LIMIT 11" in switch, "whoever belongs to thousands would load them for every page"
+    assert "All your projects" in switch
+    assert re.findall(r'aria-current="true"><span[^>]*>[^<]*</span><span class="cut">([^<]*)', switch) == ["Harbour"]
+    assert switch.count('href="/t/garden-') == 9
+    assert client.get("/t/harbour/switch/").headers["Location"] == "/", "without scripts there is a page of them all"
+    assert "LIMIT 11" in read, "whoever belongs to thousands would load them for every menu"
 
 
 def test_who_goes_may_have_kept_the_text_of_the_projects_tokens(house: House) -> None:

@@ -12,7 +12,6 @@ import pytest
 from operations.models import Operation
 from portal.core.clock import now
 from portal.core.errors import Conflict, Forbidden, Invalid
-from tenants import reactions
 from tenants.access import actor_for_token
 from tenants.models import ApiToken, Member, Role
 from tenants.policy import BUILT_IN_ROLES, Permission
@@ -32,19 +31,6 @@ def house() -> Iterator[factories.House]:
     made = factories.tenant_with_owner()
     with tenant_scope(made.tenant):
         yield made
-
-
-@pytest.fixture
-def revoked() -> Iterator[list[dict[str, Any]]]:
-    """What was said about ended access."""
-    heard: list[dict[str, Any]] = []
-
-    def hear(**details: Any) -> None:
-        heard.append(details)
-
-    reactions.reacts("access.revoked")(hear)
-    yield heard
-    reactions._reactions["access.revoked"].remove(hear)
 
 
 def member_of(house: factories.House) -> Member:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -23,7 +22,6 @@ from tenants.journal.chain import chain_verify
 from tenants.journal.models import AuditEntry, UsageInterval
 from tenants.models import ApiToken, Member, Notice, Quota, Role, SignInDomain, Tenant, TenantState
 from tenants.policy import Permission
-from tenants.reactions import _reactions, reacts
 from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.ending import tenant_left, tenant_purge, tenants_purge
 from tenants.services.tenants import (
@@ -58,19 +56,6 @@ DESK = factories.desk
 @pytest.fixture
 def house() -> House:
     return factories.tenant_with_owner("acme")
-
-
-@pytest.fixture
-def revoked() -> Iterator[list[dict[str, Any]]]:
-    """What was announced as revoked."""
-    heard: list[dict[str, Any]] = []
-
-    def hear(**said: Any) -> None:
-        heard.append(said)
-
-    reacts("access.revoked")(hear)
-    yield heard
-    _reactions["access.revoked"].remove(hear)
 
 
 def child_of(parent: House, slug: str) -> House:

@@ -22,8 +22,8 @@ from vms.cloudinit import (
     check_ssh_keys,
     check_user_data,
     seed_files,
-    seed_iso,
 )
+from vms.disks.seed import seed_iso
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 SEED = Seed(

@@ -219,13 +219,13 @@ def guest_out(row: GuestRow, *, operator: bool = False) -> GuestOut:
         power=Power(guest.seen_power),
         wanted_power=Power(guest.want_power),
         flavor=str(guest.flavor_id),
-        flavor_name=guest.flavor.name,
+        flavor_name=row.flavor_name,
         next_flavor=str(guest.next_flavor_id) if guest.next_flavor_id else None,
         vcpus=guest.vcpus,
         memory_mib=guest.memory_mib,
         disk_gib=guest.disk_gib,
         image=str(guest.image_id),
-        image_name=guest.image.name,
+        image_name=row.image_name,
         addresses=[_address(address) for address in row.addresses],
         volumes=[
             GuestVolumeOut(id=str(volume.pk), name=volume.name, size_gib=volume.size_gib, state=volume.state)

@@ -14,7 +14,8 @@ from operations.selectors import operations_live_on
 from portal.core.errors import Broken, Conflict
 from portal.core.units import GIB
 from vms import design
-from vms.cloudinit import Seed, seed_iso
+from vms.cloudinit import Seed
+from vms.disks.seed import seed_iso
 from vms.handlers.place import at
 from vms.models import Guest, Image, Network, Spare, Volume
 from vms.names import (

@@ -7,13 +7,14 @@ whatever does not carry ours is reported as foreign and never touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from vms.hypervisor.inside import Inside
 from vms.hypervisor.sizes import Sizes
+from vms.hypervisor.stats import DomainStats
 from vms.hypervisor.xml.domain import DomainSpec
 from vms.hypervisor.xml.metadata import Owner
 from vms.hypervisor.xml.network import NetworkSpec
@@ -197,6 +198,12 @@ class Hypervisor(Inside, Sizes, Protocol):
     def discard_save(self, uuid: str) -> None: ...
     def wait_power(self, uuid: str, wanted: frozenset[Power], *, timeout_s: float) -> Power:
         """Block until it is in one of ``wanted``; ``Busy`` at the time limit, ``Missing`` when it is gone."""
+
+    def stats(self, uuids: Collection[str]) -> tuple[DomainStats, ...]:
+        """Counters of those of ``uuids`` that run, by one call however many; who could not be asked now is left out.
+
+        May block for as long as a guest is frozen: never on a thread that has something else to do.
+        """
 
     def agent_facts(self, uuid: str) -> AgentFacts:
         """Ask the guest agent, at most 5 s and 64 KiB; empty facts where it is silent."""

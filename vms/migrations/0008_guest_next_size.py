@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     """Columns that older code leaves empty."""
 
-    dependencies = [("vms", "0005_guests_that_count_as_running")]
+    dependencies = [("vms", "0009_metricpoint")]
     operations = [
         migrations.AddField(
             model_name="guest",

@@ -6,6 +6,7 @@ from vms.models.hosts import Drift, Host, HostClaim, HostPool
 from vms.models.images import Image
 from vms.models.installation import Installation
 from vms.models.keys import SshKey
+from vms.models.metrics import MetricPoint
 from vms.models.networks import Address, Network, NetworkOnHost, Port, Subnet
 from vms.models.readings import Reading
 from vms.models.spares import Spare
@@ -21,6 +22,7 @@ __all__ = [
     "HostPool",
     "Image",
     "Installation",
+    "MetricPoint",
     "Network",
     "NetworkOnHost",
     "Port",

@@ -86,6 +86,8 @@ class Guest(TenantOwned):
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(default=timezone.now)
 
+    _tag_names: list[str] | None = None
+
     class Meta:
         indexes = [
             models.Index(fields=["tenant", "name", "id"], name="guest_by_name"),
@@ -118,9 +120,14 @@ class Guest(TenantOwned):
         return max(self.memory_mib, self.next_memory_mib or 0)
 
     def tag_names(self) -> list[str]:
-        """Its tags, sorted; uses what was read with it (``vms.selectors.guests``)."""
-        read = vars(self).get("tags_read")
-        return sorted(tag.name for tag in (self.tags.all() if read is None else read))
+        """Its tags, sorted; uses what was read with it (``tags_known``)."""
+        if self._tag_names is None:
+            return sorted(tag.name for tag in self.tags.all())
+        return self._tag_names
+
+    def tags_known(self, names: list[str]) -> None:
+        """Its tags were read, sorted, with those of others: nobody needs to ask again."""
+        self._tag_names = names
 
     def status(self, live_kind: str = "") -> GuestStatus:
         """The one word a customer sees; ``live_kind`` is the kind of the operation that runs on it, if any."""

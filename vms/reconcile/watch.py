@@ -29,6 +29,7 @@ from vms.hypervisor.driver import Hypervisor, PowerEvent, SeenDomain
 from vms.models import Guest, Host
 from vms.names import Owner
 from vms.reconcile.converge import display_of, guest_id
+from vms.reconcile.sample import Sampler
 from vms.selectors.installation import installation_owner
 from vms.services.guests.observe import Observation, guest_record_observation
 from vms.services.hosts import host_listen, host_record_heartbeat
@@ -126,6 +127,7 @@ class Hearing:
     def __init__(self, host: Host, owner: Owner, hv: Hypervisor, ear: Ear) -> None:
         self.host, self.owner, self.hv, self.ear = host, owner, hv, ear
         self.events: queue.SimpleQueue[PowerEvent | None] = queue.SimpleQueue()
+        self.sampler = Sampler(host, hv)
 
     def run(self, watcher: Watcher) -> None:
         """Returns when the watcher stops, another one took over, or the line broke."""
@@ -133,6 +135,7 @@ class Hearing:
         self._look()
         looked = time.monotonic()
         while not watcher.stop.is_set() and watcher.ears.get(self.ear.host_id) is self.ear:
+            self.sampler.tick()
             event = self._next(LOOK_EVERY_S - (time.monotonic() - looked))
             if event is self._BROKEN:
                 return

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from functools import reduce
 from ipaddress import ip_address
 from operator import or_
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import Case, Count, Exists, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
 from operations.models import Operation, OperationLock
@@ -24,6 +24,7 @@ from tenants.actors import Actor
 from tenants.journal.events import shows
 from vms.models import Address, Guest, Port, Tag, Volume
 from vms.models.guests import Charge
+from vms.selectors.metrics import cpu_sparks
 from vms.states import GuestStatus, HostState, Power
 
 GUEST_SORTS: Sorts = {"name": ("name", "id"), "created_at": ("created_at", "id")}
@@ -32,9 +33,16 @@ SECRETS: Final = ("user_data", "password_hash", "new_password", "display_passwor
 SHOWN: Final = (
     "tenant", "name", "vcpus", "memory_mib", "disk_gib", "firmware", "in_rescue", "protected", "ssh_keys", "want_power",
     "seen_power", "seen_since", "seen_display", "built_at", "problem_code", "problem_message", "binned_at", "purge_after",
-    "version", "created_at", "flavor__name", "next_flavor__name", "image__name", "image__os_family", "host__name", "host__state",
+    "version", "created_at", "flavor", "next_flavor", "image", "host__name", "host__state",
 )  # fmt: skip
 """What lists and pages show of a guest; whatever else is asked of a row costs a query of its own."""
+NAMES: Final = {
+    "flavor_name": F("flavor__name"),
+    "next_flavor_name": F("next_flavor__name"),
+    "image_name": F("image__name"),
+    "os_family": F("image__os_family"),
+}
+"""What is shown of its flavor and image: words, since two more rows for every guest cost as much as the guest."""
 BUSY_STATUS: Final = {
     "guest.create": GuestStatus.BUILDING,
     "guest.rebuild": GuestStatus.BUILDING,
@@ -93,11 +101,16 @@ class GuestRow:
     """A guest with all that a row or page shows of it; ``tags`` are sorted, addresses and disks in their order."""
 
     guest: Guest
+    flavor_name: str
+    next_flavor_name: str
+    image_name: str
+    os_family: str
     operation: Operation | None
     status: GuestStatus
     tags: list[str]
     addresses: list[AddressRow]
     volumes: list[VolumeRow]
+    spark: str = ""
 
 
 def guests_visible(actor: Actor) -> QuerySet[Guest]:
@@ -119,37 +132,44 @@ def guest_rows(
     cursor: str = "",
     limit: int = LIMIT,
     volumes: bool = True,
+    sparks: bool = False,
 ) -> Page[GuestRow]:
     """A page of guests: five queries, of which each touches only the page. Raises ``Invalid`` for a bad sort or cursor.
 
-    Without ``volumes`` their disks are not read and no row has any.
+    Without ``volumes`` their disks are not read and no row has any; with ``sparks`` one more query reads their last hour's CPU.
     """
     rows = _with_parts(_narrowed(guests_visible(actor), filters or GuestFilters()))
     page = keyset_page(rows, sorts=GUEST_SORTS, sort=sort, cursor=cursor, limit=limit)
-    return page.of(_rows(page.items, volumes=volumes))
+    return page.of(_rows(page.items, volumes=volumes, sparks=sparks))
 
 
-def guest_row(guest: Guest) -> GuestRow:
+def guest_row(guest: Guest, *, sparks: bool = False) -> GuestRow:
     """One guest as ``guest_rows`` would show it, read afresh."""
-    return _rows(list(_with_parts(Guest.objects.defer(*SECRETS).filter(pk=guest.pk))))[0]
+    return _rows(list(_with_parts(Guest.objects.defer(*SECRETS).filter(pk=guest.pk))), sparks=sparks)[0]
 
 
 def guest_counts(actor: Actor) -> dict[GuestStatus, int]:
-    """How many guests there are of each status; one query. Those in the bin count as ``binned`` only."""
-    # Only of the few that are held: asking each of fifty thousand who holds it costs ten times the rest of the page.
+    """How many guests there are of each status; one query. Those in the bin count as ``binned`` only.
+
+    All are grouped by what was seen of them, then the few on which something is being done are taken out and put elsewhere:
+    to look at each of fifty thousand for who holds it would take twice as long as counting them.
+    """
     held = OperationLock.objects.filter(resource_type="guest", exclusive=True, operation__kind__in=BUSY_STATUS)
-    live = Case(When(pk__in=held.values("resource_id"), then=_live_kind()), default=Value(""))
-    groups = (
-        guests_visible(actor)
-        .order_by()
-        .annotate(built=Q(built_at__isnull=False), binned=Q(binned_at__isnull=False), live=live)
-        .values_list("seen_power", "built", "binned", "live")
-        .annotate(number=Count("pk"))
-    )
+    everyone = guests_visible(actor).order_by()
+    busy = everyone.filter(pk__in=held.values("resource_id"))
     counts: Counter[GuestStatus] = Counter()
-    for power, built, binned, kind, number in groups:
-        counts[BUSY_STATUS.get(kind) or _resting(power, built=built, binned=binned)] += number
+    for power, built, binned, kind, number in _groups(everyone, Value("")).union(_groups(busy, _live_kind()), all=True):
+        resting = _resting(power, built=built, binned=binned)
+        counts[BUSY_STATUS.get(kind, resting)] += number
+        if kind:
+            counts[resting] -= number
     return {status: counts[status] for status in GuestStatus}
+
+
+def _groups(rows: QuerySet[Guest], kind: Value | Coalesce) -> QuerySet[Guest, tuple[Any, ...]]:
+    """By power, built or not, in the bin or not, and the kind of operation: how many."""
+    shape = rows.annotate(built=Q(built_at__isnull=False), binned=Q(binned_at__isnull=False), live=kind)
+    return shape.values_list("seen_power", "built", "binned", "live").annotate(number=Count("pk"))
 
 
 def _resting(power: str, *, built: bool, binned: bool) -> GuestStatus:
@@ -161,24 +181,43 @@ def _resting(power: str, *, built: bool, binned: bool) -> GuestStatus:
 
 
 def _with_parts(rows: QuerySet[Guest]) -> QuerySet[Guest]:
-    # A list and not a manager: a manager for every guest costs more than the tags.
-    return (
-        rows.select_related("flavor", "next_flavor", "image", "host")
-        .only(*SHOWN)
-        .prefetch_related(Prefetch("tags", to_attr="tags_read"))
-    )
+    return rows.select_related("host").annotate(**NAMES).only(*SHOWN)
 
 
-def _rows(guests: list[Guest], *, volumes: bool = True) -> list[GuestRow]:
+def _rows(guests: list[Guest], *, volumes: bool = True, sparks: bool = False) -> list[GuestRow]:
     ids = [guest.pk for guest in guests]
-    live, addresses = operations_live_on("guest", ids), _addresses(ids)
+    live, tags, addresses = operations_live_on("guest", ids), _tags(ids), _addresses(ids)
     disks = _volumes(ids) if volumes else defaultdict(list)
+    lately = cpu_sparks(ids) if sparks else {}
     rows = []
     for guest in guests:
-        operation = live.get(guest.pk)
-        status = guest.status(operation.kind if operation is not None else "")
-        rows.append(GuestRow(guest, operation, status, guest.tag_names(), addresses[guest.pk], disks[guest.pk]))
+        operation, read = live.get(guest.pk), vars(guest)
+        guest.tags_known(tags[guest.pk])
+        rows.append(
+            GuestRow(
+                guest=guest,
+                flavor_name=read["flavor_name"],
+                next_flavor_name=read["next_flavor_name"] or "",
+                image_name=read["image_name"],
+                os_family=read["os_family"],
+                operation=operation,
+                status=guest.status(operation.kind if operation is not None else ""),
+                tags=tags[guest.pk],
+                addresses=addresses[guest.pk],
+                volumes=disks[guest.pk],
+                spark=lately.get(guest.pk, ""),
+            )
+        )
     return rows
+
+
+def _tags(guests: Sequence[UUID]) -> dict[UUID, list[str]]:
+    """By guest, sorted."""
+    worn: defaultdict[UUID, list[str]] = defaultdict(list)
+    rows = Guest.tags.through.objects.filter(guest__in=guests).order_by("tag__name")
+    for guest, name in rows.values_list("guest", "tag__name"):
+        worn[guest].append(name)
+    return worn
 
 
 def _addresses(guests: Sequence[UUID]) -> dict[UUID, list[AddressRow]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from operations.models import Operation
@@ -10,7 +11,8 @@ from tenants.actors import Actor
 from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.services.export import CHUNK, exports
-from vms.models import Guest, Image, Network, Port, SshKey, Volume
+from vms.models import Guest, Image, MetricPoint, Network, Port, SshKey, Volume
+from vms.models.metrics import AMOUNTS, HOUR
 
 Facts = dict[str, Any]
 GUEST: Final = (
@@ -36,6 +38,18 @@ def _guests(tenant: Tenant, actor: Actor) -> Iterator[Facts]:
 def _port(port: Port) -> Facts:
     addresses = [address.ip for address in port.addresses.all()]
     return {"mac": port.mac, "network": port.network.name, "addresses": addresses}
+
+
+@exports("metrics", Permission.GUEST_VIEW)
+def _metrics(tenant: Tenant, actor: Actor) -> Iterator[Facts]:
+    """By the hour, as far back as they are kept: amounts, and of how many milliseconds they are."""
+    rows = MetricPoint.objects.filter(minutes=HOUR)
+    if actor.narrowed:
+        rows = rows.filter(guest__in=actor.visible(Guest.objects.all()))
+    rows = rows.order_by("guest", "minute")
+    for guest, minute, *amounts in rows.values_list("guest", "minute", *AMOUNTS).iterator(chunk_size=CHUNK):
+        begins = datetime.fromtimestamp(minute * 60, UTC)
+        yield {"guest": guest, "begins": begins, **dict(zip(AMOUNTS, amounts, strict=True))}
 
 
 @exports("volumes", Permission.VOLUME_VIEW)

@@ -12,11 +12,15 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 
+from vms.views.charts import spark
+
 if TYPE_CHECKING:
     from vms.views.shapes import GuestShown
 
 register = template.Library()
 SOMEBODY: Final = UUID(int=0)
+SPARK: Final = "<!-- spark -->"
+"""Where the sparkline comes in a row's text; what people name things is escaped and cannot say it."""
 ROWS_KEPT: Final = 1000
 """Some 4 MiB a process."""
 
@@ -37,10 +41,19 @@ def _around(name: str, slug: str, *more: str) -> tuple[str, str]:
 
 @register.simple_tag
 def guest_row(guest: GuestShown, slug: str) -> SafeString:
-    """A machine's row in a list. It depends on nothing but what is shown, so the text of one that did not change is kept."""
-    return _row(guest, slug, get_language())
+    """A machine's row in a list. It depends on nothing but what is shown, so the text of one that did not change is kept.
+
+    Its sparkline is drawn into the text that was kept.
+    """
+    return SafeString(_row(guest, slug, get_language()).replace(SPARK, spark(guest.spark), 1))
 
 
 @lru_cache(maxsize=ROWS_KEPT)
 def _row(guest: GuestShown, slug: str, _language: str | None) -> SafeString:
-    return render_to_string("vms/_guest_row.html", {"guest": guest, "slug": slug})
+    return render_to_string("vms/_guest_row.html", {"guest": guest, "slug": slug, "spark": SafeString(SPARK)})
+
+
+@register.simple_tag
+def guest_spark(guest: GuestShown) -> SafeString:
+    """A machine's CPU over the last hour, in a row that stands alone."""
+    return spark(guest.spark)

@@ -19,9 +19,9 @@ def guest_or_404(request: HttpRequest, guest_id: UUID) -> Guest:
     return guest
 
 
-def guest_now(request: HttpRequest, guest: Guest) -> GuestShown:
-    """The machine as it stands after whatever has just been done to it."""
-    return guest_shown(guest_row(guest), request.actor)
+def guest_now(request: HttpRequest, guest: Guest, *, sparks: bool = False) -> GuestShown:
+    """The machine as it stands after whatever has just been done to it; ``sparks`` for a row of a list."""
+    return guest_shown(guest_row(guest, sparks=sparks), request.actor)
 
 
 def tenant_of(request: HttpRequest) -> Tenant:

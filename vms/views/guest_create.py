@@ -117,7 +117,7 @@ def _images(form: GuestForm) -> list[dict[str, Any]]:
             "pk": image.pk,
             "name": image.name,
             "version": version_of(image),
-            "os_family": system_of(image),
+            "os_family": system_of(image.os_family, image.name),
             "selected": str(image.pk) in chosen,
             "reason": "",
         }

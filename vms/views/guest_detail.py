@@ -29,10 +29,12 @@ from vms.selectors.guests import guests_visible
 from vms.services.guests import guest_edit
 from vms.views.find import guest_now, guest_or_404, tenant_of
 from vms.views.guest_inside import inside_context
+from vms.views.metrics import metrics_context
 from vms.views.shapes import GuestShown
 
 TABS: Final = {
     "overview": gettext_lazy("Overview"),
+    "metrics": gettext_lazy("Metrics"),
     "storage": gettext_lazy("Storage"),
     "network": gettext_lazy("Network"),
     "inside": gettext_lazy("Inside"),
@@ -71,6 +73,8 @@ def _detail(request: HttpRequest, guest: Guest, *, tab: str, form: RenameForm | 
         context["operations"] = [operation_shown(row, actor) for row in rows]
     if tab == "inside":
         context |= inside_context(guest, actor, busy=shown.operation is not None)
+    if tab == "metrics":
+        context |= metrics_context(request, guest)
     if tab == "settings":
         context["rename_form"] = (
             form if isinstance(form, RenameForm) else RenameForm(actor=actor, initial={"name": shown.name})

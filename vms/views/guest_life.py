@@ -151,7 +151,7 @@ def _image_dialog(request: HttpRequest, template: str, guest: Guest, *, error: s
                 "pk": image.pk,
                 "name": image.name,
                 "version": version_of(image),
-                "os_family": system_of(image),
+                "os_family": system_of(image.os_family, image.name),
                 "selected": str(image.pk) == chosen,
             }
             for image in Image.objects.filter(state=ImageState.READY)

@@ -52,7 +52,7 @@ def _list_context(request: HttpRequest, counts: dict[GuestStatus, int]) -> dict[
     column = SORTS.get(sort.removeprefix("-"), "name")
     found = guest_rows(
         request.actor, filters, sort=f"-{column}" if sort.startswith("-") else column,
-        cursor=query.get("cursor", ""), limit=PAGE_SIZE, volumes=False,
+        cursor=query.get("cursor", ""), limit=PAGE_SIZE, volumes=False, sparks=True,
     )  # fmt: skip
     narrowed = bool(filters.q or filters.tag)
     return {
@@ -153,7 +153,7 @@ def guest_row(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpResponse
     guest = guests_visible(request.actor).filter(pk=guest_id).first()
     if guest is None:
         return gone()
-    shown = guest_now(request, guest)
+    shown = guest_now(request, guest, sparks=True)
     if shown.status == GuestStatus.BINNED and "status=binned" not in request.headers.get("HX-Current-URL", ""):
         return gone()  # it has left the list that the row stands in
     return render(request, "vms/_guest_row.html", {"guest": shown, "slug": tenant})
@@ -210,8 +210,12 @@ def _attempt(request: HttpRequest, guest: Guest, action: str) -> dict[str, Any]:
         else:
             guest_power(guest, action, actor=request.actor)
     except PortalError as error:
-        return {"guest": guest_now(request, guest), "ok": False, "message": f"{error.sentence} {error.advice}".strip()}
-    return {"guest": guest_now(request, guest), "ok": True, "message": ""}
+        return {
+            "guest": guest_now(request, guest, sparks=True),
+            "ok": False,
+            "message": f"{error.sentence} {error.advice}".strip(),
+        }
+    return {"guest": guest_now(request, guest, sparks=True), "ok": True, "message": ""}
 
 
 def _confirm_delete(request: HttpRequest, guests: Sequence[Guest]) -> HttpResponse:

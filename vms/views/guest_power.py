@@ -45,8 +45,9 @@ def guest_power(request: HttpRequest, tenant: str, guest_id: UUID, action: str) 
 
 def _partial(request: HttpRequest, guest: Guest) -> HttpResponse:
     """The row or the head that the button stood in."""
-    template = "vms/_guest_row.html" if request.POST.get("partial") == "row" else "vms/_guest_header.html"
-    return render(request, template, {"guest": guest_now(request, guest), "slug": tenant_of(request).slug})
+    row = request.POST.get("partial") == "row"
+    context = {"guest": guest_now(request, guest, sparks=row), "slug": tenant_of(request).slug}
+    return render(request, "vms/_guest_row.html" if row else "vms/_guest_header.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -122,7 +122,10 @@ class VolumeShown:
 
 @dataclass(frozen=True, slots=True)
 class GuestShown:
-    """A machine for rows, headers and pages; equal where it shows the same, so that what was drawn of it can be kept."""
+    """A machine for rows, headers and pages; equal where it shows the same, so that what was drawn of it can be kept.
+
+    Not by its ``spark``, which is another each minute and is put into what was kept.
+    """
 
     pk: UUID
     name: str
@@ -154,6 +157,7 @@ class GuestShown:
     may_unrescue: bool
     in_rescue: bool
     price: None = None
+    spark: str = field(default="", compare=False)
 
 
 def guest_shown(row: GuestRow, actor: Actor) -> GuestShown:
@@ -169,10 +173,10 @@ def guest_shown(row: GuestRow, actor: Actor) -> GuestShown:
         status_label=_status_label(row),
         operation=operation_shown(row.operation, actor) if row.operation is not None else None,
         problem=_problem(row),
-        os_family=system_of(guest.image),
-        image_name=guest.image.name,
-        flavor_name=guest.flavor.name,
-        next_flavor_name=guest.next_flavor.name if guest.next_flavor is not None else "",
+        os_family=system_of(row.os_family, row.image_name),
+        image_name=row.image_name,
+        flavor_name=row.flavor_name,
+        next_flavor_name=row.next_flavor_name,
         vcpus=guest.vcpus,
         memory_label=mib_label(guest.memory_mib),
         disk_gib=guest.disk_gib,
@@ -192,6 +196,7 @@ def guest_shown(row: GuestRow, actor: Actor) -> GuestShown:
         may_rescue=_may(guest, actor, "guest.rescue", busy=busy),
         may_unrescue=_may(guest, actor, "guest.unrescue", busy=busy),
         in_rescue=guest.in_rescue,
+        spark=row.spark,
     )
 
 
@@ -216,10 +221,10 @@ def bulk_actions(actor: Actor) -> list[dict[str, Any]]:
     return buttons
 
 
-def system_of(image: Image) -> str:
+def system_of(family: str, name: str) -> str:
     """Which mark an image wears: by its family, else by its name."""
-    text = f"{image.os_family} {image.name}".lower()
-    return next((system for system in SYSTEMS if system in text), image.os_family)
+    text = f"{family} {name}".lower()
+    return next((system for system in SYSTEMS if system in text), family)
 
 
 def version_of(image: Image) -> str:

@@ -81,7 +81,7 @@ def _image(image: Image) -> dict[str, Any]:
         "pk": image.pk,
         "name": image.name,
         "version": version_of(image),
-        "os_family": system_of(image),
+        "os_family": system_of(image.os_family, image.name),
         "state": image.state,
         "state_label": IMAGE_STATES[ImageState(image.state)],
         "size_label": mib_label(max(1, round(image.size / MIB))) if image.size else "–",

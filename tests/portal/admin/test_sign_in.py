@@ -114,7 +114,9 @@ def test_a_provider_is_switched_off_and_on_and_removed_when_no_domain_names_it(
     app = SocialApp.objects.get()
     assert "Sign in with Acme" in Client().get("/account/login/").content.decode()
 
+    assert "is on already" in desk.get(address(app, "deed", "switch_on")).content.decode()
     do(desk, app, "switch_off")
+    assert "is off already" in desk.get(address(app, "deed", "switch_off")).content.decode()
     assert "Sign in with Acme" not in Client().get("/account/login/").content.decode()
     assert "switched off" in desk.get(address(app)).content.decode()
     do(desk, app, "switch_on")

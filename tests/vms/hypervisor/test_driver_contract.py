@@ -9,7 +9,8 @@ import pytest
 
 from tests.lab.waiting import wait_until
 from tests.vms.hypervisor.conftest import OWNER, STRANGER, World
-from vms.cloudinit import Seed, seed_iso
+from vms.cloudinit import Seed
+from vms.disks.seed import seed_iso
 from vms.hypervisor.driver import AgentFacts, Owner
 from vms.hypervisor.errors import Busy, Missing, Refused
 from vms.hypervisor.filters import guest_filter

@@ -13,7 +13,8 @@ import pytest
 from tests.lab.guests import Serial as Line
 from tests.lab.hosts import Host
 from tests.lab.waiting import wait_until
-from vms.cloudinit import Seed, seed_iso
+from vms.cloudinit import Seed
+from vms.disks.seed import seed_iso
 from vms.hypervisor import libvirt_driver
 from vms.hypervisor.driver import Hypervisor, Owner, PowerEvent, Roots
 from vms.hypervisor.errors import AgentSilent
@@ -140,6 +141,20 @@ def test_the_guest_has_what_the_seed_says(booted: Machine):
         every_s=0.3,
     )
     assert CARD.ip in [lease.ip for lease in booted.hypervisor.leases("gh-real")]
+
+
+def test_what_the_guest_uses_is_counted(booted: Machine):
+    told = lambda: [each for each in booted.hypervisor.stats([UUID]) if each.memory_told_at] or None  # noqa: E731
+    (stats,) = wait_until(told, timeout_s=30, what="a word of its memory", every_s=0.3)
+
+    assert stats.cpu_ns > 0
+    assert stats.memory_used_kib is not None
+    assert 0 < stats.memory_used_kib < 192 * 1024
+    assert stats.disks["vda"].in_bytes > 1024 * 1024
+    assert stats.disks["vda"].in_count > 0
+    assert set(stats.disks) == {"vda", "vdb"}
+    (card,) = stats.nics.values()
+    assert min(card.in_bytes, card.out_bytes, card.in_count, card.out_count) > 0
 
 
 def test_everything_the_guest_ever_wrote_is_kept(booted: Machine):

@@ -14,12 +14,13 @@ from vms.hypervisor.fake.host import FakeDomain, FakeHost, FakePool, forget_host
 from vms.hypervisor.fake.inside import Inside
 from vms.hypervisor.fake.networks import Networks
 from vms.hypervisor.fake.sizes import Sizes
+from vms.hypervisor.fake.stats import Stats
 from vms.hypervisor.fake.storage import Storage
 
 __all__ = ["FakeDomain", "FakeHost", "FakeHypervisor", "FakePool", "connect", "forget_hosts", "host"]
 
 
-class FakeHypervisor(Inside, Sizes, Domains, Storage, Networks):
+class FakeHypervisor(Inside, Sizes, Domains, Stats, Storage, Networks):
     """The driver over a ``FakeHost``: the verbs of the protocol, with the real one's promises."""
 
 

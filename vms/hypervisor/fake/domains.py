@@ -71,6 +71,7 @@ class Domains(Link):
                 restored = domain.power is Power.SUSPENDED
                 if not restored:
                     domain.live_spec, domain.modules = domain.spec, 0
+                domain.starts += 1
                 self._turn(domain, Power.RUNNING, "", told="restored" if restored else "booted")
 
     def press_power(self, uuid: str) -> None:

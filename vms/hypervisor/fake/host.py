@@ -19,6 +19,7 @@ from vms.hypervisor.driver import (
     SeenVolume,
 )
 from vms.hypervisor.errors import HypervisorError, Unreachable
+from vms.hypervisor.stats import DomainStats
 from vms.hypervisor.xml.domain import DomainSpec
 from vms.hypervisor.xml.network import NetworkSpec
 from vms.hypervisor.xml.nwfilter import FilterSpec
@@ -38,6 +39,7 @@ class FakeDomain:
     """What it runs with, or ran with last; ``spec`` is for its next start."""
     modules: int = 0
     """Memory that was plugged since its start, in modules."""
+    starts: int = 0
 
 
 @dataclass(slots=True)
@@ -75,6 +77,7 @@ class FakeHost:
     passwords: dict[tuple[str, str], str] = field(default_factory=dict)
     keys: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     logs: dict[str, bytes] = field(default_factory=dict)
+    stats: dict[str, DomainStats] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     deaf: bool = False
     silent: bool = False

@@ -1,0 +1,79 @@
+"""What every driver promises of counters, tried on the host in memory and on real QEMU."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.hosts import Host
+from tests.lab.waiting import wait_until
+from tests.vms.hypervisor.conftest import World
+from vms.hypervisor import libvirt_driver
+from vms.hypervisor.stats import DomainStats
+
+FOREIGN = "7d1c8a3e-0000-4000-8000-000000000009"
+
+
+def one(world: World, uuid: str) -> DomainStats:
+    (found,) = world.hypervisor.stats([uuid])
+    assert found.uuid == uuid
+    return found
+
+
+def test_only_those_asked_for_that_run_have_counters(world: World):
+    running, off, other = (world.defined(f"gh-contract-{letter}") for letter in "abc")
+    for spec in (running, other):
+        world.hypervisor.start(spec.uuid)
+
+    assert [each.uuid for each in world.hypervisor.stats([running.uuid, off.uuid, FOREIGN])] == [running.uuid]
+    assert world.hypervisor.stats([]) == ()
+
+
+def test_counters_of_one_start_never_fall_and_each_start_is_another_run(world: World):
+    spec = world.defined()
+    world.hypervisor.start(spec.uuid)
+    first, second = one(world, spec.uuid), one(world, spec.uuid)
+
+    assert second.run == first.run
+    assert second.cpu_ns >= first.cpu_ns
+    assert (first.disks, first.nics, first.memory_used_kib) == ({}, {}, None)
+
+    world.hypervisor.pause(spec.uuid)
+    assert one(world, spec.uuid).run == first.run
+    world.hypervisor.pull_plug(spec.uuid)
+    world.hypervisor.start(spec.uuid)
+    assert one(world, spec.uuid).run != first.run
+
+
+@pytest.fixture
+def frozen(world: World, request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """Two machines of a real host; the QEMU of the first does not answer."""
+    host: Host = request.getfixturevalue("lab_host")
+    stuck, well = (world.defined(f"gh-contract-{letter}") for letter in "ab")
+    for spec in (stuck, well):
+        world.hypervisor.start(spec.uuid)
+    (pid,) = map(int, subprocess.check_output(["pgrep", "-f", f"guest={stuck.name},.*{host.directory}"]).split())
+    os.kill(pid, signal.SIGSTOP)
+    yield stuck.uuid, well.uuid
+    os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("world", ["libvirt"], indirect=True)
+def test_a_frozen_guest_holds_the_first_call_and_none_after_it(world: World, frozen: tuple[str, str], lab_host: Host):
+    """What the sampler stands on: with NOWAIT later calls pass by a guest that an earlier one waits for."""
+    ears = libvirt_driver.connect(lab_host.uri)
+    first = threading.Thread(target=world.hypervisor.stats, args=(frozen,), daemon=True)
+    first.start()
+    first.join(1)
+    assert first.is_alive()
+
+    found = wait_until(lambda: ears.stats(frozen), timeout_s=10, what="an answer of the others")
+
+    assert frozen[1] in [each.uuid for each in found]
+    assert len(ears.domains()) >= 2
+    ears.close()
