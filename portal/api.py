@@ -26,6 +26,8 @@ import tenants.api.sign_in
 import tenants.api.tenants
 import tenants.api.tokens
 import vms.api.flavors
+import vms.api.guest_inside
+import vms.api.guest_life
 import vms.api.guests
 import vms.api.hosts
 import vms.api.image_uploads
@@ -138,6 +140,8 @@ TENANT = "/tenants/{tenant}"
 for nouns in (
     tenants.api.tenants,
     vms.api.guests,
+    vms.api.guest_life,
+    vms.api.guest_inside,
     operations.api,
     vms.api.images,
     vms.api.image_uploads,

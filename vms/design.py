@@ -6,6 +6,7 @@ import ipaddress
 import secrets
 import string
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from portal.core.units import MIB
 from vms.hypervisor.driver import Roots
@@ -15,7 +16,7 @@ from vms.hypervisor.xml.domain import Cpu, CpuTune, DomainSpec
 from vms.hypervisor.xml.metadata import Tag
 from vms.hypervisor.xml.network import DhcpHost, NetworkSpec
 from vms.hypervisor.xml.nwfilter import FilterSpec
-from vms.models import Guest, Host, Network, Port, Subnet, Volume
+from vms.models import Guest, Host, Network, Port, Spare, Subnet, Volume
 from vms.names import (
     Owner,
     base_name,
@@ -35,8 +36,20 @@ PERIOD_US = 100_000
 TB_CACHE_MIB = (32, 256)
 """QEMU's translation cache without KVM; its default is a gigabyte a guest."""
 LETTERS = string.ascii_letters + string.digits
+SEED_TARGET = "vdz"
 PCI_SPARES = 8
 """Disks and cards that can be plugged in between two starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The largest size that is offered: a machine is defined so that it can grow to it while it runs."""
+
+    vcpus: int
+    memory_mib: int
+
+
+NO_ROOM = Room(0, 0)
 
 
 def display_password() -> str:
@@ -50,9 +63,20 @@ def roots(host: Host) -> Roots:
 
 
 def domain_spec(
-    guest: Guest, host: Host, owner: Owner, *, volumes: Sequence[Volume], ports: Sequence[Port], password: str
+    guest: Guest,
+    host: Host,
+    owner: Owner,
+    *,
+    volumes: Sequence[Volume],
+    ports: Sequence[Port],
+    password: str,
+    room: Room = NO_ROOM,
+    rescue: Spare | None = None,
 ) -> DomainSpec:
-    """The whole machine. A limit that the host is known not to enforce is left out; the host's page names it."""
+    """The whole machine, with ``room`` to grow in while it runs; with ``rescue`` it starts from that, its own disks after it.
+
+    A limit that the host is known not to enforce is left out; the host's page names it.
+    """
     limits = set(host.unenforced)
     pool = f"{host.data_dir}/pool"
     return DomainSpec(
@@ -61,13 +85,15 @@ def domain_spec(
         tag=tag(owner, str(guest.pk), str(guest.tenant_id), guest.want_generation),
         vcpus=guest.vcpus,
         memory_mib=guest.memory_mib,
+        vcpus_max=min(room.vcpus, host.cpus),
+        memory_mib_max=min(room.memory_mib, host.memory_mib),
         kind="kvm" if host.accelerated else "qemu",
         machine="q35",
         firmware="uefi" if guest.firmware == "uefi" else "bios",
         cpu=Cpu(mode="host-model") if host.accelerated else Cpu(mode="custom", model="qemu64"),
         cputune=_cputune(guest) if "cputune" not in limits else None,
         tb_cache_mib=min(TB_CACHE_MIB[1], max(TB_CACHE_MIB[0], guest.memory_mib // 4)),
-        disks=(*(disk(volume, guest, host) for volume in volumes), _seed(guest, pool)),
+        disks=(*disks_of(guest, host, volumes, rescue), _seed(guest, pool)),
         nics=tuple(_nic(port, owner, limits, guest) for port in ports),
         vnc=Vnc(socket=vnc_socket(host.run_dir, guest.pk), password=password),
         serial=Serial(socket=serial_socket(host.run_dir, guest.pk), log=f"{pool}/{serial_log(guest.pk)}"),
@@ -87,6 +113,30 @@ def _cputune(guest: Guest) -> CpuTune:
         period_us=PERIOD_US if percent else None,
         quota_us=PERIOD_US * percent // 100 if percent else None,
     )
+
+
+def disks_of(guest: Guest, host: Host, volumes: Sequence[Volume], rescue: Spare | None) -> tuple[Disk, ...]:
+    """What it has but for the seed; where one to rescue from comes first, each of its own stands one place later.
+
+    The very last place is the seed's: a disk that would come to stand there is not to be seen in the rescue.
+    """
+    own = tuple(disk(volume, guest, host) for volume in volumes)
+    if rescue is None or rescue.image is None:
+        return own
+    pool = f"{host.data_dir}/pool"
+    first = Disk(
+        path=f"{pool}/{volume_name(rescue.pk)}",
+        target="vda",
+        boot_order=1,
+        serial=rescue.pk.hex[:20],
+        backing=(Layer(path=f"{pool}/{base_name(rescue.image.pk, rescue.image.sha256)}", format="qcow2"),),
+    )
+    later = (replace(one, target=_next_target(one.target), boot_order=None) for one in own)
+    return (first, *(one for one in later if one.target != SEED_TARGET))
+
+
+def _next_target(target: str) -> str:
+    return target[:-1] + chr(ord(target[-1]) + 1)
 
 
 def disk(volume: Volume, guest: Guest, host: Host) -> Disk:
@@ -122,7 +172,7 @@ def _tightest(*limits: int) -> int | None:
 
 
 def _seed(guest: Guest, pool: str) -> Disk:
-    return Disk(path=f"{pool}/{seed_name(guest.pk)}", target="vdz", format="raw", readonly=True, discard=False)
+    return Disk(path=f"{pool}/{seed_name(guest.pk)}", target=SEED_TARGET, format="raw", readonly=True, discard=False)
 
 
 def _nic(port: Port, owner: Owner, limits: set[str], guest: Guest) -> Nic:

@@ -47,7 +47,8 @@ REFUSED_ROUTES = {
         [
             GUEST + deed
             for deed in (
-                "console", "pause", "reboot", "reset", "restore", "resume", "shutdown", "start", "stop", "suspend", "wake"
+                "console", "console-log", "keys", "password", "pause", "reboot", "rebuild", "reported", "rescue", "reset",
+                "resize", "restore", "resume", "screenshot", "shutdown", "start", "stop", "suspend", "unrescue", "wake",
             )
         ],
         "still being built",
@@ -119,6 +120,13 @@ IDLE_PAGES = {
     "vms:guest_recap": "says what a machine would cost of the quota",
     "vms:guest_power": BUILT,
     "vms:guest_delete": BUILT,
+    "vms:guest_resize": BUILT,
+    "vms:guest_rebuild": BUILT,
+    "vms:guest_rescue": BUILT,
+    "vms:guest_unrescue": BUILT,
+    "vms:guest_look": BUILT,
+    "vms:guest_password": BUILT,
+    "vms:guest_keys": BUILT,
     "vms:guest_restore": BUILT,
     "vms:console_ticket": BUILT,
     "vms:volume_attach": BUILT,

@@ -43,7 +43,14 @@ def in_tenant(row: PageRow) -> bool:
 def path(row: PageRow, world: World, **ids: Any) -> str:
     """The row's address in ``world``."""
     named = set(re.findall(r"<(?:\w+:)?(\w+)>", str(routes()[row.name].pattern)))
-    given = {"tenant": world.house.tenant.slug, "action": "stop", "secret": "never-was", **world.own, **ids}
+    given = {
+        "tenant": world.house.tenant.slug,
+        "action": "stop",
+        "what": "screen",
+        "secret": "never-was",
+        **world.own,
+        **ids,
+    }
     tenant = {"tenant"} if in_tenant(row) else set()
     return reverse(row.name, kwargs={name: given[name] for name in named | tenant})
 

@@ -22,7 +22,7 @@ from tenants.services.tenants import tenant_close
 from tenants.services.visits import visit_begin
 from tests import factories
 from tests.architecture import world
-from vms.models import Guest, Image, ImageCopy, NetworkOnHost
+from vms.models import Guest, Image, ImageCopy, NetworkOnHost, Spare
 from vms.services.guests import guest_edit
 from vms.services.metrics import metric_points_write
 from vms.states import Power
@@ -35,6 +35,8 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "vms.Tag": (GOES, ""),
     "vms.Volume": (GOES, ""),
     "vms.HostClaim": (GOES, ""),
+    "vms.Reading": (GOES, ""),
+    "vms.Spare": (GOES, ""),
     "vms.MetricPoint": (GOES, ""),
     "vms.Port": (GOES, ""),
     "vms.Address": (GOES, ""),
@@ -114,6 +116,7 @@ def full() -> Tenant:
         NetworkOnHost.objects.create(tenant=tenant, network=guest.ports.get().network, host=guest.host)
         own = Image.objects.get(pk=here.ids["own_image_id"])
         ImageCopy.objects.create(image=own, host=guest.host, name="img")
+        Spare.objects.create(tenant=tenant, guest=guest, role="fresh", size_gib=1)
         metric_points_write([factories.metric_point(guest)])
         member = Member.objects.get(user=here.house.owner)
         visit_begin(

@@ -18,10 +18,20 @@ from tests import factories
 from tests.architecture.permissions import Row
 from tests.factories import House
 from vms.models import Host, HostPool, StoragePool
+from vms.models.readings import ReadingKind
+from vms.services.guests.inside import reading_record
 from vms.services.keys import key_create
 
 NOBODY = "nobody"
 """A role that allows nothing, so that anybody who may manage members may give it."""
+
+
+SEEN = {
+    ReadingKind.SCREEN: b"a picture",
+    ReadingKind.LOG: b"login: ",
+    ReadingKind.FACTS: b'{"hostname": "web", "os_name": "Tiny", "addresses": []}',
+}
+"""What was read of the world's machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,8 @@ def build(slug: str = "") -> World:
         member = Member.objects.create(tenant=house.tenant, user=person, role=role)
         key = key_create(house.tenant, name="key", public_key=factories.public_key(), actor=house.actor)
         token, _raw = token_create(house.owner, name="t", actor=house.actor, tenant=house.tenant)
+        for kind, content in SEEN.items():
+            reading_record(guest, kind, content)
         ids = {
             "guest_id": guest.pk,
             "operation_id": operation.pk,
@@ -137,6 +149,10 @@ def _post_body(world: World, last: str) -> Any:
     guest = {"name": "fresh", "flavor": world.ids["flavor_id"], "image": world.ids["image_id"]}
     return {
         "guests": guest,
+        "resize": {"flavor": factories.flavor("larger", vcpus=2, memory_mib=512, disk_gib=2).name},
+        "password": {"password": "correct horse"},
+        "keys": {"ssh_keys": [factories.public_key()]},
+        "rescue": {"image": world.ids["image_id"]},
         "networks": {"name": "fresh"},
         "volumes": {"name": "fresh", "size_gib": 1},
         "attach": {"guest": world.ids["guest_id"]},

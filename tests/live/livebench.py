@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from django.db import connection
 
@@ -39,6 +40,9 @@ class LiveBench(Bench):
         self.lab_host = host
         self.enrol(host.uri, data_dir=str(host.pool_dir / "live"), run_dir=str(host.run_dir))
         self.image = self.take_image(image)
+
+    def let_speak(self, pk: UUID) -> None:
+        """Agents of real machines answer when they have started."""
 
     def take_image(self, file: Path) -> Any:
         image = factories.image(

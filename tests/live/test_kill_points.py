@@ -24,7 +24,22 @@ from vms.reconcile.sweep import sweep
 from vms.states import Power
 
 pytestmark = pytest.mark.django_db(transaction=True)
-LIFE = ("pause", "resume", "suspend", "wake", "reset", "stop", "start", "delete", "restore", "purge")
+LIFE = (
+    "pause",
+    "resume",
+    "suspend",
+    "wake",
+    "reset",
+    "resize",
+    "rescue",
+    "unrescue",
+    "rebuild",
+    "stop",
+    "start",
+    "delete",
+    "restore",
+    "purge",
+)
 """One machine's way through everything that needs no answer from inside of it."""
 
 

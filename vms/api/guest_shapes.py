@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from django.db.models import Case, When
+from django.db import models
 from pydantic import BaseModel, Field, StrictBool, StrictInt
 
 from portal.core.bodies import Body, Listing
@@ -14,6 +14,8 @@ from portal.core.errors import FieldError
 from vms.api.pick import pick, pick_all, refuse
 from vms.models import Flavor, Guest, Image, Network, SshKey, StorageClass
 from vms.selectors.guests import AddressRow, GuestFilters, GuestRow
+from vms.services.guests.create import Fit
+from vms.services.guests.resize import When
 from vms.services.keys import TYPES, key_parse
 from vms.specs import DISK_MAX_GIB, GuestSpec, VolumeSpec
 from vms.states import GuestStatus, ImageState, Power
@@ -55,6 +57,9 @@ class GuestOut(BaseModel):
     wanted_power: Power
     flavor: str
     flavor_name: str
+    next_flavor: str | None = Field(
+        description="The size it takes when it is next off; null where it has the one it is to have."
+    )
     vcpus: int
     memory_mib: int
     disk_gib: int
@@ -66,6 +71,7 @@ class GuestOut(BaseModel):
     volumes: list[GuestVolumeOut]
     tags: list[str]
     protected: bool
+    in_rescue: bool = Field(description="Does it start from a rescue disk, with its own beside it?")
     firmware: str
     ssh_keys: list[str] = Field(description="Fingerprints of the keys it was made with.")
     created_at: datetime
@@ -141,6 +147,25 @@ class ShutdownIn(Body):
     grace_s: StrictInt = Field(default=90, ge=1, le=600)
 
 
+class ResizeIn(Body):
+    """Another size, and when a running machine takes it: `live` (only upwards), with a `restart`, or at its next `power_off`."""
+
+    flavor: str = Field(max_length=100, description="Id or name.")
+    when: When = When.LIVE
+
+
+class RebuildIn(Body):
+    """The image to be made anew from; without one, the machine's own."""
+
+    image: str = Field(default="", max_length=100, description="Id or name.")
+
+
+class RescueIn(Body):
+    """The image to start from."""
+
+    image: str = Field(max_length=100, description="Id or name.")
+
+
 class ConsoleIn(Body):
     """Which console: the screen (`vnc`) or the serial line (`serial`)."""
 
@@ -205,6 +230,7 @@ def guest_out(row: GuestRow, *, operator: bool = False) -> GuestOut:
         wanted_power=Power(guest.want_power),
         flavor=str(guest.flavor_id),
         flavor_name=row.flavor_name,
+        next_flavor=str(guest.next_flavor_id) if guest.next_flavor_id else None,
         vcpus=guest.vcpus,
         memory_mib=guest.memory_mib,
         disk_gib=guest.disk_gib,
@@ -217,6 +243,7 @@ def guest_out(row: GuestRow, *, operator: bool = False) -> GuestOut:
         ],
         tags=row.tags,
         protected=guest.protected,
+        in_rescue=guest.in_rescue,
         firmware=guest.firmware,
         ssh_keys=[_fingerprint(key) for key in guest.ssh_keys],
         created_at=guest.created_at,
@@ -245,11 +272,36 @@ def _problem(guest: Guest) -> ProblemOut | None:
     return ProblemOut(code=guest.problem_code, message=guest.problem_message)
 
 
+def fit_out(fit: Fit) -> FitOut:
+    """The answer of a dry run."""
+    lines = [QuotaLineOut(name=line.name, before=line.before, after=line.after, limit=line.limit) for line in fit.quota]
+    reasons = [ReasonOut(code=code, message=message) for code, message in fit.reasons]
+    return FitOut(fits=fit.fits, reasons=reasons, quota=lines, price=None, more_fit=fit.more_fit)
+
+
+def flavor_named(text: str) -> Flavor:
+    """A size that is offered, by id or name; raises ``Invalid``."""
+    errors: list[FieldError] = []
+    flavor = pick(Flavor.objects.filter(enabled=True), text, "/flavor", errors)
+    refuse(errors)
+    assert flavor is not None
+    return flavor
+
+
+def image_named(text: str) -> Image:
+    """An image of the scope, by id or name; raises ``Invalid``."""
+    errors: list[FieldError] = []
+    image = pick(Image.objects.order_by("state", "-created_at"), text, "/image", errors)
+    refuse(errors)
+    assert image is not None
+    return image
+
+
 def guest_spec(body: GuestIn) -> GuestSpec:
     """The body with its words turned into rows of the scope; raises ``Invalid`` with every word that names nothing."""
     errors: list[FieldError] = []
     flavor = pick(Flavor.objects.filter(enabled=True), body.flavor, "/flavor", errors)
-    offered = Case(When(state=ImageState.READY, then=0), default=1)
+    offered = models.Case(models.When(state=ImageState.READY, then=0), default=1)
     image = pick(Image.objects.order_by(offered, "-created_at"), body.image, "/image", errors)
     networks = pick_all(Network.objects.all(), body.networks, "/networks", errors)
     inline = [key for key in body.ssh_keys if key.split(None, 1)[:1] and key.split(None, 1)[0] in TYPES]

@@ -21,9 +21,8 @@ from vms.api.guest_shapes import (
     GuestOut,
     GuestPatch,
     GuestQuery,
-    QuotaLineOut,
-    ReasonOut,
     ShutdownIn,
+    fit_out,
     guest_out,
     guest_spec,
 )
@@ -65,10 +64,7 @@ def guest_post(
     spec = guest_spec(body)
     if not dry_run:
         return accepted(request, response, guest_create(tenant, spec, actor=request.actor))
-    fit = guest_fit(tenant, spec, actor=request.actor)
-    lines = [QuotaLineOut(name=q.name, before=q.before, after=q.after, limit=q.limit) for q in fit.quota]
-    reasons = [ReasonOut(code=code, message=message) for code, message in fit.reasons]
-    return Status(200, FitOut(fits=fit.fits, reasons=reasons, quota=lines, price=None, more_fit=fit.more_fit))
+    return Status(200, fit_out(guest_fit(tenant, spec, actor=request.actor)))
 
 
 @router.get("/guests/{guest_id}", response=GuestOut, exclude_unset=True, summary="Get a guest")

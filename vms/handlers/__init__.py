@@ -1,5 +1,5 @@
 """One function per kind of operation; imported by workers only, for what it registers."""
 
-from vms.handlers import guests, hosts, image_copies, images, networks, power, volumes
+from vms.handlers import guests, hosts, image_copies, images, inside, networks, power, rebuild, resize, volumes
 
-__all__ = ["guests", "hosts", "image_copies", "images", "networks", "power", "volumes"]
+__all__ = ["guests", "hosts", "image_copies", "images", "inside", "networks", "power", "rebuild", "resize", "volumes"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from uuid import UUID
 
 from django.utils.translation import gettext as _
 
@@ -17,7 +18,7 @@ from vms.cloudinit import Seed
 from vms.disks.seed import seed_iso
 from vms.handlers.image_copies import ensure_copy
 from vms.handlers.place import There, at
-from vms.models import Guest, Network, Volume
+from vms.models import Guest, Image, Network, Spare, Volume
 from vms.models.volumes import Scrub
 from vms.names import (
     base_name,
@@ -32,10 +33,11 @@ from vms.names import (
 )
 from vms.reconcile.converge import Place, converge
 from vms.reconcile.plan import Seen
+from vms.services.guests.rescue import rescue_record
 from vms.services.hosts import host_record_pool
 from vms.services.networks import network_is_used, network_left_host, network_use_host
 from vms.services.volumes import volume_record, volumes_going
-from vms.states import VolumeState
+from vms.states import Power, VolumeState
 
 
 @handles("guest.create")
@@ -62,9 +64,10 @@ def restore(run: Run) -> None:
 @handles("guest.delete")
 @handles("guest.withdraw")
 def delete(run: Run) -> None:
-    """Off the host, but not its disks."""
+    """Off the host, but not its disks; a rescue is over."""
     with at(run) as place:
         reached(converge(run, place, progress=20), place.guest)
+        rescue_record(place.guest, on=False)
 
 
 @handles("guest.purge")
@@ -77,8 +80,12 @@ def purge(run: Run) -> None:
 
 
 def reached(seen: Seen, guest: Guest) -> None:
-    """Raise unless the guest does what was wanted; a machine that falls over at once is not a success."""
-    if seen.power != guest.want_power:
+    """Raise unless the guest does what was wanted; a machine that falls over at once is not a success.
+
+    What has crashed is off: libvirt goes on calling it crashed until its next start.
+    """
+    off = guest.want_power == Power.STOPPED and seen.power == Power.CRASHED
+    if seen.power != guest.want_power and not off:
         raise Conflict(
             _("The machine is %(seen)s, not %(wanted)s."),
             code="not_reached",
@@ -104,28 +111,37 @@ def ensure_disks(run: Run, place: Place) -> None:
     """Every disk that the guest is made with."""
     run.say(_("Making the disk"), 50)
     for volume in Volume.objects.filter(guest=place.guest).select_related("image"):
-        ensure_disk(run, place, volume, effect=f"disk{volume.position}")
+        ensure_volume(run, place, volume, effect=f"disk{volume.position}")
 
 
-def ensure_disk(run: Run, place: There, volume: Volume, *, effect: str) -> None:
-    """A thin overlay for a disk made from an image, whose copy is there; an empty one otherwise."""
-    pool, name = pool_name(place.owner), volume_name(volume.pk)
-    if place.hv.volume(pool, name) is None:
-        with run.effect(effect):
-            if volume.image is not None:
-                base = base_name(volume.image.pk, volume.image.sha256)
-                place.hv.create_overlay(pool, name, base=base, capacity=volume.size_gib * GIB)
-            else:
-                place.hv.create_empty(pool, name, capacity=volume.size_gib * GIB)
+def ensure_volume(run: Run, there: There, volume: Volume, *, effect: str) -> None:
+    """The volume's disk is there, and its row says so."""
+    ensure_disk(run, there, volume.pk, volume.image, capacity=volume.size_gib * GIB, effect=effect)
     volume_record(volume, VolumeState.READY)
+
+
+def ensure_disk(run: Run, there: There, pk: UUID, image: Image | None, *, capacity: int, effect: str) -> None:
+    """One disk in the pool, by its row's id: a thin overlay of ``image``, whose copy is there, or an empty one."""
+    pool, name = pool_name(there.owner), volume_name(pk)
+    if there.hv.volume(pool, name) is not None:
+        return
+    with run.effect(effect):
+        if image is not None:
+            there.hv.create_overlay(pool, name, base=base_name(image.pk, image.sha256), capacity=capacity)
+        else:
+            there.hv.create_empty(pool, name, capacity=capacity)
 
 
 def ensure_seed(run: Run, place: Place) -> None:
     """The NoCloud disc with the guest's name, keys and user-data; sent whole or not at all, so one that is there is right."""
+    if place.hv.volume(pool_name(place.owner), seed_name(place.guest.pk)) is None:
+        write_seed(run, place)
+
+
+def write_seed(run: Run, place: Place) -> None:
+    """The seed as the guest's rows say now, in place of one that is there; of a machine that is off."""
     guest = place.guest
     pool, name = pool_name(place.owner), seed_name(guest.pk)
-    if place.hv.volume(pool, name) is not None:
-        return
     seed = Seed(
         instance_id=str(guest.pk),
         hostname=guest.name,
@@ -172,7 +188,10 @@ def drop_volumes(run: Run, place: Place) -> None:
     present = {volume.name for volume in place.hv.volumes(pool)}
     for volume in volumes_going(guest):
         if volume_name(volume.pk) in present:
-            drop_file(run, place, volume)
+            drop_file(run, place, volume.pk, scrub=volume.storage_class.scrub)
+    for spare in Spare.objects.filter(guest=guest):
+        if volume_name(spare.pk) in present:
+            drop_file(run, place, spare.pk, scrub=root_scrub(guest))
     for name in (seed_name(guest.pk), *logs):
         if name in present:
             with run.effect("delete_" + name.split("-")[0]):
@@ -180,12 +199,17 @@ def drop_volumes(run: Run, place: Place) -> None:
     drop_sockets(place)
 
 
-def drop_file(run: Run, there: There, volume: Volume) -> None:
-    """Wipe the volume's file if its class says so, and delete it; what is not there is gone already."""
-    pool, name = pool_name(there.owner), volume_name(volume.pk)
+def root_scrub(guest: Guest) -> str:
+    """What is done to the guest's first disk before it is deleted; its spare disks hold the same bytes."""
+    return Volume.objects.select_related("storage_class").get(guest=guest, position=0).storage_class.scrub
+
+
+def drop_file(run: Run, there: There, pk: UUID, *, scrub: str) -> None:
+    """Wipe a disk's file if its class says so, and delete it; what is not there is gone already."""
+    pool, name = pool_name(there.owner), volume_name(pk)
     if there.hv.volume(pool, name) is None:
         return
-    if volume.storage_class.scrub == Scrub.ZERO:
+    if scrub == Scrub.ZERO:
         run.say(_("Writing zeros over it"), 30)
 
         def wiped(done: int, size: int) -> None:

@@ -61,6 +61,13 @@ def host_words(host: Host) -> Iterator[None]:
             feature=error.feature or "?",
             detail=error.detail,
         ) from error
+    except errors.AgentSilent as error:
+        raise Conflict(
+            _("The machine's agent did not do this."),
+            code="agent_silent",
+            hint=_("The agent (qemu-guest-agent) must run inside it. Its console and rescue mode need none."),
+            detail=error.detail,
+        ) from error
     except errors.Missing as error:
         raise Conflict(
             _("A part of this machine is not on its host."),
@@ -90,7 +97,7 @@ def connect(host: Host) -> Hypervisor:
 def guest_of(run: Run) -> Guest:
     """The operation's guest, if the operation is still the newest wish for it; raises ``Conflict`` (``overtaken``) otherwise."""
     guest = (
-        Guest.objects.select_related("host", "host__pool", "image", "flavor", "tenant")
+        Guest.objects.select_related("host", "host__pool", "image", "flavor", "next_flavor", "tenant")
         .filter(pk=run.operation.subject_id)
         .first()
     )

@@ -38,11 +38,12 @@ def shutdown(run: Run) -> None:
     with at(run) as place:
         seen = observe(place)
         if seen.power == Power.RUNNING:
-            _press_until_off(run, place, grace_s=float(run.params["grace_s"]))
+            press_until_off(run, place, grace_s=float(run.params["grace_s"]))
         reached(observe(place), place.guest)
 
 
-def _press_until_off(run: Run, place: Place, *, grace_s: float) -> None:
+def press_until_off(run: Run, place: Place, *, grace_s: float) -> None:
+    """Press the power button until the machine is off; raises ``Conflict`` (``still_running``) after ``grace_s`` seconds."""
     uuid, began = str(place.guest.pk), time.monotonic()
     pressed_at = -float(PRESS_AGAIN_S)
     while (spent := time.monotonic() - began) < grace_s:

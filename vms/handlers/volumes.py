@@ -14,7 +14,7 @@ from operations.runner import Run
 from portal.core.errors import Conflict
 from portal.core.units import GIB
 from vms import design
-from vms.handlers.guests import drop_file, ensure_disk, ensure_pool
+from vms.handlers.guests import drop_file, ensure_pool, ensure_volume
 from vms.handlers.image_copies import ensure_copy
 from vms.handlers.place import connect, host_words
 from vms.hypervisor import errors
@@ -75,7 +75,7 @@ def create(run: Run) -> None:
         if spot.volume.image is not None:
             ensure_copy(run, spot.hv, spot.host, spot.owner, spot.volume.image)
         run.say(_("Making the disk"), 50)
-        ensure_disk(run, spot, spot.volume, effect="disk")
+        ensure_volume(run, spot, spot.volume, effect="disk")
         ensure_attached(run, spot)
 
 
@@ -132,7 +132,7 @@ def delete(run: Run) -> None:
         if spot.guest is not None:
             ensure_detached(run, spot)
         if spot.hv.pool(pool_name(spot.owner)) is not None:
-            drop_file(run, spot, spot.volume)
+            drop_file(run, spot, spot.volume.pk, scrub=spot.volume.storage_class.scrub)
 
 
 def ensure_attached(run: Run, spot: Spot) -> None:

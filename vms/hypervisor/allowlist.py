@@ -257,6 +257,15 @@ _FEATURES = Rule(
     },
 )
 
+_CELL = Rule(
+    {
+        "id": _number(0, 0),
+        "cpus": _like(r"0(-\d{1,4})?"),
+        "memory": _number(1, 64 * 1024 * 1024),
+        "unit": _one_of("MiB"),
+    }
+)
+
 _CPU = Rule(
     {
         "mode": _one_of("host-passthrough", "host-model", "maximum", "custom"),
@@ -266,6 +275,7 @@ _CPU = Rule(
     {
         "model": Rule({"fallback": _one_of("forbid")}, text=_like(r"[A-Za-z0-9._-]{1,64}")),
         "topology": Rule({name: _number(1, 4096) for name in ("sockets", "dies", "cores", "threads")}),
+        "numa": Rule({}, {"cell": _CELL}),
     },
 )
 
@@ -285,7 +295,8 @@ DOMAIN = Rule(
         "currentMemory": _MIB,
         "memtune": Rule({}, {"hard_limit": _MIB}),
         "memoryBacking": Rule({}, {"nosharepages": _EMPTY}),
-        "vcpu": Rule({"placement": _one_of("static")}, text=_number(1, 4096)),
+        "maxMemory": Rule({"unit": _one_of("MiB"), "slots": _number(1, 64)}, text=_number(1, 64 * 1024 * 1024)),
+        "vcpu": Rule({"placement": _one_of("static"), "current": _number(1, 4096)}, text=_number(1, 4096)),
         "cputune": Rule(
             {},
             {

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from vms.hypervisor.disks import Disks
+from vms.hypervisor.inside import Inside
+from vms.hypervisor.sizes import Sizes
 from vms.hypervisor.stats import DomainStats
 from vms.hypervisor.xml.domain import DomainSpec
 from vms.hypervisor.xml.metadata import Owner
@@ -149,8 +151,8 @@ type OnEvent = Callable[[PowerEvent], None]
 type OnClose = Callable[[str], None]
 
 
-class Hypervisor(Disks, Protocol):
-    """A live connection to one host; its verbs on domains' disks stand in ``vms.hypervisor.disks``."""
+class Hypervisor(Disks, Inside, Sizes, Protocol):
+    """A live connection to one host; more of its verbs stand in ``disks``, ``sizes`` and ``inside``."""
 
     # --- the host -----------------------------------------------------------------------------------------------
     def facts(self) -> HostFacts: ...

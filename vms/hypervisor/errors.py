@@ -57,3 +57,9 @@ class Unsupported(HypervisorError):
     """The host's kernel, QEMU or libvirt lacks a feature; ``feature`` names it (``bandwidth``, ``cputune``, …)."""
 
     code = "unsupported"
+
+
+class AgentSilent(HypervisorError):
+    """The guest's agent did not answer in time, is not there, or said no; nobody knows whether it did what it was asked."""
+
+    code = "agent_silent"

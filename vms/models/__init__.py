@@ -8,6 +8,8 @@ from vms.models.installation import Installation
 from vms.models.keys import SshKey
 from vms.models.metrics import MetricPoint
 from vms.models.networks import Address, Network, NetworkOnHost, Port, Subnet
+from vms.models.readings import Reading
+from vms.models.spares import Spare
 from vms.models.volumes import StorageClass, StoragePool, Volume
 
 __all__ = [
@@ -26,6 +28,8 @@ __all__ = [
     "Network",
     "NetworkOnHost",
     "Port",
+    "Reading",
+    "Spare",
     "SshKey",
     "StorageClass",
     "StoragePool",

@@ -50,10 +50,18 @@ class Guest(TenantOwned):
     vcpus = models.PositiveSmallIntegerField()
     memory_mib = models.PositiveIntegerField()
     disk_gib = models.PositiveIntegerField()
+    next_flavor = models.ForeignKey(Flavor, null=True, on_delete=models.PROTECT, related_name="+")
+    """What it is to have, and cannot take yet; ``next_vcpus`` and ``next_memory_mib`` are copied from it."""
+    next_vcpus = models.PositiveSmallIntegerField(null=True)
+    next_memory_mib = models.PositiveIntegerField(null=True)
+    in_rescue = models.BooleanField(default=False, db_default=False)
+    """Does its definition start from the rescue disk?"""
     firmware = models.CharField(max_length=8, default="bios")
     protected = models.BooleanField(default=False)
     user_data = SealedTextField(blank=True, default="")
     password_hash = SealedTextField(blank=True, default="")
+    new_password = SealedTextField(blank=True, default="", db_default="")
+    """The hash of a password that its agent is just being asked to set."""
     ssh_keys: models.JSONField[Any, Any] = models.JSONField(default=list)
 
     want_power = models.CharField(max_length=10, default=Power.RUNNING)
@@ -100,6 +108,16 @@ class Guest(TenantOwned):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def charged_vcpus(self) -> int:
+        """What quota and host hold for it: what it has, or is to have, whichever is more."""
+        return max(self.vcpus, self.next_vcpus or 0)
+
+    @property
+    def charged_memory_mib(self) -> int:
+        """The same of memory."""
+        return max(self.memory_mib, self.next_memory_mib or 0)
 
     def tag_names(self) -> list[str]:
         """Its tags, sorted; uses what was read with it (``tags_known``)."""

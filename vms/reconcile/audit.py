@@ -15,32 +15,32 @@ from django.db.models import F
 from operations.models import Operation, OperationLock
 from operations.states import LIVE, Status
 from portal.core.clock import now
-from portal.core.units import GIB, MIB
+from portal.core.units import GIB
 from tenants.journal.chain import chain_verify
 from tenants.journal.guard import guards_missing
 from tenants.journal.models import UsageInterval
 from tenants.models import Tenant
 from tenants.scoping import every_tenant
 from tenants.services.quota import quota_verify
-from vms.design import volume_path
+from vms.design import disks_of
 from vms.disks.errors import DiskError
 from vms.disks.soundness import is_sound
 from vms.hypervisor import errors
 from vms.hypervisor import pool as connections
 from vms.hypervisor.disks import SeenDisks
 from vms.hypervisor.driver import Hypervisor, SeenVolume
-from vms.hypervisor.xml.parse import root_of
-from vms.models import Guest, Host, HostClaim, ImageCopy, NetworkOnHost, Port, Volume
+from vms.hypervisor.xml.parse import root_of, size_of
+from vms.models import Guest, Host, HostClaim, ImageCopy, NetworkOnHost, Port, Spare, Volume
 from vms.models.guests import Charge
+from vms.models.spares import SpareRole
 from vms.names import Owner, network_name, pool_name, seed_name, serial_log, volume_name
 from vms.reconcile.converge import guest_id
 from vms.selectors.installation import installation_owner
 from vms.selectors.volumes import volumes_on
 from vms.services.guests.wanting import guest_runs
-from vms.states import Power
+from vms.states import ON, Power
 
 LATE = timedelta(seconds=60)
-UNITS = {"bytes": 1, "KiB": 1024, "MiB": MIB, "GiB": GIB}
 KEPT_ON_FAILED = {Status.FAILED, Status.CANCELLED}
 
 
@@ -51,7 +51,7 @@ def audit(*, logs: Path | None = None, secrets: tuple[str, ...] = ()) -> list[st
     operation is changing is left out.
     """
     with every_tenant(why="the audit looks at everything"):
-        findings = [*_counters(), *_operations(), *_guards(), *_journals(), *_rows()]
+        findings = [*_counters(), *_operations(), *_guards(), *_journals(), *_rows(), *_spares()]
         for host in Host.objects.all():
             findings += list(_host(host))
     if logs is not None:
@@ -128,6 +128,15 @@ def _rows() -> Iterator[str]:
         yield f"I2 port {port.pk} has no address"
 
 
+def _spares() -> Iterator[str]:
+    """I2: no disk of a rebuild or a rescue outlives it."""
+    busy = _busy()
+    for spare in Spare.objects.select_related("guest"):
+        needed = spare.role == SpareRole.RESCUE and spare.guest.in_rescue
+        if not needed and str(spare.guest_id) not in busy:
+            yield f"I2 machine {spare.guest_id}: its {spare.role} disk {spare.pk} is left over"
+
+
 def _host(host: Host) -> Iterator[str]:
     owner = installation_owner()
     try:
@@ -143,7 +152,7 @@ def _domains(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
     """I1: one defined domain for each machine that should be there, doing what was last seen; none without a row."""
     busy = _busy()
     there = {str(guest_id(domain, owner)): domain for domain in hv.domains() if guest_id(domain, owner) is not None}
-    rows = {str(guest.pk): guest for guest in Guest.objects.filter(host=host)}
+    rows = {str(guest.pk): guest for guest in Guest.objects.filter(host=host).select_related("flavor")}
     for pk in sorted(set(there) - set(rows) - busy):
         yield f"I2 host {host.name}: domain {there[pk].name} has no machine"
     for pk, guest in rows.items():
@@ -158,24 +167,30 @@ def _domains(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
         elif domain is not None and domain.power != guest.seen_power:
             yield f"I1 machine {pk} is {domain.power} on {host.name}, last seen {guest.seen_power}"
         if wanted and domain is not None:
-            yield from _size(guest, hv.domain_xml(domain.uuid))
             yield from _disks(guest, host, hv.disks(domain.uuid))
+        if wanted and domain is not None and domain.power in ON:
+            yield from _size(guest, hv.domain_xml(domain.uuid))
 
 
 def _size(guest: Guest, xml: str) -> Iterator[str]:
-    """I3: a machine takes of its host what its row says and its tenant is charged; with I1 the hosts' sums are the counters."""
-    root = root_of(xml)
-    memory = root.find("memory")
-    unit = UNITS[memory.get("unit", "KiB")] if memory is not None else 0
-    vcpus, memory_mib = int(root.findtext("vcpu") or 0), int(root.findtext("memory") or 0) * unit // MIB
-    if (vcpus, memory_mib) != (guest.vcpus, guest.memory_mib):
-        charged = f"{guest.vcpus} vCPUs and {guest.memory_mib} MiB"
-        yield f"I3 machine {guest.pk} has {vcpus} vCPUs and {memory_mib} MiB on its host and is charged for {charged}"
+    """I3: a machine takes of its host what its row says and its tenant is charged; with I1 the hosts' sums are the counters.
+
+    One that is off takes nothing, and its definition is written anew before it starts.
+    """
+    seen = size_of(root_of(xml))
+    if (seen.vcpus, seen.memory_mib) != (guest.vcpus, guest.memory_mib):
+        has, charged = (
+            f"{seen.vcpus} vCPUs and {seen.memory_mib} MiB",
+            f"{guest.vcpus} vCPUs and {guest.memory_mib} MiB",
+        )
+        yield f"I3 machine {guest.pk} has {has} on its host and is charged for {charged}"
 
 
 def _disks(guest: Guest, host: Host, seen: SeenDisks) -> Iterator[str]:
     """I2, P-B12: a machine has exactly the disks that its rows say, each at its place, running and for its next start."""
-    wanted = {volume_path(volume, host): volume.device for volume in Volume.objects.filter(guest=guest)}
+    volumes = list(Volume.objects.filter(guest=guest).select_related("image", "storage_class"))
+    rescue = Spare.objects.select_related("image").filter(guest=guest, role=SpareRole.RESCUE).first()
+    wanted = {disk.path: disk.target for disk in disks_of(guest, host, volumes, rescue if guest.in_rescue else None)}
     for name, disks in (("has", seen.live), ("would start with", seen.kept)):
         found = None if disks is None else {disk.path: disk.target for disk in disks if "/vol-" in disk.path}
         if found is not None and found != wanted:
@@ -212,6 +227,7 @@ def _storage(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
             yield f"I1 volume {volume.pk} has no file on {host.name}"
         elif name in files:
             yield from _file(volume, files[name])
+    known |= {volume_name(pk) for pk in Spare.objects.filter(guest__host=host).values_list("pk", flat=True)}
     logs = tuple(serial_log(pk) for pk in Guest.objects.filter(host=host).values_list("pk", flat=True))
     for name in sorted(set(files) - known):
         if not name.startswith(logs):

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from django.db.models import Max
 from django.utils.translation import gettext as _
 
 from portal.core.clock import now
@@ -16,7 +17,8 @@ from portal.core.errors import Conflict
 from vms import design
 from vms.hypervisor.driver import Hypervisor, SeenDomain
 from vms.hypervisor.errors import Unsupported
-from vms.models import Guest, Host, Port, Volume
+from vms.models import Flavor, Guest, Host, Port, Spare, Volume
+from vms.models.spares import SpareRole
 from vms.names import Owner, serial_log
 from vms.reconcile.plan import Seen, Step, Want, plan
 from vms.services.guests.observe import Observation, guest_record_observation, guest_record_password
@@ -99,12 +101,16 @@ def converge(run: Steps, place: Place, *, progress: int = 70) -> Seen:
     """Take the guest to what is wanted of it, one effect at a time, and return what is seen then."""
     seen = observe(place)
     want = Want(Power(place.guest.want_power), place.guest.want_generation)
-    apply: dict[Step, Callable[[], None]] = _appliers(place)
     for number, step in enumerate(plan(want, seen)):
         run.say(step_words(step), min(95, progress + 8 * number))
         with run.effect(step.value):
-            apply[step]()
+            apply(place, step)
     return observe(place)
+
+
+def apply(place: Place, step: Step) -> None:
+    """Do one step; the caller guards it as an effect."""
+    _appliers(place)[step]()
 
 
 def step_words(step: Step) -> str:
@@ -143,8 +149,28 @@ def define(place: Place) -> None:
         Volume.objects.filter(guest=place.guest).select_related("image", "storage_class").order_by("position")
     )
     ports = list(Port.objects.filter(guest=place.guest).prefetch_related("addresses").order_by("position"))
-    spec = design.domain_spec(place.guest, place.host, place.owner, volumes=volumes, ports=ports, password=password)
+    spec = design.domain_spec(
+        place.guest,
+        place.host,
+        place.owner,
+        volumes=volumes,
+        ports=ports,
+        password=password,
+        room=_room(),
+        rescue=_rescue(place.guest),
+    )
     place.hv.define(spec, roots=design.roots(place.host))
+
+
+def _rescue(guest: Guest) -> Spare | None:
+    if not guest.in_rescue:
+        return None
+    return Spare.objects.select_related("image").get(guest=guest, role=SpareRole.RESCUE)
+
+
+def _room() -> design.Room:
+    offered = Flavor.objects.filter(enabled=True).aggregate(v=Max("vcpus"), m=Max("memory_mib"))
+    return design.Room(offered["v"] or 0, offered["m"] or 0)
 
 
 def _start(place: Place) -> None:

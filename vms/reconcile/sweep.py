@@ -14,7 +14,7 @@ from portal.core.clock import now
 from portal.core.units import GIB
 from vms.hypervisor import pool as connections
 from vms.hypervisor.driver import Hypervisor, SeenDomain, SeenVolume
-from vms.models import Guest, Host, Network, NetworkOnHost, Volume
+from vms.models import Guest, Host, Network, NetworkOnHost, Spare, Volume
 from vms.names import Owner, network_name, pool_name, seed_name, volume_name
 from vms.reconcile.converge import Place, guest_id, record
 from vms.reconcile.plan import Seen
@@ -121,6 +121,7 @@ def _storage(host: Host, owner: Owner, present: dict[str, SeenVolume] | None) ->
             )
         elif name in present and present[name].capacity > volume.size_gib * GIB:
             volume_follow(volume, size_gib=present[name].capacity // GIB)
+    known |= {volume_name(pk) for pk in Spare.objects.filter(guest__host=host).values_list("pk", flat=True)}
     for name in copies_adopt(host, {name: there.allocation for name, there in present.items()}):
         drift_record(host, "stray_image", name, detail="the copy of an image that is gone")
     for name in sorted(present.keys() - known):
@@ -135,7 +136,7 @@ def _being_made(name: str) -> bool:
         pk = UUID(hex=stem)
     except ValueError:
         return False
-    return Volume.objects.filter(pk=pk).exists() or Guest.objects.filter(pk=pk).exists()
+    return any(rows.filter(pk=pk).exists() for rows in (Volume.objects, Spare.objects, Guest.objects))
 
 
 def _networks(host: Host, owner: Owner, present: set[str]) -> None:

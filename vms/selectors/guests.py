@@ -28,15 +28,20 @@ from vms.selectors.metrics import cpu_sparks
 from vms.states import GuestStatus, HostState, Power
 
 GUEST_SORTS: Sorts = {"name": ("name", "id"), "created_at": ("created_at", "id")}
-SECRETS: Final = ("user_data", "password_hash", "display_password")
+SECRETS: Final = ("user_data", "password_hash", "new_password", "display_password")
 """Never needed to show a guest, and dear to decrypt."""
 SHOWN: Final = (
-    "tenant", "name", "vcpus", "memory_mib", "disk_gib", "firmware", "protected", "ssh_keys", "want_power", "seen_power",
-    "seen_since", "seen_display", "built_at", "problem_code", "problem_message", "binned_at", "purge_after", "version",
-    "created_at", "flavor", "image", "host__name", "host__state",
+    "tenant", "name", "vcpus", "memory_mib", "disk_gib", "firmware", "in_rescue", "protected", "ssh_keys", "want_power",
+    "seen_power", "seen_since", "seen_display", "built_at", "problem_code", "problem_message", "binned_at", "purge_after",
+    "version", "created_at", "flavor", "next_flavor", "image", "host__name", "host__state",
 )  # fmt: skip
 """What lists and pages show of a guest; whatever else is asked of a row costs a query of its own."""
-NAMES: Final = {"flavor_name": F("flavor__name"), "image_name": F("image__name"), "os_family": F("image__os_family")}
+NAMES: Final = {
+    "flavor_name": F("flavor__name"),
+    "next_flavor_name": F("next_flavor__name"),
+    "image_name": F("image__name"),
+    "os_family": F("image__os_family"),
+}
 """What is shown of its flavor and image: words, since two more rows for every guest cost as much as the guest."""
 BUSY_STATUS: Final = {
     "guest.create": GuestStatus.BUILDING,
@@ -98,6 +103,7 @@ class GuestRow:
 
     guest: Guest
     flavor_name: str
+    next_flavor_name: str
     image_name: str
     os_family: str
     operation: Operation | None
@@ -192,6 +198,7 @@ def _rows(guests: list[Guest], *, volumes: bool = True, sparks: bool = False) ->
             GuestRow(
                 guest=guest,
                 flavor_name=read["flavor_name"],
+                next_flavor_name=read["next_flavor_name"] or "",
                 image_name=read["image_name"],
                 os_family=read["os_family"],
                 operation=operation,

@@ -6,12 +6,18 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from django.db.models import Count, Sum
+from django.db.models import Count, Sum, Value
+from django.db.models.functions import Coalesce, Greatest
 
 from tenants.models import Tenant
 from tenants.services.quota import class_disk, usage_source
 from vms.models import Address, Guest, Image, Network, Port, Volume
 from vms.models.guests import Charge
+
+
+def _larger(column: str) -> Greatest:
+    """``Guest.charged_vcpus`` and its sibling as SQL."""
+    return Greatest(column, Coalesce(f"next_{column}", Value(0)))
 
 
 @usage_source
@@ -20,7 +26,7 @@ def held_amounts(tenants: Sequence[Tenant]) -> Mapping[UUID, Counter[str]]:
     held: defaultdict[UUID, Counter[str]] = defaultdict(Counter)
     guests = Guest.objects.filter(tenant__in=tenants).order_by()
     charged = guests.filter(charge=Charge.FULL).values("tenant")
-    for row in charged.annotate(n=Count("pk"), v=Sum("vcpus"), m=Sum("memory_mib")):
+    for row in charged.annotate(n=Count("pk"), v=Sum(_larger("vcpus")), m=Sum(_larger("memory_mib"))):
         held[row["tenant"]].update(guests=row["n"], vcpus=row["v"], memory_mib=row["m"])
     volumes = Volume.objects.filter(tenant__in=tenants).exclude(guest__charge=Charge.NONE).order_by()
     sums = volumes.values_list("tenant", "storage_class__name").annotate(n=Count("pk"), size=Sum("size_gib"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -216,12 +217,35 @@ def host_claimable(guest: Guest) -> Host:
     if HostClaim.objects.filter(guest=guest).exists() and guest.host is not None:
         return guest.host
     rooms = [room for room in host_rooms(lock=True) if room.host.pk == guest.host_id]
-    choice = choose(rooms, vcpus=guest.vcpus, memory_mib=guest.memory_mib, disk_gib=0)
+    choice = choose(rooms, vcpus=guest.charged_vcpus, memory_mib=guest.charged_memory_mib, disk_gib=0)
     if choice.host is None:
         raise NoRoom(
             _("The host that keeps this machine's disks has no room for it right now."), lacking=choice.lacking
         )
     return choice.host
+
+
+def host_has_room_for(guest: Guest, *, disk_gib: int) -> None:
+    """Raise ``NoRoom`` unless the guest's host has room for what is charged of it beyond what it has claimed there.
+
+    The host's row is locked. What grows nowhere is never refused.
+    """
+    rooms = [room for room in host_rooms(lock=True) if room.host.pk == guest.host_id]
+    claim = HostClaim.objects.get(guest=guest)
+    vcpus, memory_mib, disk = guest.charged_vcpus, guest.charged_memory_mib, disk_gib - claim.disk_gib
+    if vcpus <= claim.vcpus and memory_mib <= claim.memory_mib and disk <= 0:
+        return
+    without = [
+        replace(
+            room,
+            claimed_vcpus=room.claimed_vcpus - claim.vcpus,
+            claimed_memory_mib=room.claimed_memory_mib - claim.memory_mib,
+        )
+        for room in rooms
+    ]
+    choice = choose(without, vcpus=vcpus, memory_mib=memory_mib, disk_gib=max(0, disk))
+    if choice.host is None:
+        raise NoRoom(_("The host of this machine has no room for it in this size right now."), lacking=choice.lacking)
 
 
 def drift_record(host: Host, kind: str, subject: str, *, detail: str = "", guest_id: Any = None) -> Drift:

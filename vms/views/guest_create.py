@@ -195,7 +195,7 @@ def _recap(request: HttpRequest, form: GuestForm) -> dict[str, Any]:
     return {
         "title": spec.name if spec.count == 1 else f"{spec.name}-1 … {spec.name}-{spec.count}",
         "lines": _lines(spec),
-        "quota": [_before_after(line) for line in fit.quota if _is_drawn(line)],
+        "quota": [before_after(line) for line in fit.quota if _is_drawn(line)],
         "fits": fit.fits,
         "reasons": [message for _code, message in fit.reasons],
         "over_quota": any(code == "over_quota" for code, _message in fit.reasons),
@@ -225,7 +225,8 @@ def _is_drawn(line: Line) -> bool:
     return line.name in DRAWN or line.is_short or (line.limit is not None and line.name not in PLENTY)
 
 
-def _before_after(line: Line) -> dict[str, Any]:
+def before_after(line: Line) -> dict[str, Any]:
+    """A quota's gauge, as it is and as it would be."""
     after = share(line.after, line.limit)
     return {
         "label": resource_title(line.name)[1],

@@ -28,6 +28,7 @@ from vms.models import Guest
 from vms.selectors.guests import guests_visible
 from vms.services.guests import guest_edit
 from vms.views.find import guest_now, guest_or_404, tenant_of
+from vms.views.guest_inside import inside_context
 from vms.views.metrics import metrics_context
 from vms.views.shapes import GuestShown
 from vms.views.volumes import guest_storage
@@ -37,6 +38,7 @@ TABS: Final = {
     "metrics": gettext_lazy("Metrics"),
     "storage": gettext_lazy("Storage"),
     "network": gettext_lazy("Network"),
+    "inside": gettext_lazy("Inside"),
     "activity": gettext_lazy("Activity"),
     "settings": gettext_lazy("Settings"),
 }
@@ -71,6 +73,8 @@ def _detail(request: HttpRequest, guest: Guest, *, tab: str, form: RenameForm | 
     if tab == "activity":
         rows = operations_about(actor, guest.pk, limit=SHOWN_ALL) if actor.may(Permission.OPERATION_VIEW) else []
         context["operations"] = [operation_shown(row, actor) for row in rows]
+    if tab == "inside":
+        context |= inside_context(guest, actor, busy=shown.operation is not None)
     if tab == "metrics":
         context |= metrics_context(request, guest)
     if tab == "settings":

@@ -19,7 +19,8 @@ from tenants.actors import Actor
 from tenants.policy import Permission
 from vms.models import Guest, Image
 from vms.selectors.guests import GuestRow
-from vms.services.guests.power import ACTIONS, ASK_AN_OPERATOR, guest_actions
+from vms.services.guests.allowed import ASK_AN_OPERATOR, Answer, answer
+from vms.services.guests.power import ACTIONS, guest_actions
 from vms.states import GuestStatus, Power, VolumeState
 
 STATUS: Final[dict[GuestStatus, str | Promise]] = {
@@ -138,6 +139,7 @@ class GuestShown:
     os_family: str
     image_name: str
     flavor_name: str
+    next_flavor_name: str
     vcpus: int
     memory_label: str
     disk_gib: int
@@ -152,6 +154,11 @@ class GuestShown:
     may_delete: bool
     may_restore: bool
     may_edit: bool
+    may_resize: bool
+    may_rebuild: bool
+    may_rescue: bool
+    may_unrescue: bool
+    in_rescue: bool
     price: None = None
     spark: str = field(default="", compare=False)
 
@@ -172,6 +179,7 @@ def guest_shown(row: GuestRow, actor: Actor) -> GuestShown:
         os_family=system_of(row.os_family, row.image_name),
         image_name=row.image_name,
         flavor_name=row.flavor_name,
+        next_flavor_name=row.next_flavor_name,
         vcpus=guest.vcpus,
         memory_label=mib_label(guest.memory_mib),
         disk_gib=guest.disk_gib,
@@ -186,8 +194,18 @@ def guest_shown(row: GuestRow, actor: Actor) -> GuestShown:
         may_delete=deletable,
         may_restore=deletable and binned,
         may_edit=actor.may(Permission.GUEST_EDIT, guest) and not binned,
+        may_resize=_may(guest, actor, "guest.resize", busy=busy),
+        may_rebuild=deletable and answer(guest, "guest.rebuild", actor) == Answer.NOW,
+        may_rescue=_may(guest, actor, "guest.rescue", busy=busy),
+        may_unrescue=_may(guest, actor, "guest.unrescue", busy=busy),
+        in_rescue=guest.in_rescue,
         spark=row.spark,
     )
+
+
+def _may(guest: Guest, actor: Actor, kind: str, *, busy: bool) -> bool:
+    """Is there a button for what changes the machine?"""
+    return not busy and actor.may(Permission.GUEST_EDIT, guest) and answer(guest, kind, actor) == Answer.NOW
 
 
 def guests_shown(rows: Iterable[GuestRow], actor: Actor) -> list[GuestShown]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vms.hypervisor.driver import Owner, Roots
 from vms.hypervisor.filters import guest_filter
@@ -140,7 +140,8 @@ class Shape:
     element: Element
 
 
-DOMAINS = {"domain-small": SMALL, "domain-tenants": TENANTS, "domain-emulated": EMULATED}
+GROWING = replace(SMALL, vcpus_max=4, memory_mib_max=4096)
+DOMAINS = {"domain-growing": GROWING, "domain-small": SMALL, "domain-tenants": TENANTS, "domain-emulated": EMULATED}
 
 SHAPES = (
     *(Shape(name, "domain", spec.element()) for name, spec in DOMAINS.items()),

@@ -17,6 +17,7 @@ from vms.cloudinit import Seed
 from vms.disks.seed import seed_iso
 from vms.hypervisor import libvirt_driver
 from vms.hypervisor.driver import Hypervisor, Owner, PowerEvent, Roots
+from vms.hypervisor.errors import AgentSilent
 from vms.hypervisor.filters import guest_filter
 from vms.hypervisor.xml.domain import CpuTune, Disk, DomainSpec, FilterRef, IoTune, Layer, Nic, Serial, Tag, Vnc
 from vms.hypervisor.xml.network import DhcpHost, NetworkSpec
@@ -176,6 +177,38 @@ def test_the_guest_reaches_its_gateway_for_ping_and_names_only(booted: Machine):
 
 def test_the_owners_script_ran(booted: Machine):
     assert booted.line.ask("cat /run/theirs") == "hi"
+
+
+def test_the_agent_sets_a_password_and_adds_keys_and_no_process_is_told_either(booted: Machine):
+    hashed = "$6$saltsalt$" + "x" * 86
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+    booted.hypervisor.agent_set_password(UUID, "root", hashed, hashed=True)
+    for _ in range(2):
+        booted.hypervisor.agent_add_keys(UUID, "root", [key])
+
+    raw = booted.hypervisor.raw.lookupByUUIDString(UUID)  # type: ignore[attr-defined]
+    assert [line for line in raw.authorizedSSHKeysGet("root") if line == key] == [key]
+    assert not any(
+        hashed.encode() in path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if _readable(path)
+    )
+
+
+def test_an_agent_that_says_no_is_silent_and_told_apart_from_a_silent_host(booted: Machine):
+    with pytest.raises(AgentSilent) as refused:
+        booted.hypervisor.agent_set_password(UUID, "nobody-of-that-name", "$6$secret", hashed=True)
+
+    assert "$6$secret" not in refused.value.detail
+
+
+def test_the_screen_is_a_picture_and_the_end_of_a_log_is_read(booted: Machine):
+    assert booted.hypervisor.screenshot(UUID).startswith(b"\x89PNG")
+    whole = booted.hypervisor.upload_volume("gh-real", "some.log", Path(__file__), disk_format="raw")
+    tail = booted.hypervisor.log_tail("gh-real", "some.log", most=100)
+    assert tail == Path(__file__).read_bytes()[-100:]
+    assert len(booted.hypervisor.log_tail("gh-real", "some.log", most=1 << 20)) == whole.capacity
+    assert booted.hypervisor.log_tail("gh-real", "none.log", most=100) == b""
+    booted.hypervisor.delete_volume("gh-real", "some.log")
 
 
 def test_the_limits_stand_on_the_live_machine(booted: Machine):

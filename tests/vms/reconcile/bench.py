@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from uuid import UUID
 
 import vms.handlers  # noqa: F401  (registers the handlers)
 from operations.models import Operation
@@ -14,15 +16,30 @@ from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.quota import RESOURCES
 from tests import factories
 from vms.hypervisor import fake
+from vms.hypervisor.driver import AgentFacts
 from vms.hypervisor.fake import FakeHost
 from vms.models import Guest
+from vms.models.readings import ReadingKind
 from vms.reconcile.audit import audit
-from vms.services.guests import guest_create, guest_delete, guest_power, guest_restore
+from vms.services.guests import (
+    guest_add_keys,
+    guest_create,
+    guest_delete,
+    guest_look,
+    guest_power,
+    guest_rebuild,
+    guest_rescue,
+    guest_resize,
+    guest_restore,
+    guest_set_password,
+    guest_unrescue,
+)
 from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat
 from vms.services.images import image_path
 from vms.specs import GuestSpec
 from vms.states import Power
 
+KEY = factories.public_key()
 SIZE = 64 * 1024 * 1024
 _numbers = itertools.count(1)
 
@@ -50,6 +67,7 @@ class Bench:
         self.host.refresh_from_db()
         self.house = factories.tenant_with_owner(limits=dict.fromkeys(RESOURCES))
         self.flavor = factories.flavor("small")
+        self.larger = factories.flavor("larger", vcpus=2, memory_mib=512, disk_gib=2)
 
     def place_image(self, content: bytes) -> None:
         path = image_path(self.image)
@@ -61,17 +79,43 @@ class Bench:
         with tenant_scope(self.house.tenant):
             spec = GuestSpec(name=name or f"g{next(_numbers)}", flavor=self.flavor, image=self.image, start=start)
             operation = guest_create(self.house.tenant, spec, actor=self.house.actor)
+            self.let_speak(operation.subject_id)
             return Guest.objects.select_related("tenant", "host").get(pk=operation.subject_id), operation
 
+    def let_speak(self, pk: UUID) -> None:
+        """A machine's agent answers from its first moment."""
+        self.on_host.agent[str(pk)] = AgentFacts("web", "Tiny 1", ("10.0.0.2",))
+
     def ask(self, guest: Guest, action: str) -> Operation:
-        """A power action, ``delete``, ``purge`` or ``restore``."""
+        """A power action, ``delete``, ``purge``, ``restore``, or one of ``_deeds``."""
         with tenant_scope(self.house.tenant):
             guest.refresh_from_db()
             if action in ("delete", "purge"):
                 return guest_delete(guest, actor=self.house.actor, purge=action == "purge")
             if action == "restore":
                 return guest_restore(guest, actor=self.house.actor)
+            deed = self._deeds().get(action)
+            if deed is not None:
+                return deed(guest)
             return guest_power(guest, action, actor=self.house.actor)
+
+    def _deeds(self) -> dict[str, Callable[[Guest], Operation]]:
+        actor = self.house.actor
+        return {
+            "resize": lambda guest: guest_resize(guest, self.larger, actor=actor),
+            "rebuild": lambda guest: guest_rebuild(guest, self.image, actor=actor),
+            "rescue": lambda guest: guest_rescue(guest, self.image, actor=actor),
+            "password": lambda guest: guest_set_password(guest, "correct horse", actor=actor),
+            "keys": lambda guest: guest_add_keys(guest, [KEY], actor=actor),
+            "look": lambda guest: guest_look(guest, ReadingKind.FACTS, actor=actor),
+            "unrescue": lambda guest: guest_unrescue(guest, actor=actor),
+        }
+
+    def rescued(self) -> Guest:
+        """A machine that runs from its rescue disk."""
+        guest = self.guest()
+        assert run(self.ask(guest, "rescue").pk) == "succeeded"
+        return self.fresh(guest)
 
     def guest(self, power: Power = Power.RUNNING) -> Guest:
         """A machine that is really on the host, in ``power``."""

@@ -49,6 +49,20 @@ def _withdraw(bench: Bench) -> tuple[Guest, Operation]:
     return guest, Operation.objects.get(kind="guest.withdraw", subject_id=guest.pk)
 
 
+def _from_rescue(bench: Bench) -> tuple[Guest, Operation]:
+    guest = bench.rescued()
+    return guest, bench.ask(guest, "unrescue")
+
+
+def _tidy(bench: Bench) -> tuple[Guest, Operation]:
+    """A rebuild that failed once the fresh disk was there."""
+    guest = bench.guest()
+    rebuild = bench.ask(guest, "rebuild")
+    bench.on_host.fail("pull_plug", Refused("no"))
+    assert runner.run(rebuild.pk) == "failed"
+    return guest, Operation.objects.get(kind="guest.tidy", subject_id=guest.pk)
+
+
 R, S, P, Z, A = Power.RUNNING, Power.STOPPED, Power.PAUSED, Power.SUSPENDED, Power.ABSENT
 RECIPES = {
     recipe.kind: recipe
@@ -63,6 +77,14 @@ RECIPES = {
         Recipe("guest.resume", _from(P, "resume"), R),
         Recipe("guest.suspend", _from(R, "suspend"), Z),
         Recipe("guest.wake", _from(Z, "wake"), R),
+        Recipe("guest.resize", _from(R, "resize"), R),
+        Recipe("guest.password", _from(R, "password"), R),
+        Recipe("guest.keys", _from(R, "keys"), R),
+        Recipe("guest.look", _from(R, "look"), R),
+        Recipe("guest.rebuild", _from(R, "rebuild"), R),
+        Recipe("guest.rescue", _from(R, "rescue"), R),
+        Recipe("guest.unrescue", _from_rescue, R),
+        Recipe("guest.tidy", _tidy, R),
         Recipe("guest.delete", _from(R, "delete"), A),
         Recipe("guest.restore", _from_bin("restore"), S),
         Recipe("guest.withdraw", _withdraw, A),

@@ -435,3 +435,24 @@ def test_a_suspended_project_can_be_looked_at(house: House, client: Client) -> N
     assert client.get(url(house, "guest_create")).status_code == 403
     with tenant_scope(house.tenant):
         assert Network.objects.count() == 1
+
+
+def test_a_resize_shows_what_it_takes_before_the_click_and_is_asked_for(house: House, client: Client) -> None:
+    guest = factories.guest(house, power=Power.RUNNING)
+    larger = factories.flavor("larger", vcpus=3, memory_mib=512, disk_gib=2)
+    address = url(house, "guest_resize", guest.pk)
+
+    dialog = client.get(address, headers=PARTIAL).content.decode()
+    forecast = client.get(f"{address}?part=forecast&flavor={larger.pk}", headers=PARTIAL).content.decode()
+    refused = client.post(address, {"flavor": guest.flavor_id}, headers=PARTIAL)
+    asked = client.post(address, {"flavor": larger.pk, "when": "restart"})
+
+    assert "Choose a size" in dialog
+    assert "larger" in dialog
+    assert "vCPUs: 1 becomes 3" in forecast
+    assert 'data-fits="yes"' in forecast
+    assert (refused.status_code, "has this size already" in refused.content.decode()) == (422, True)
+    assert asked.status_code == 302
+    with tenant_scope(house.tenant):
+        operation = Operation.objects.get(kind="guest.resize")
+    assert operation.params == {"when": "restart"}

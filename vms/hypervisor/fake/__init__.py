@@ -11,13 +11,15 @@ from urllib.parse import urlsplit
 from vms.hypervisor.errors import Unreachable
 from vms.hypervisor.fake.disks import Disks
 from vms.hypervisor.fake.host import FakeDomain, FakeHost, FakePool, forget_hosts, host
+from vms.hypervisor.fake.inside import Inside
 from vms.hypervisor.fake.networks import Networks
+from vms.hypervisor.fake.sizes import Sizes
 from vms.hypervisor.fake.stats import Stats
 
 __all__ = ["FakeDomain", "FakeHost", "FakeHypervisor", "FakePool", "connect", "forget_hosts", "host"]
 
 
-class FakeHypervisor(Disks, Stats, Networks):
+class FakeHypervisor(Inside, Sizes, Disks, Stats, Networks):
     """The driver over a ``FakeHost``: the verbs of the protocol, with the real one's promises."""
 
 

@@ -31,7 +31,8 @@ class Domains(Link):
 
     def domain_xml(self, uuid: str) -> str:
         with self._host.call("domain_xml"):
-            spec = self._get(uuid).spec
+            domain = self._get(uuid)
+            spec = domain.live_spec if domain.power in ACTIVE else domain.spec
             return "<domain/>" if spec is None else replace(spec, vnc=None).xml()
 
     def define(self, spec: DomainSpec, *, roots: Roots) -> None:
@@ -68,6 +69,8 @@ class Domains(Link):
             if domain.power not in ACTIVE:
                 self._must_be_whole(domain)
                 restored = domain.power is Power.SUSPENDED
+                if not restored:
+                    domain.live_spec, domain.modules = domain.spec, 0
                 domain.starts += 1
                 if not restored and domain.spec is not None:
                     domain.live = domain.spec.disks

@@ -36,6 +36,10 @@ class FakeDomain:
     spec: DomainSpec | None = None
     power: Power = Power.STOPPED
     reason: str = ""
+    live_spec: DomainSpec | None = None
+    """What it runs with, or ran with last; ``spec`` is for its next start."""
+    modules: int = 0
+    """Memory that was plugged since its start, in modules."""
     starts: int = 0
     live: tuple[Disk, ...] = ()
     """What it runs with, or ran with last."""
@@ -73,6 +77,9 @@ class FakeHost:
     filters: dict[str, FilterSpec] = field(default_factory=dict)
     leases: dict[str, tuple[Lease, ...]] = field(default_factory=dict)
     agent: dict[str, AgentFacts] = field(default_factory=dict)
+    passwords: dict[tuple[str, str], str] = field(default_factory=dict)
+    keys: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    logs: dict[str, bytes] = field(default_factory=dict)
     stats: dict[str, DomainStats] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     wiped: list[str] = field(default_factory=list)

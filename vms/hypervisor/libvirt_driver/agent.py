@@ -15,7 +15,7 @@ _ANSWER_S = 2
 """Per question, two questions: with libvirt's own waiting below five seconds in all."""
 
 _TEXT_MAX, _ADDRESSES_MAX, _TOTAL_MAX = 255, 64, 64 * 1024
-_SILENT = frozenset(
+SILENT = frozenset(
     {
         libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
         libvirt.VIR_ERR_AGENT_UNSYNCED,
@@ -43,7 +43,7 @@ class Agent(Domains):
                 who = raw.guestInfo(libvirt.VIR_DOMAIN_GUEST_INFO_HOSTNAME | libvirt.VIR_DOMAIN_GUEST_INFO_OS, 0)
                 where = raw.interfaceAddresses(libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT, 0)
             except libvirt.libvirtError as error:
-                if error.get_error_code() in _SILENT:
+                if error.get_error_code() in SILENT:
                     return AgentFacts()
                 raise
         return facts_from(who, where)

@@ -32,6 +32,17 @@ class IoTune:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dimm:
+    """A memory module to be plugged into a running domain whose definition has room for it."""
+
+    size_mib: int
+
+    def element(self) -> Element:
+        size = node("size", {"unit": "MiB"}, self.size_mib)
+        return node("memory", {"model": "dimm"}, node("target", None, size, node("node", None, 0)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """One backing file below a disk; naming the chain keeps libvirt from believing what an image's header says."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from vms.hypervisor.sizes import SLOTS
 from vms.hypervisor.xml.build import Element, node, to_xml
 from vms.hypervisor.xml.devices import (
     AgentChannel,
@@ -65,14 +66,21 @@ class Cpu:
     mode: Literal["host-passthrough", "host-model", "maximum", "custom"] = "custom"
     model: str = "qemu64"
 
-    def element(self, vcpus: int) -> Element:
+    def element(self, vcpus: int, memory_mib: int | None = None) -> Element:
+        """``vcpus`` there can be at most; with ``memory_mib`` one NUMA cell of it, which modules plugged later belong to."""
         custom = self.mode == "custom"
         return node(
             "cpu",
             {"mode": self.mode, "match": "exact" if custom else None, "check": "none"},
             node("model", {"fallback": "forbid"}, self.model) if custom else None,
             node("topology", {"sockets": 1, "dies": 1, "cores": vcpus, "threads": 1}),
+            None if memory_mib is None else node("numa", None, _cell(vcpus, memory_mib)),
         )
+
+
+def _cell(vcpus: int, memory_mib: int) -> Element:
+    cpus = f"0-{vcpus - 1}" if vcpus > 1 else "0"
+    return node("cell", {"id": 0, "cpus": cpus, "memory": memory_mib, "unit": "MiB"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +107,8 @@ class DomainSpec:
 
     ``title`` is free text for an operator's eyes (virsh list --title). ``memory_limit_mib`` is a hard limit of the
     whole QEMU process: leave None unless its overhead is known. ``tb_cache_mib`` bounds TCG's translation cache and is
-    written only for ``kind='qemu'``. ``spare_ports`` are free PCIe ports of a q35 machine for hot-plugging: that many devices
-    can be added between two starts.
+    written only for ``kind='qemu'``. Up to ``vcpus_max`` and ``memory_mib_max`` it can grow while it runs (0: not at all).
+    ``spare_ports`` are free PCIe ports of a q35 machine for hot-plugging: that many devices can be added between two starts.
     """
 
     uuid: str
@@ -108,6 +116,8 @@ class DomainSpec:
     tag: Tag
     vcpus: int
     memory_mib: int
+    vcpus_max: int = 0
+    memory_mib_max: int = 0
     kind: Literal["kvm", "qemu"] = "qemu"
     arch: str = "x86_64"
     machine: str = "q35"
@@ -134,7 +144,12 @@ class DomainSpec:
     on_reboot: Literal["restart", "destroy"] = "restart"
     on_crash: Literal["destroy", "restart", "preserve"] = "destroy"
 
+    @property
+    def _memory_grows(self) -> bool:
+        return self.memory_mib_max > self.memory_mib
+
     def element(self) -> Element:
+        top = max(self.vcpus, self.vcpus_max)
         return node(
             "domain",
             {"type": self.kind},
@@ -142,15 +157,16 @@ class DomainSpec:
             node("uuid", None, self.uuid),
             node("title", None, self.title) if self.title else None,
             self.tag.element(),
+            node("maxMemory", {"slots": SLOTS, "unit": "MiB"}, self.memory_mib_max) if self._memory_grows else None,
             node("memory", {"unit": "MiB"}, self.memory_mib),
             node("currentMemory", {"unit": "MiB"}, self.memory_mib),
             self._memtune(),
             None if self.share_pages else node("memoryBacking", None, node("nosharepages")),
-            node("vcpu", {"placement": "static"}, self.vcpus),
+            node("vcpu", {"placement": "static", "current": self.vcpus if top > self.vcpus else None}, top),
             self.cputune.element() if self.cputune else None,
             self._os(),
             self._features(),
-            self.cpu.element(self.vcpus),
+            self.cpu.element(top, self.memory_mib if self._memory_grows else None),
             self._clock(),
             node("on_poweroff", None, self.on_poweroff),
             node("on_reboot", None, self.on_reboot),

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 
 from lxml import etree
 
+from portal.core.units import GIB, MIB
 from vms.hypervisor.disks import SeenDisk
+from vms.hypervisor.sizes import SeenSize
 from vms.hypervisor.xml.build import Element
 from vms.hypervisor.xml.metadata import NAMESPACE, Owner, Tag
 from vms.hypervisor.xml.network import DhcpHost
+
+_BYTES = {"b": 1, "bytes": 1, "KiB": 1024, "k": 1024, "MiB": MIB, "GiB": GIB}
 
 
 class BadXml(ValueError):
@@ -94,6 +98,28 @@ def disks_of(root: Element) -> tuple[SeenDisk, ...]:
         for disk in root.findall("devices/disk")
         if (source := disk.find("source")) is not None
     )
+
+
+def size_of(root: Element) -> SeenSize:
+    """How large a domain is: vCPUs, memory with its plugged modules, and how far both can grow."""
+    vcpu = root.find("vcpu")
+    most = int(root.findtext("vcpu") or 0)
+    now = most if vcpu is None else int(vcpu.get("current") or most)
+    memory_mib, slots = _mib(root.find("memory")), _attribute(root, "maxMemory", "slots")
+    return SeenSize(
+        vcpus=now,
+        memory_mib=memory_mib,
+        vcpus_max=most,
+        memory_mib_max=_mib(root.find("maxMemory")) or memory_mib,
+        slots_free=int(slots or 0) - len(root.findall("devices/memory")),
+    )
+
+
+def _mib(element: Element | None) -> int:
+    """A size of libvirt's in MiB, whatever its unit; libvirt itself writes KiB."""
+    if element is None:
+        return 0
+    return int(element.text or 0) * _BYTES[element.get("unit", "KiB")] // MIB
 
 
 def network_details(xml: str) -> NetworkDetails:

@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy as _
 
 from operations.registry import Kind, declare
 from vms.services import hosts, image_arrival, image_copies, images, networks
-from vms.services.guests import settle
+from vms.services.guests import inside, settle
 
 POWER_DEADLINE_S = 300
 
@@ -21,6 +21,14 @@ declare(Kind("guest.pause", _("Pause %(name)s"), settle=settle.powered, deadline
 declare(Kind("guest.resume", _("Resume %(name)s"), settle=settle.powered, deadline_s=POWER_DEADLINE_S))
 declare(Kind("guest.suspend", _("Suspend %(name)s"), settle=settle.powered, deadline_s=900))
 declare(Kind("guest.wake", _("Wake %(name)s"), settle=settle.powered, deadline_s=POWER_DEADLINE_S))
+declare(Kind("guest.resize", _("Resize %(name)s"), settle=settle.resized, deadline_s=900))
+declare(Kind("guest.rebuild", _("Rebuild %(name)s"), settle=settle.rebuilt, deadline_s=900))
+declare(Kind("guest.rescue", _("Rescue %(name)s"), settle=settle.rescued, deadline_s=900))
+declare(Kind("guest.unrescue", _("End the rescue of %(name)s"), settle=settle.rescued, deadline_s=900))
+declare(Kind("guest.tidy", _("Remove what is left over of %(name)s"), settle=settle.withdrawn, deadline_s=7 * 86400))
+declare(Kind("guest.password", _("Set a password in %(name)s"), settle=inside.inside_settled, deadline_s=120))
+declare(Kind("guest.keys", _("Add keys to %(name)s"), settle=inside.inside_settled, deadline_s=120))
+declare(Kind("guest.look", _("Look at %(name)s"), settle=inside.inside_settled, deadline_s=60))
 declare(Kind("guest.delete", _("Delete %(name)s"), settle=settle.deleted, deadline_s=900))
 declare(Kind("guest.restore", _("Restore %(name)s"), settle=settle.restored, deadline_s=POWER_DEADLINE_S))
 declare(Kind("guest.withdraw", _("Take %(name)s off its host"), settle=settle.withdrawn, deadline_s=7 * 86400))

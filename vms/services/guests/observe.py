@@ -16,6 +16,7 @@ from tenants.journal.usage import usage_switch
 from tenants.reactions import announce
 from tenants.scoping import every_tenant, tenant_scope
 from vms.models import Guest, Host
+from vms.services.guests.resize import size_follow
 from vms.services.guests.wanting import WISH, guest_follow, guest_want
 from vms.states import SETTLED, Power
 
@@ -80,7 +81,7 @@ def _write(guest: Guest, seen: Observation) -> bool:
             if seen.power != Power.UNKNOWN:
                 announce("guest.dark", guest=guest)
     guest_follow(guest)
-    fields += WISH
+    fields += [*WISH, *size_follow(guest)]
     guest.save(update_fields=sorted(set(fields)))
     if before != seen.power:
         _meter(guest, seen)

@@ -17,6 +17,7 @@ from tenants.policy import Permission
 from tenants.services.quota import quota_reserve
 from vms.models import Guest, HostClaim, Volume
 from vms.models.guests import Charge
+from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.wanting import WISH, guest_want
 from vms.services.hosts import host_claimable
 from vms.states import Power
@@ -37,16 +38,16 @@ def guest_delete(guest: Guest, *, actor: Actor, purge: bool = False, delete_volu
         raise Conflict(
             _("This machine is protected against deletion."), code="protected", hint=_("Take the protection off first.")
         )
-    if guest.binned_at is not None and not purge:
-        raise Conflict(_("This machine is in the bin already."), code="in_bin", hint="")
+    refuse_unless_allowed(guest, "guest.purge" if purge else "guest.delete", actor)
     purge = purge or guest.tenant.bin_days == 0 or guest.built_at is None
+    kind = "guest.purge" if purge else "guest.delete"
     before = guest.want_power
     if delete_volumes is not None:
         Volume.objects.filter(guest=guest, position__gt=0).update(delete_with_guest=delete_volumes)
     _want_absent(guest)
-    operation = _ask(guest, "guest.purge" if purge else "guest.delete", actor=actor, params={"want_before": before})
+    operation = _ask(guest, kind, actor=actor, params={"want_before": before})
     words: dict[str, Any] = {} if delete_volumes is None else {"delete_volumes": delete_volumes}
-    audit_record(actor, "guest.purge" if purge else "guest.delete", guest, **words)
+    audit_record(actor, kind, guest, **words)
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
     return operation
 
@@ -59,11 +60,13 @@ def guest_restore(guest: Guest, *, actor: Actor) -> Operation:
     """
     actor.require(Permission.GUEST_DELETE, guest)
     guest = Guest.objects.select_for_update(of=("self",)).select_related("host", "tenant").get(pk=guest.pk)
-    if guest.binned_at is None:
-        raise Conflict(_("This machine is not in the bin."), code="not_in_bin", hint="")
+    refuse_unless_allowed(guest, "guest.restore", actor)
     refuse_taken_name(guest)
     if guest.charge == Charge.KEPT:
-        quota_reserve(guest.tenant, {"guests": 1, "vcpus": guest.vcpus, "memory_mib": guest.memory_mib})
+        quota_reserve(
+            guest.tenant,
+            {"guests": 1, "vcpus": guest.charged_vcpus, "memory_mib": guest.charged_memory_mib},
+        )
         guest.charge = Charge.FULL
     host = host_claimable(guest)
     guest_want(guest, Power.STOPPED)
@@ -76,8 +79,8 @@ def guest_restore(guest: Guest, *, actor: Actor) -> Operation:
         defaults={
             "tenant": guest.tenant,
             "generation": guest.want_generation,
-            "vcpus": guest.vcpus,
-            "memory_mib": guest.memory_mib,
+            "vcpus": guest.charged_vcpus,
+            "memory_mib": guest.charged_memory_mib,
             "disk_gib": guest.disk_gib,
         },
     )

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timedelta
 
+from django.utils.translation import gettext as _
+
 from operations.models import Operation
 from operations.states import Status
 from portal.core.clock import now
@@ -17,9 +19,12 @@ from tenants.journal.events import event_append
 from tenants.journal.usage import usage_close
 from tenants.reactions import announce
 from tenants.services.quota import class_disk, quota_release
-from vms.models import Address, Guest, HostClaim, Port, Volume
+from vms.models import Address, Guest, HostClaim, Port, Spare, Volume
 from vms.models.guests import Charge
+from vms.models.spares import SpareRole
 from vms.services.guests.remove import guest_purge_failed_build, guest_withdraw, refuse_taken_name
+from vms.services.guests.resize import how_ended, resize_undo
+from vms.services.guests.spares import spares_tidy
 from vms.services.guests.wanting import WISH, guest_follow, guest_gone, guest_want
 from vms.services.volumes.settle import volumes_let_go
 from vms.states import ON, SETTLED, Power
@@ -66,12 +71,75 @@ def powered(operation: Operation) -> None:
     if _ended(operation):
         guest.problem_code = guest.problem_message = ""
     else:
-        if Power(guest.seen_power) in SETTLED:
-            guest_want(guest, Power.STOPPED if guest.seen_power == Power.CRASHED else guest.seen_power, forced=True)
-        elif guest.want_power in ON and operation.params.get("want_before", Power.RUNNING) not in ON:
-            guest_want(guest, operation.params["want_before"])
+        _want_seen(guest, operation)
         guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
     guest.save(update_fields=[*WISH, "problem_code", "problem_message"])
+    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
+
+
+def _want_seen(guest: Guest, operation: Operation) -> None:
+    if Power(guest.seen_power) in SETTLED:
+        guest_want(guest, Power.STOPPED if guest.seen_power == Power.CRASHED else guest.seen_power, forced=True)
+    elif guest.want_power in ON and operation.params.get("want_before", Power.RUNNING) not in ON:
+        guest_want(guest, operation.params["want_before"])
+
+
+def rebuilt(operation: Operation) -> None:
+    """New: the problem is over. Not: it says whether the machine is the old one or the new one, and what is left over goes."""
+    guest = _guest(operation)
+    if guest is None:
+        return
+    is_new = not Spare.objects.filter(guest=guest, role=SpareRole.FRESH).exists()
+    if not _ended(operation):
+        operation.error_hint = str(
+            _("The machine has its new disk; the old one is gone.") if is_new
+            else _("The machine was not rebuilt: it has its old disk.")
+        )  # fmt: skip
+        operation.save(update_fields=["error_hint"])
+    _changed_disks(guest, operation)
+
+
+def rescued(operation: Operation) -> None:
+    """Into rescue or out of it, or not: its row says which, and what is left over of it goes."""
+    guest = _guest(operation)
+    if guest is None:
+        return
+    if not _ended(operation):
+        operation.error_hint = str(
+            _("The machine is in rescue mode.") if guest.in_rescue else _("The machine has its own disk.")
+        )
+        operation.save(update_fields=["error_hint"])
+    _changed_disks(guest, operation)
+
+
+def _changed_disks(guest: Guest, operation: Operation) -> None:
+    if _ended(operation):
+        guest.problem_code = guest.problem_message = ""
+    else:
+        _want_seen(guest, operation)
+        message = f"{operation.error_message} {operation.error_hint}".strip()
+        guest.problem_code, guest.problem_message = operation.error_code, message
+    guest.save(update_fields=[*WISH, "problem_code", "problem_message"])
+    spares_tidy(guest, operation)
+    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
+
+
+def resized(operation: Operation) -> None:
+    """Taken, or waiting for the next power-off: the problem is over. Not taken: quota and place of what it was to have return.
+
+    Where nobody knows what the host has done of it, they stay: it takes the size when it is next off.
+    """
+    guest = _guest(operation)
+    if guest is None:
+        return
+    ended, fields = how_ended(operation), ["problem_code", "problem_message"]
+    if ended.succeeded:
+        guest.problem_code = guest.problem_message = ""
+    else:
+        guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
+        if ended.is_known:
+            fields += resize_undo(guest)
+    guest.save(update_fields=fields)
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
 
 
@@ -93,6 +161,7 @@ def deleted(operation: Operation) -> None:
         guest_follow(guest)
         guest.save(update_fields=["charge", "binned_at", "purge_after", *WISH, "problem_code", "problem_message"])
         announce("guest.gone", guest=guest)
+        spares_tidy(guest, operation)
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
 
 
@@ -184,7 +253,7 @@ def discharge(guest: Guest, charge: Charge) -> None:
     """Return to the quota the difference between what the guest is charged and ``charge``; sets the column, saves nothing."""
     back: dict[str, int] = {}
     if guest.charge == Charge.FULL:
-        back |= {"guests": 1, "vcpus": guest.vcpus, "memory_mib": guest.memory_mib}
+        back |= {"guests": 1, "vcpus": guest.charged_vcpus, "memory_mib": guest.charged_memory_mib}
     if guest.charge != Charge.NONE and charge == Charge.NONE:
         back |= guest_keeps(guest)
     if guest.charge == Charge.KEPT and charge == Charge.KEPT:

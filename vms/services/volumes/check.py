@@ -88,6 +88,8 @@ def refuse_guest(guest: Guest, powers: Collection[Power], *, in_bin: bool = Fals
         raise Conflict(
             _("This machine has not been built."), code="not_built", hint=_("One that failed goes away by itself.")
         )
+    if guest.in_rescue:
+        raise Conflict(_("This machine is in rescue mode."), code="in_rescue", hint=_("End the rescue first."))
     seen = Power(guest.seen_power)
     if seen == Power.UNKNOWN or guest.host is None or guest.host.state != HostState.UP:
         raise Conflict(

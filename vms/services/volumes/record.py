@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from operations.selectors import operations_live_on
 from portal.core.clock import now
@@ -68,8 +68,10 @@ def volume_follow(volume: Volume, *, size_gib: int) -> bool:
         row.size_gib = size_gib
         row.version += 1
         row.save(update_fields=["size_gib", "version"])
+        if row.is_root and row.guest_id is not None:
+            Guest.objects.filter(pk=row.guest_id).update(disk_gib=size_gib, version=F("version") + 1)
         volume_meter(row)
-        event_append(row.tenant, "volume.changed", "volume", row.pk)
+        volumes_say([row])
         return True
 
 

@@ -1,0 +1,253 @@
+"""U2: every kind of operation × every condition of a machine, through REST: as the table says, and all is well afterwards.
+
+``--long`` kills the worker at every step of every pair that is accepted; the plain run at one step of a few, others each day.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pytest
+
+from operations.models import Operation
+from operations.registry import kinds
+from operations.runner import run
+from portal.core.errors import Conflict
+from tenants.scoping import every_tenant, tenant_scope
+from tests import factories
+from tests.operations.kinds import lapse
+from tests.portal.api.rest import Answer as Said
+from tests.portal.api.rest import Rest
+from tests.vms.reconcile.bench import KEY, Bench
+from tests.vms.reconcile.lives import Killed, at_points
+from tests.vms.reconcile.test_kill_points import clear
+from vms.hypervisor.errors import Refused
+from vms.models import Guest
+from vms.reconcile.sweep import sweep
+from vms.services.guests import guests_mark_unknown
+from vms.services.guests.allowed import OURS, TABLE, Answer, Condition, condition_of, refuse_unless_allowed
+from vms.services.hosts import host_record_heartbeat
+from vms.states import HostState, Power
+
+SAMPLE: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How REST is asked for a kind."""
+
+    method: str
+    path: str
+    body: Callable[[Bench, Guest], Any] = lambda _bench, _guest: None
+
+
+WISHES: Final = {
+    **{
+        f"guest.{verb}": Wish("POST", f"/{verb}")
+        for verb in ("start", "shutdown", "stop", "reboot", "reset", "pause", "resume", "suspend", "wake", "restore")
+    },
+    "guest.resize": Wish("POST", "/resize", lambda bench, _guest: {"flavor": bench.larger.name}),
+    "guest.rebuild": Wish("POST", "/rebuild"),
+    "guest.rescue": Wish("POST", "/rescue", lambda bench, _guest: {"image": str(bench.image.pk)}),
+    "guest.unrescue": Wish("POST", "/unrescue"),
+    "guest.password": Wish("POST", "/password", lambda _bench, _guest: {"password": "correct horse"}),
+    "guest.keys": Wish("POST", "/keys", lambda _bench, _guest: {"ssh_keys": [KEY]}),
+    "guest.look": Wish("POST", "/reported"),
+    "guest.delete": Wish("DELETE", ""),
+    "guest.purge": Wish("DELETE", "?purge=true"),
+}
+"""Every kind of the table."""
+
+
+def _unbuilt(bench: Bench) -> Guest:
+    """A creation failed, and so did the removal of what it left."""
+    bench.on_host.fail("define", Refused("no"))
+    guest, operation = bench.ask_create()
+    assert run(operation.pk) == "failed"
+    bench.on_host.fail("delete_volume", Refused("no"))
+    bench.settle()
+    return guest
+
+
+def _silent(bench: Bench) -> Guest:
+    guest = bench.guest()
+    bench.on_host.silent = True
+    type(bench.host).objects.filter(pk=bench.host.pk).update(state=HostState.DOWN)
+    guests_mark_unknown(bench.host)
+    return guest
+
+
+def _gone(bench: Bench) -> Guest:
+    guest = bench.guest()
+    del bench.on_host.domains[str(guest.pk)]
+    _look(bench)
+    return guest
+
+
+def _rescue_off(bench: Bench) -> Guest:
+    guest = bench.rescued()
+    assert run(bench.ask(guest, "stop").pk) == "succeeded"
+    return guest
+
+
+def _crashed(bench: Bench) -> Guest:
+    guest = bench.guest()
+    bench.on_host.domains[str(guest.pk)].power = Power.CRASHED
+    _look(bench)
+    return guest
+
+
+def _look(bench: Bench) -> None:
+    with every_tenant(why="test"):
+        sweep(bench.host)
+
+
+MAKE: Final[dict[Condition, Callable[[Bench], Guest]]] = {
+    Condition.BINNED: Bench.binned,
+    Condition.UNBUILT: _unbuilt,
+    Condition.SILENT: _silent,
+    Condition.GONE: _gone,
+    Condition.RESCUE: Bench.rescued,
+    Condition.RESCUE_OFF: _rescue_off,
+    Condition.STOPPED: lambda bench: bench.guest(Power.STOPPED),
+    Condition.RUNNING: lambda bench: bench.guest(Power.RUNNING),
+    Condition.PAUSED: lambda bench: bench.guest(Power.PAUSED),
+    Condition.SUSPENDED: lambda bench: bench.guest(Power.SUSPENDED),
+    Condition.CRASHED: _crashed,
+}
+
+
+def speak(bench: Bench) -> None:
+    """The host answers, whatever it did before."""
+    bench.on_host.speak_again()
+    host_record_heartbeat(bench.host)
+
+
+def ask(bench: Bench, guest: Guest, kind: str) -> Said:
+    wish = WISHES[kind]
+    url = f"{bench.house.url}/guests/{guest.pk}{wish.path}"
+    return Rest(bench.house.token).ask(wish.method, url, wish.body(bench, guest))
+
+
+def answered(kind: str, condition: Condition, bench: Bench) -> Answer:
+    return TABLE[kind].answer(condition, bench.house.actor)
+
+
+def test_every_kind_that_people_ask_of_a_machine_has_a_row_and_every_row_a_kind() -> None:
+    about_guests = {name for name in kinds() if name.startswith("guest.")}
+
+    assert set(TABLE) == about_guests - OURS
+    assert set(TABLE) == set(WISHES)
+    assert set(MAKE) == set(Condition)
+
+
+@pytest.mark.parametrize("condition", Condition)
+def test_what_the_table_refuses_is_a_409_in_its_words_and_changes_nothing(condition: Condition, bench: Bench) -> None:
+    guest = MAKE[condition](bench)
+    with every_tenant(why="test"):
+        before = Guest.objects.filter(pk=guest.pk).values().get()
+    known = Operation.objects.count()
+
+    for kind in TABLE:
+        if answered(kind, condition, bench) != Answer.NO:
+            continue
+        said = ask(bench, guest, kind)
+        why = TABLE[kind].refusal(condition)
+        assert (said.status, said.json["code"], said.json["detail"]) == (409, why.code, str(why.message)), (kind, said)
+
+    with every_tenant(why="test"):
+        assert Guest.objects.filter(pk=guest.pk).values().get() == before
+    assert Operation.objects.count() == known
+
+
+@pytest.mark.parametrize("condition", Condition)
+def test_what_the_table_takes_is_done_and_the_books_agree(
+    condition: Condition, bench: Bench, subtests: pytest.Subtests
+) -> None:
+    for kind in TABLE:
+        said = answered(kind, condition, bench)
+        if said == Answer.NO:
+            continue
+        with subtests.test(kind):
+            operation = accepted(bench, condition, kind)
+            if said == Answer.LATER:
+                assert run(operation.pk) == "queued"
+            else:
+                assert run(operation.pk) == "succeeded", (operation.refresh_from_db(), operation.error_detail)
+            finished(bench, operation)
+
+
+def accepted(bench: Bench, condition: Condition, kind: str) -> Operation:
+    speak(bench)
+    guest = MAKE[condition](bench)
+    assert condition_of(bench.fresh(guest)) == condition
+    said = ask(bench, guest, kind)
+    assert said.status == 202, said
+    return Operation.objects.get(pk=said.json["id"])
+
+
+def finished(bench: Bench, operation: Operation) -> None:
+    """The host answers again; everything that waits is done, it has succeeded, and the audit finds nothing."""
+    speak(bench)
+    bench.settle()
+    operation.refresh_from_db()
+    assert (operation.status, operation.error_code) == ("succeeded", ""), operation.error_detail
+    _look(bench)
+    assert bench.findings() == []
+
+
+def test_a_machine_that_is_being_worked_on_takes_no_second_wish(bench: Bench) -> None:
+    guest = bench.guest()
+    live = bench.ask(guest, "reboot")
+
+    codes = {kind: ask(bench, guest, kind) for kind in TABLE}
+
+    assert {said.status for said in codes.values()} == {409}
+    for kind, said in codes.items():
+        free = answered(kind, Condition.RUNNING, bench) == Answer.NO
+        assert free or said.json["code"] == "operation_in_progress", (kind, said)
+    assert run(live.pk) == "succeeded"
+    assert bench.findings() == []
+
+
+def test_only_an_operator_starts_what_is_gone_from_its_host(bench: Bench) -> None:
+    guest = bench.fresh(_gone(bench))
+    person, _token = factories.operator()
+
+    with tenant_scope(bench.house.tenant), pytest.raises(Conflict):
+        refuse_unless_allowed(guest, "guest.start", bench.house.actor)
+    with tenant_scope(bench.house.tenant):
+        refuse_unless_allowed(guest, "guest.start", factories.actor_in(bench.house.tenant, person))
+
+
+def test_a_worker_killed_in_the_middle_of_a_pair_is_taken_over(
+    bench: Bench, request: pytest.FixtureRequest, subtests: pytest.Subtests
+) -> None:
+    pairs = [
+        (kind, condition) for kind in TABLE for condition in Condition if answered(kind, condition, bench) == Answer.NOW
+    ]
+    chosen = random.Random(datetime.now(UTC).date().isoformat())
+    long = request.config.getoption("--long")
+    for kind, condition in pairs if long else chosen.sample(pairs, SAMPLE):
+        clear(bench)
+        tried = accepted(bench, condition, kind)
+        with at_points(lambda _point: None) as passed:
+            run(tried.pk)
+        points = list(dict.fromkeys(passed))
+        for point in points if long else chosen.sample(points, min(1, len(points))):
+            with subtests.test(f"{kind} while {condition}, killed at {point}"):
+                clear(bench)
+                operation = accepted(bench, condition, kind)
+
+                def die(at: str, point: str = point) -> None:
+                    if at == point:
+                        raise Killed
+
+                with at_points(die), pytest.raises(Killed):
+                    run(operation.pk)
+                lapse(operation)
+                finished(bench, operation)

@@ -1,0 +1,123 @@
+"""Other disks under a machine: a fresh first one, or one to rescue it from. Each is whole before anything else changes."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+
+from operations.registry import handles
+from operations.runner import Run
+from vms.handlers.guests import (
+    drop_file,
+    ensure_disk,
+    ensure_networks,
+    ensure_pool,
+    ensure_seed,
+    reached,
+    root_scrub,
+    write_seed,
+)
+from vms.handlers.image_copies import ensure_copy
+from vms.handlers.place import at
+from vms.models import Spare
+from vms.models.spares import SpareRole
+from vms.reconcile.converge import Place, apply, converge, define, observe, step_words
+from vms.reconcile.plan import Seen, Step, Want, plan
+from vms.services.guests.rescue import rescue_record
+from vms.services.guests.spares import spare_become_root, spare_forget, spare_of, spares_left
+from vms.states import Power
+
+
+@handles("guest.rebuild")
+def rebuild(run: Run) -> None:
+    """A fresh disk beside the old one, then the old machine off, then the fresh disk in its place."""
+    with at(run) as place:
+        fresh = spare_of(place.guest, SpareRole.FRESH)
+        if fresh is not None:
+            drop(run, place, spare_of(place.guest, SpareRole.WORN))
+            make(run, place, fresh)
+            ensure_off(run, place)
+            write_seed(run, place)
+            spare_become_root(place.guest)
+            place.guest.refresh_from_db()
+        reached(stand(run, place), place.guest)
+        tidy_up(run, place)
+
+
+@handles("guest.rescue")
+def rescue(run: Run) -> None:
+    """The rescue disk beside the machine's own, then the machine off, then on from it."""
+    with at(run) as place:
+        disk = spare_of(place.guest, SpareRole.RESCUE)
+        if disk is not None and not place.guest.in_rescue:
+            make(run, place, disk)
+            ensure_off(run, place)
+            rescue_record(place.guest, on=True)
+            place.guest.refresh_from_db()
+        reached(stand(run, place), place.guest)
+
+
+@handles("guest.unrescue")
+def unrescue(run: Run) -> None:
+    """Off, its own definition back, on if it was on; then the rescue disk goes."""
+    with at(run) as place:
+        if place.guest.in_rescue:
+            ensure_off(run, place)
+            rescue_record(place.guest, on=False)
+            place.guest.refresh_from_db()
+        reached(stand(run, place), place.guest)
+        tidy_up(run, place)
+
+
+@handles("guest.tidy")
+def tidy(run: Run) -> None:
+    """Remove the disks that are left over; the machine is not touched."""
+    with at(run) as place:
+        tidy_up(run, place)
+
+
+def make(run: Run, place: Place, spare: Spare) -> None:
+    """The spare disk, whole, in the host's pool."""
+    assert spare.image is not None
+    ensure_pool(run, place)
+    ensure_copy(run, place.hv, place.host, place.owner, spare.image)
+    run.say(_("Making the disk"), 50)
+    ensure_disk(run, place, spare.pk, spare.image, capacity=spare.capacity, effect="spare")
+
+
+def ensure_off(run: Run, place: Place) -> None:
+    """Off, without asking the guest; a saved memory goes, too."""
+    seen = observe(place)
+    for step in plan(Want(Power.STOPPED, place.guest.want_generation), seen):
+        if step == Step.DEFINE:
+            continue
+        run.say(step_words(step), 60)
+        with run.effect(step.value):
+            apply(place, step)
+    observe(place)
+
+
+def stand(run: Run, place: Place) -> Seen:
+    """Defined as its rows say now, and doing what is wanted."""
+    if place.guest.want_power == Power.RUNNING:
+        ensure_seed(run, place)
+        ensure_networks(run, place)
+        return converge(run, place)
+    with run.effect("define"):
+        define(place)
+    return observe(place)
+
+
+def tidy_up(run: Run, place: Place) -> None:
+    """No spare disk is left that nobody needs."""
+    place.guest.refresh_from_db(fields=["in_rescue"])
+    for spare in spares_left(place.guest):
+        drop(run, place, spare)
+
+
+def drop(run: Run, place: Place, spare: Spare | None) -> None:
+    """Its file is gone, and then its row."""
+    if spare is None:
+        return
+    run.say(_("Deleting its disks"), 90)
+    drop_file(run, place, spare.pk, scrub=root_scrub(place.guest))
+    spare_forget(spare)

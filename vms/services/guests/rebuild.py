@@ -1,0 +1,60 @@
+"""A machine is made anew from an image, and keeps its name, size, addresses, cards and keys."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from operations.models import Operation
+from operations.services import Hold, operation_submit
+from portal.core.errors import Conflict, FieldError, Invalid
+from tenants.actors import Actor
+from tenants.journal.audit import audit_record
+from tenants.journal.events import event_append
+from tenants.policy import Permission
+from vms.models import Guest, Image, Volume
+from vms.models.spares import SpareRole
+from vms.services.guests.allowed import refuse_unless_allowed
+from vms.services.guests.spares import refuse_image, spare_make
+from vms.services.guests.wanting import WISH, guest_want
+from vms.states import ON, Power
+
+
+@transaction.atomic
+def guest_rebuild(guest: Guest, image: Image, *, actor: Actor) -> Operation:
+    """Ask for the first disk to be replaced by a fresh one of ``image``; one that is on starts from it.
+
+    The old disk goes only once the new one is whole. Raises ``Conflict`` for a protected machine, ``Invalid`` for an image that
+    does not fit it.
+    """
+    actor.require(Permission.GUEST_DELETE, guest)
+    guest = Guest.objects.select_for_update(of=("self",)).select_related("host", "tenant").get(pk=guest.pk)
+    if guest.protected:
+        raise Conflict(
+            _("This machine is protected against deletion."), code="protected", hint=_("Take the protection off first.")
+        )
+    refuse_unless_allowed(guest, "guest.rebuild", actor)
+    refuse_image(guest, image)
+    root = Volume.objects.get(guest=guest, position=0)
+    if root.size_gib < image.min_disk_gib:
+        message = _("This image needs a disk of %d GiB.") % image.min_disk_gib
+        raise Invalid(errors=[FieldError("/image", "disk_too_small", message)])
+    spare_make(guest, SpareRole.FRESH, image, size_gib=root.size_gib)
+    before = guest.want_power
+    guest_want(guest, Power.RUNNING if guest.seen_power in ON else Power.STOPPED)
+    guest.want_generation += 1
+    guest.version += 1
+    guest.save(update_fields=[*WISH, "want_generation", "version"])
+    assert guest.host is not None
+    operation = operation_submit(
+        guest,
+        kind="guest.rebuild",
+        actor=actor,
+        holds=[Hold("guest", guest.pk)],
+        lane=guest.host.lane,
+        generation=guest.want_generation,
+        params={"want_before": before, "image": str(image.pk)},
+    )
+    audit_record(actor, "guest.rebuild", guest, image=image.name)
+    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
+    return operation
