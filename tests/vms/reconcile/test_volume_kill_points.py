@@ -289,3 +289,30 @@ def test_a_machine_is_made_with_further_disks(fails: bool, disks: Disks) -> None
         assert disks.has_file(volume) != fails
         assert disks.is_gone(volume) == fails
         assert fails or disks.plugged(guest, volume) == {"live", "kept"}
+
+
+def test_a_deletion_that_failed_is_not_undone_by_calling_the_next_off(disks: Disks) -> None:
+    """Its bytes may be gone already, so it is never ready again."""
+    _guest, volume, operation = VOLUME_RECIPES["delete with zeros"].ask(disks)
+    disks.bench.on_host.fail("delete_volume", Refused("no"))
+    assert run(operation.pk) == "failed"
+    again = disks.ask(volume, "delete")
+    with tenant_scope(disks.bench.house.tenant):
+        operation_cancel(again, actor=disks.bench.house.actor)
+
+    assert disks.fresh(volume.pk).state == "deleting"
+    disks.clear()
+    assert disks.bench.findings() == []
+
+
+def test_what_a_failed_creation_left_is_never_a_volume_that_is_ready(disks: Disks) -> None:
+    _guest, volume, operation = VOLUME_RECIPES["create"].ask(disks)
+    disks.bench.on_host.fail("create_empty", StorageFull("no"))
+    assert run(operation.pk) == "failed"
+    with tenant_scope(disks.bench.house.tenant):
+        clearing = Operation.objects.get(subject_id=volume.pk, status="queued")
+        operation_cancel(clearing, actor=disks.bench.house.actor)
+
+    assert disks.fresh(volume.pk).state == "deleting"
+    disks.clear()
+    assert disks.bench.findings() == []

@@ -119,14 +119,14 @@ def limited(operation: Operation) -> None:
 
 
 def deleted(operation: Operation) -> None:
-    """Its file is gone: forget it and return what it held. Not gone: it cannot be used any more, unless nobody had begun."""
+    """Its file is gone: forget it and return what it held. Not gone: of no use any more, unless it was whole and nobody had begun."""
     volume = _volume(operation)
     if volume is None:
         return
     if _ended(operation):
         _forget(volume)
         return
-    if not _began(operation) and volume.guest_id is None:
+    if not _began(operation) and operation.params["was_ready"]:
         volume.state = VolumeState.READY
         volume.version += 1
         volume.save(update_fields=["state", "version"])
