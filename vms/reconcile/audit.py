@@ -37,7 +37,7 @@ from vms.reconcile.converge import guest_id
 from vms.selectors.installation import installation_owner
 from vms.selectors.volumes import volumes_on
 from vms.services.guests.wanting import guest_runs
-from vms.states import Power
+from vms.states import Power, VolumeState
 
 LATE = timedelta(seconds=60)
 UNITS = {"bytes": 1, "KiB": 1024, "MiB": MIB, "GiB": GIB}
@@ -174,10 +174,16 @@ def _size(guest: Guest, xml: str) -> Iterator[str]:
 
 
 def _disks(guest: Guest, host: Host, seen: SeenDisks) -> Iterator[str]:
-    """I2, P-B12: a machine has exactly the disks that its rows say, each at its place, running and for its next start."""
-    wanted = {volume_path(volume, host): volume.device for volume in Volume.objects.filter(guest=guest)}
+    """I2, P-B12: a machine has exactly the disks that its rows say, each at its place, running and for its next start.
+
+    One whose deletion is not over it may have, or not.
+    """
+    rows = {volume_path(volume, host): volume for volume in Volume.objects.filter(guest=guest)}
+    going = {path for path, volume in rows.items() if volume.state == VolumeState.DELETING}
+    wanted = {path: volume.device for path, volume in rows.items() if path not in going}
     for name, disks in (("has", seen.live), ("would start with", seen.kept)):
-        found = None if disks is None else {disk.path: disk.target for disk in disks if "/vol-" in disk.path}
+        ours = [disk for disk in disks or () if "/vol-" in disk.path and disk.path not in going]
+        found = None if disks is None else {disk.path: disk.target for disk in ours}
         if found is not None and found != wanted:
             yield f"I2 machine {guest.pk} {name} the disks {sorted(found.items())}, its rows say {sorted(wanted.items())}"
 

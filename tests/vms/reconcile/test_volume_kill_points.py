@@ -316,3 +316,22 @@ def test_what_a_failed_creation_left_is_never_a_volume_that_is_ready(disks: Disk
     assert disks.fresh(volume.pk).state == "deleting"
     disks.clear()
     assert disks.bench.findings() == []
+
+
+def test_a_machine_starts_without_a_disk_whose_deletion_is_not_over(disks: Disks) -> None:
+    """Its file may be missing, or wiped."""
+    guest = disks.bench.guest(Power.STOPPED)
+    volume, operation = disks.ask_create(guest)
+    disks.bench.on_host.fail("create_empty", StorageFull("no"))
+    assert run(operation.pk) == "failed"
+    with tenant_scope(disks.bench.house.tenant):
+        clearing = Operation.objects.get(subject_id=volume.pk, status="queued")
+        operation_cancel(clearing, actor=disks.bench.house.actor)
+
+    assert run(disks.bench.ask(guest, "start").pk) == "succeeded"
+
+    assert disks.plugged(guest, volume) == set()
+    assert disks.bench.findings() == []
+    assert run(disks.ask(volume, "delete").pk) == "succeeded"
+    assert disks.is_gone(volume)
+    assert disks.bench.findings() == []

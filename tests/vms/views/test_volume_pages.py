@@ -145,3 +145,15 @@ def test_who_may_only_look_is_offered_nothing(house: House, client: Client) -> N
     assert volume.name in shown
     for action in ("volume_create", "volume_extend", "volume_delete"):
         assert url(house, action, *([] if action == "volume_create" else [volume.pk])) not in shown
+
+
+def test_one_whose_deletion_failed_is_deleted_again_though_it_hangs_on_a_machine(house: House, client: Client) -> None:
+    factories.guest(house, "web", power=Power.STOPPED)
+    volume = made(house, client, guest="web")
+    with tenant_scope(house.tenant):
+        Volume.objects.filter(pk=volume.pk).update(state=VolumeState.DELETING)
+    address = url(house, "volume_delete", volume.pk)
+
+    assert address in text(client, url(house, "volume_detail", volume.pk))
+    assert "Detach it first." not in text(client, address)
+    assert client.post(address, {"typed": "data"}).status_code == 302
