@@ -335,3 +335,18 @@ def test_a_machine_starts_without_a_disk_whose_deletion_is_not_over(disks: Disks
     assert run(disks.ask(volume, "delete").pk) == "succeeded"
     assert disks.is_gone(volume)
     assert disks.bench.findings() == []
+
+
+def test_what_becomes_of_a_disk_with_its_machine_is_not_changed_while_that_goes(disks: Disks) -> None:
+    guest = disks.bench.guest()
+    volume = disks.volume(guest)
+    operation = disks.bench.ask(guest, "purge")
+
+    for wish in ({"delete_with_guest": True}, {"boot_order": 1}):
+        with pytest.raises(Conflict):
+            disks.ask(volume, "edit", **wish)
+
+    assert run(operation.pk) == "succeeded"
+    assert disks.has_file(volume)
+    disks.clear()
+    assert disks.bench.findings() == []
