@@ -9,6 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from operations.models import Operation
+from tenants.policy import BUILT_IN_ROLES, Permission
 from tenants.scoping import tenant_scope
 from tests import factories
 from tests.architecture.test_pages import browser
@@ -157,3 +158,11 @@ def test_one_whose_deletion_failed_is_deleted_again_though_it_hangs_on_a_machine
     assert address in text(client, url(house, "volume_detail", volume.pk))
     assert "Detach it first." not in text(client, address)
     assert client.post(address, {"typed": "data"}).status_code == 302
+
+
+def test_who_may_not_manage_volumes_is_not_asked_about_them(house: House, client: Client) -> None:
+    guest = factories.guest(house, "web", power=Power.STOPPED)
+    made(house, client, guest="web")
+    person, _token = factories.member_with(house.tenant, BUILT_IN_ROLES["member"] - {Permission.VOLUME_MANAGE})
+
+    assert "Delete its data volumes" not in text(browser(person), url(house, "guest_delete", guest.pk))

@@ -74,6 +74,8 @@ def guest_create(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Operation:
     nothing was changed.
     """
     actor.require(Permission.GUEST_CREATE)
+    if spec.volumes:
+        actor.require(Permission.VOLUME_MANAGE)
     guest_spec_check(spec)
     _refuse_out_of_reach(spec, actor)
     quota_reserve(tenant, guest_cost(spec))
