@@ -350,3 +350,17 @@ def test_what_becomes_of_a_disk_with_its_machine_is_not_changed_while_that_goes(
     assert disks.has_file(volume)
     disks.clear()
     assert disks.bench.findings() == []
+
+
+def test_a_first_disk_found_larger_is_its_machines_figure_too(disks: Disks) -> None:
+    guest = disks.bench.guest(Power.STOPPED)
+    with every_tenant(why="test"):
+        volume = Volume.objects.get(guest=guest)
+    operation = disks.ask(volume, "extend", size_gib=volume.size_gib + 2)
+    disks.bench.on_host.fail("resize_volume", Refused("no"), after=True)
+    assert run(operation.pk) == "failed"
+    with every_tenant(why="test"):
+        sweep(disks.bench.host)
+
+    assert disks.fresh(volume.pk).size_gib == volume.size_gib + 2
+    assert disks.bench.fresh(guest).disk_gib == volume.size_gib + 2

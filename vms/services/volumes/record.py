@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from operations.selectors import operations_live_on
 from portal.core.clock import now
@@ -69,8 +69,15 @@ def volume_follow(volume: Volume, *, size_gib: int) -> bool:
         row.version += 1
         row.save(update_fields=["size_gib", "version"])
         volume_meter(row)
+        volume_tell_guest(row)
         event_append(row.tenant, "volume.changed", "volume", row.pk)
         return True
+
+
+def volume_tell_guest(volume: Volume) -> None:
+    """A machine's own figure is its first disk's."""
+    if volume.guest_id is not None and volume.is_root:
+        Guest.objects.filter(pk=volume.guest_id).update(disk_gib=volume.size_gib, version=F("version") + 1)
 
 
 def volumes_going(guest: Guest) -> QuerySet[Volume]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from django.db.models import F
-
 from operations.models import Operation
 from operations.services import operation_submit
 from operations.states import Status
@@ -15,7 +13,14 @@ from tenants.journal.usage import usage_close
 from tenants.services.quota import quota_release
 from vms.models import Guest, Volume
 from vms.services.volumes.check import guest_locked
-from vms.services.volumes.record import volume_cost, volume_meter, volume_room, volumes_going, volumes_say
+from vms.services.volumes.record import (
+    volume_cost,
+    volume_meter,
+    volume_room,
+    volume_tell_guest,
+    volumes_going,
+    volumes_say,
+)
 from vms.services.volumes.remove import volume_clear
 from vms.states import VolumeState
 
@@ -96,7 +101,7 @@ def extended(operation: Operation) -> None:
         return
     if _ended(operation):
         volume_meter(volume)
-        _tell_guest(volume)
+        volume_tell_guest(volume)
     else:
         before = int(operation.params["before"])
         quota_release(volume.tenant, volume_room(volume.storage_class, volume.size_gib - before))
@@ -148,12 +153,6 @@ def _let_go(volume: Volume) -> None:
     volumes_say([volume])
     if guest is not None:
         event_append(volume.tenant, "guest.changed", "guest", guest)
-
-
-def _tell_guest(volume: Volume) -> None:
-    """A machine's own figure is its first disk's."""
-    if volume.guest_id is not None and volume.is_root:
-        Guest.objects.filter(pk=volume.guest_id).update(disk_gib=volume.size_gib, version=F("version") + 1)
 
 
 def _forget(volume: Volume) -> None:
