@@ -24,6 +24,7 @@ from vms.hypervisor.errors import Refused, StorageFull, Unreachable
 from vms.models import Guest, Volume
 from vms.reconcile.sweep import sweep
 from vms.services.guests import guest_create
+from vms.services.volumes import volume_follow
 from vms.specs import GuestSpec, VolumeSpec
 from vms.states import Power
 
@@ -364,3 +365,15 @@ def test_a_first_disk_found_larger_is_its_machines_figure_too(disks: Disks) -> N
 
     assert disks.fresh(volume.pk).size_gib == volume.size_gib + 2
     assert disks.bench.fresh(guest).disk_gib == volume.size_gib + 2
+
+
+def test_the_sweep_counts_no_disk_that_is_gone_or_about_to_go_since_it_looked(disks: Disks) -> None:
+    guest = disks.bench.guest(Power.STOPPED)
+    with every_tenant(why="test"):
+        volume = Volume.objects.select_related("tenant").get(guest=guest)
+    operation = disks.bench.ask(guest, "purge")
+
+    assert not volume_follow(volume, size_gib=volume.size_gib + 2)
+    assert run(operation.pk) == "succeeded"
+    assert not volume_follow(volume, size_gib=volume.size_gib + 2)
+    assert disks.bench.findings() == []

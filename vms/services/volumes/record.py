@@ -58,11 +58,16 @@ def volume_meter(volume: Volume) -> None:
 def volume_follow(volume: Volume, *, size_gib: int) -> bool:
     """Its file is larger than its row says, and nobody is at it: it happened, so it counts, whatever the limit. True if so.
 
-    An extension whose answer was lost, and whose host fell silent until its time was over, ends so. Safe to repeat.
+    Not of one that is gone or hangs elsewhere since it was looked at. An extension whose answer was lost, and whose host fell silent until its time was over, ends so. Safe to repeat.
     """
     with tenant_scope(volume.tenant), transaction.atomic():
-        row = Volume.objects.select_for_update(of=("self",)).select_related("tenant", "storage_class").get(pk=volume.pk)
-        if size_gib <= row.size_gib or operations_live_on("volume", [row.pk]):
+        guests = [] if volume.guest_id is None else [volume.guest_id]
+        list(Guest.objects.select_for_update().filter(pk__in=guests).values("pk"))  # first, as everybody does it
+        rows = Volume.objects.select_for_update(of=("self",)).select_related("tenant", "storage_class")
+        row = rows.filter(pk=volume.pk, guest=volume.guest_id).first()
+        if row is None or size_gib <= row.size_gib:
+            return False
+        if operations_live_on("volume", [row.pk]) or operations_live_on("guest", guests):
             return False
         quota_reserve(row.tenant, volume_room(row.storage_class, size_gib - row.size_gib), forced=True)
         row.size_gib = size_gib
