@@ -166,3 +166,14 @@ def test_who_may_not_manage_volumes_is_not_asked_about_them(house: House, client
     person, _token = factories.member_with(house.tenant, BUILT_IN_ROLES["member"] - {Permission.VOLUME_MANAGE})
 
     assert "Delete its data volumes" not in text(browser(person), url(house, "guest_delete", guest.pk))
+
+
+def test_what_came_too_late_is_answered_and_changes_nothing(house: House, client: Client) -> None:
+    guest = factories.guest(house, "web", power=Power.STOPPED)
+    volume, root = made(house, client), only(house, guest=guest.pk)
+
+    assert client.post(url(house, "volume_detach", volume.pk)).status_code == 409
+    assert client.post(url(house, "volume_detach", root.pk)).status_code == 409
+    assert client.post(url(house, "volume_attach", root.pk), {"guest": "web"}).status_code == 422
+    assert client.get(url(house, "volume_list") + "?cursor=%00&guest=%00<b>").status_code < 500
+    assert only(house, pk=volume.pk).guest is None
