@@ -12,7 +12,7 @@ from operations.registry import kinds
 from operations.runner import run
 from operations.services import operation_cancel, operations_expire
 from portal.core.clock import now
-from portal.core.errors import Conflict
+from portal.core.errors import Conflict, Missing
 from tenants.models import Quota
 from tenants.scoping import every_tenant, tenant_scope
 from tests.operations.kinds import lapse
@@ -24,7 +24,7 @@ from vms.hypervisor.errors import Refused, StorageFull, Unreachable
 from vms.models import Guest, Volume
 from vms.reconcile.sweep import sweep
 from vms.services.guests import guest_create
-from vms.services.volumes import volume_follow
+from vms.services.volumes import volume_attach, volume_delete, volume_follow
 from vms.specs import GuestSpec, VolumeSpec
 from vms.states import Power
 
@@ -376,4 +376,19 @@ def test_the_sweep_counts_no_disk_that_is_gone_or_about_to_go_since_it_looked(di
     assert not volume_follow(volume, size_gib=volume.size_gib + 2)
     assert run(operation.pk) == "succeeded"
     assert not volume_follow(volume, size_gib=volume.size_gib + 2)
+    assert disks.bench.findings() == []
+
+
+def test_what_went_between_the_look_and_the_lock_is_not_there(disks: Disks) -> None:
+    """Two delete it, or one attaches it to a machine that is just going for good."""
+    guest, volume, spare = disks.bench.guest(Power.STOPPED), disks.volume(), disks.volume()
+    assert run(disks.ask(volume, "delete").pk) == "succeeded"
+    assert run(disks.bench.ask(guest, "purge").pk) == "succeeded"
+
+    actor = disks.bench.house.actor
+    with tenant_scope(disks.bench.house.tenant):
+        with pytest.raises(Missing):
+            volume_delete(volume, actor=actor)
+        with pytest.raises(Missing):
+            volume_attach(spare, guest, actor=actor)
     assert disks.bench.findings() == []
