@@ -336,6 +336,7 @@ def test_who_may_not_manage_volumes_makes_and_deletes_none_with_a_machine(house:
     wish = {"name": "x", "flavor": "small", "image": str(factories.image().pk), "volumes": [{"size_gib": 1}]}
 
     assert Rest(token).post(f"{house.url}/guests", wish).status == 403
+    assert Rest(token).post(f"{house.url}/guests?dry_run=true", wish).status == 403
     assert Rest(token).delete(f"{house.url}/guests/{guest.pk}?volumes=true").status == 403
     assert rest.get(f"{house.url}/volumes/{pk}").json["delete_with_guest"] is False
     assert Rest(token).delete(f"{house.url}/guests/{guest.pk}").status == 202
@@ -344,3 +345,19 @@ def test_who_may_not_manage_volumes_makes_and_deletes_none_with_a_machine(house:
 @pytest.mark.parametrize("query", ["q=%00", "cursor=%00", "cursor=x", "guest=%00", "sort=%00", "state=x", "attached=2"])
 def test_an_odd_question_is_answered_in_order(query: str, rest: Rest, house: House) -> None:
     assert rest.get(f"{house.url}/volumes?{query}").status in (200, 400, 422)
+
+
+def test_a_machine_goes_to_the_host_that_has_room_for_all_its_disks(house: House, rest: Rest) -> None:
+    factories.flavor("small")
+    roomy = factories.host_up("two")
+    StoragePool.objects.update(capacity=10**12, available=5 * 10**9)
+    StoragePool.objects.filter(host=roomy).update(available=10**11)
+    wish = {"flavor": "small", "image": str(factories.image().pk), "volumes": [{"size_gib": 6}]}
+
+    for name in ("a", "b", "c"):
+        answer = rest.post(f"{house.url}/guests", {**wish, "name": name})
+        assert answer.status == 202, answer
+    huge = {**wish, "name": "d", "volumes": [{"size_gib": 94}]}
+    assert not rest.post(f"{house.url}/guests?dry_run=true", huge).json["fits"]
+    with every_tenant(why="test"):
+        assert set(Volume.objects.values_list("pool__host__name", flat=True)) == {"two"}
