@@ -58,7 +58,8 @@ def volume_meter(volume: Volume) -> None:
 def volume_follow(volume: Volume, *, size_gib: int) -> bool:
     """Its file is larger than its row says, and nobody is at it: it happened, so it counts, whatever the limit. True if so.
 
-    Not of one that is gone or hangs elsewhere since it was looked at. An extension whose answer was lost, and whose host fell silent until its time was over, ends so. Safe to repeat.
+    Not of one that is gone or hangs elsewhere since it was looked at. An extension whose answer was lost, and whose host
+    fell silent until its time was over, ends so. Safe to repeat.
     """
     with tenant_scope(volume.tenant), transaction.atomic():
         guests = [] if volume.guest_id is None else [volume.guest_id]

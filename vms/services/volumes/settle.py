@@ -124,7 +124,7 @@ def limited(operation: Operation) -> None:
 
 
 def deleted(operation: Operation) -> None:
-    """Its file is gone: forget it and return what it held. Not gone: of no use any more, unless it was whole and nobody had begun."""
+    """Its file is gone: forget it and return what it held. Not gone: of no use, unless it was whole and nobody had begun."""
     volume = _volume(operation)
     if volume is None:
         return
