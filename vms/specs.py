@@ -53,6 +53,11 @@ class GuestSpec:
     start: bool = True
     protected: bool = False
 
+    @property
+    def more_gib(self) -> int:
+        """How many GiB one machine has on its further disks."""
+        return sum(disk.size_gib for disk in self.volumes)
+
     def names(self) -> list[str]:
         """The names of the machines to be made."""
         if self.count == 1:

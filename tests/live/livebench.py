@@ -19,7 +19,10 @@ from tests import factories
 from tests.lab.hosts import Host as LabHost
 from tests.vms.reconcile.bench import Bench
 from vms.disks.inspect import inspect
+from vms.hypervisor import pool as connections
 from vms.models import Guest
+from vms.names import pool_name
+from vms.selectors.installation import installation_owner
 from vms.services.images import image_path
 
 WORKER = """
@@ -39,7 +42,16 @@ class LiveBench(Bench):
         self.name = f"live-{host.name}"
         self.lab_host = host
         self.enrol(host.uri, data_dir=str(host.pool_dir / "live"), run_dir=str(host.run_dir))
+        self.forget_copies(host)
         self.image = self.take_image(image)
+
+    def forget_copies(self, host: LabHost) -> None:
+        """Copies of images that an earlier bench brought belong to nobody: its database is gone."""
+        hv, name = connections.get(host.uri), pool_name(installation_owner())
+        if hv.pool(name) is not None:
+            for volume in hv.volumes(name):
+                if volume.name.startswith("img-"):
+                    hv.delete_volume(name, volume.name)
 
     def let_speak(self, pk: UUID) -> None:
         """Agents of real machines answer when they have started."""

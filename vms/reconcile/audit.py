@@ -22,7 +22,7 @@ from tenants.journal.models import UsageInterval
 from tenants.models import Tenant
 from tenants.scoping import every_tenant
 from tenants.services.quota import quota_verify
-from vms.design import disks_of
+from vms.design import disks_of, volume_path
 from vms.disks.errors import DiskError
 from vms.disks.soundness import is_sound
 from vms.hypervisor import errors
@@ -38,7 +38,7 @@ from vms.reconcile.converge import guest_id
 from vms.selectors.installation import installation_owner
 from vms.selectors.volumes import volumes_on
 from vms.services.guests.wanting import guest_runs
-from vms.states import ON, Power
+from vms.states import ON, Power, VolumeState
 
 LATE = timedelta(seconds=60)
 KEPT_ON_FAILED = {Status.FAILED, Status.CANCELLED}
@@ -166,7 +166,7 @@ def _domains(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
             yield f"I1 machine {pk} is defined on {host.name} and should not be"
         elif domain is not None and domain.power != guest.seen_power:
             yield f"I1 machine {pk} is {domain.power} on {host.name}, last seen {guest.seen_power}"
-        if wanted and domain is not None:
+        if wanted and domain is not None and (domain.power in ON or domain.generation == guest.want_generation):
             yield from _disks(guest, host, hv.disks(domain.uuid))
         if wanted and domain is not None and domain.power in ON:
             yield from _size(guest, hv.domain_xml(domain.uuid))
@@ -187,12 +187,18 @@ def _size(guest: Guest, xml: str) -> Iterator[str]:
 
 
 def _disks(guest: Guest, host: Host, seen: SeenDisks) -> Iterator[str]:
-    """I2, P-B12: a machine has exactly the disks that its rows say, each at its place, running and for its next start."""
+    """I2, P-B12: a machine has exactly the disks that its rows say, each at its place, running and for its next start.
+
+    One whose deletion is not over it may have, or not.
+    """
     volumes = list(Volume.objects.filter(guest=guest).select_related("image", "storage_class"))
     rescue = Spare.objects.select_related("image").filter(guest=guest, role=SpareRole.RESCUE).first()
-    wanted = {disk.path: disk.target for disk in disks_of(guest, host, volumes, rescue if guest.in_rescue else None)}
+    going = {volume_path(volume, host) for volume in volumes if volume.state == VolumeState.DELETING}
+    all_of_it = disks_of(guest, host, volumes, rescue if guest.in_rescue else None)
+    wanted = {disk.path: disk.target for disk in all_of_it if disk.path not in going}
     for name, disks in (("has", seen.live), ("would start with", seen.kept)):
-        found = None if disks is None else {disk.path: disk.target for disk in disks if "/vol-" in disk.path}
+        ours = [disk for disk in disks or () if "/vol-" in disk.path and disk.path not in going]
+        found = None if disks is None else {disk.path: disk.target for disk in ours}
         if found is not None and found != wanted:
             yield f"I2 machine {guest.pk} {name} the disks {sorted(found.items())}, its rows say {sorted(wanted.items())}"
 

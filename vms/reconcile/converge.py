@@ -23,7 +23,7 @@ from vms.names import Owner, serial_log
 from vms.reconcile.plan import Seen, Step, Want, plan
 from vms.services.guests.observe import Observation, guest_record_observation, guest_record_password
 from vms.services.hosts import host_record_unenforced
-from vms.states import Power
+from vms.states import Power, VolumeState
 
 
 class Steps(Protocol):
@@ -142,12 +142,14 @@ def _appliers(place: Place) -> dict[Step, Callable[[], None]]:
 
 
 def define(place: Place) -> None:
-    """Write the definition anew, with a new display password, as the guest's rows say now."""
+    """Write the definition anew, with a new display password, as the guest's rows say now.
+
+    Without a disk whose deletion is not over: its file may be gone or wiped, and the machine could not start with it.
+    """
     password = design.display_password()
     guest_record_password(place.guest, password)
-    volumes = list(
-        Volume.objects.filter(guest=place.guest).select_related("image", "storage_class").order_by("position")
-    )
+    rows = Volume.objects.filter(guest=place.guest).exclude(state=VolumeState.DELETING)
+    volumes = list(rows.select_related("image", "storage_class").order_by("position"))
     ports = list(Port.objects.filter(guest=place.guest).prefetch_related("addresses").order_by("position"))
     spec = design.domain_spec(
         place.guest,

@@ -204,9 +204,13 @@ def _room(host: Host, claims: dict[str, Any]) -> Room[Host]:
     )
 
 
-def host_choose(flavor: Flavor) -> Host:
-    """The host for a new guest of this size, its row locked; raises ``NoRoom``. In the transaction that claims."""
-    choice = choose(host_rooms(lock=True), vcpus=flavor.vcpus, memory_mib=flavor.memory_mib, disk_gib=flavor.disk_gib)
+def host_choose(flavor: Flavor, *, more_gib: int = 0) -> Host:
+    """The host for a new guest of this size with so many GiB on further disks; raises ``NoRoom``.
+
+    Its row is locked: in the transaction that claims.
+    """
+    disk_gib = flavor.disk_gib + more_gib
+    choice = choose(host_rooms(lock=True), vcpus=flavor.vcpus, memory_mib=flavor.memory_mib, disk_gib=disk_gib)
     if choice.host is None:
         raise NoRoom(lacking=choice.lacking)
     return choice.host

@@ -80,7 +80,7 @@ def _delete_dialog(request: HttpRequest, guest: Guest, *, error: str = "") -> Ht
         "guest": shown,
         "falls": _falls(shown, purge=purge),
         "stays": _let_go(shown) if purge else _stays(shown, days=days),
-        "data_volumes": len(shown.volumes) > 1,
+        "data_volumes": len(shown.volumes) > 1 and request.actor.may(Permission.VOLUME_MANAGE),
         "deletes_volumes": len(shown.volumes) > 1 and all(volume.goes for volume in shown.volumes),
         "undo_text": _undo_text(days, purge=purge),
         "purge": purge,

@@ -106,7 +106,7 @@ def volume_shown(volume: Volume, operation: Operation | None, actor: Actor, slug
         "may_change": may and ready,
         "may_attach": may and ready and guest is None,
         "may_detach": may and ready and guest is not None and not volume.is_root,
-        "may_delete": may and operation is None and guest is None,
+        "may_delete": may and operation is None and (guest is None or volume.state == VolumeState.DELETING),
     }
 
 
@@ -251,7 +251,7 @@ def _delete_dialog(request: HttpRequest, volume: Volume, *, error: str = "") -> 
         "volume": volume,
         "size_label": gib_label(volume.size_gib),
         "fate": _("overwritten with zeros, then deleted") if zeros else _("deleted"),
-        "attached_to": volume.guest.name if volume.guest is not None else "",
+        "attached_to": volume.guest.name if volume.guest and volume.state != VolumeState.DELETING else "",
         "error": error,
     }
     template = part_template(request, "vms/volume_delete.html", default="dialog")

@@ -325,3 +325,39 @@ def test_no_more_disks_than_one_machine_may_have(house: House, rest: Rest) -> No
 
     assert rest.post(f"{house.url}/guests", wish).json["code"] == "over_quota"
     assert rest.post(f"{house.url}/guests", {**wish, "volumes": [{"size_gib": 1}] * 25}).status == 422
+
+
+def test_who_may_not_manage_volumes_makes_and_deletes_none_with_a_machine(house: House, rest: Rest) -> None:
+    guest = factories.guest(house, "web", power=Power.STOPPED)
+    pk = done(rest.post(f"{house.url}/volumes", {"name": "data", "size_gib": 1, "guest": "web"}))
+    factories.flavor("small")
+    grants = BUILT_IN_ROLES["member"] - {Permission.VOLUME_MANAGE}
+    _person, token = factories.member_with(house.tenant, grants)
+    wish = {"name": "x", "flavor": "small", "image": str(factories.image().pk), "volumes": [{"size_gib": 1}]}
+
+    assert Rest(token).post(f"{house.url}/guests", wish).status == 403
+    assert Rest(token).post(f"{house.url}/guests?dry_run=true", wish).status == 403
+    assert Rest(token).delete(f"{house.url}/guests/{guest.pk}?volumes=true").status == 403
+    assert rest.get(f"{house.url}/volumes/{pk}").json["delete_with_guest"] is False
+    assert Rest(token).delete(f"{house.url}/guests/{guest.pk}").status == 202
+
+
+@pytest.mark.parametrize("query", ["q=%00", "cursor=%00", "cursor=x", "guest=%00", "sort=%00", "state=x", "attached=2"])
+def test_an_odd_question_is_answered_in_order(query: str, rest: Rest, house: House) -> None:
+    assert rest.get(f"{house.url}/volumes?{query}").status in (200, 400, 422)
+
+
+def test_a_machine_goes_to_the_host_that_has_room_for_all_its_disks(house: House, rest: Rest) -> None:
+    factories.flavor("small")
+    roomy = factories.host_up("two")
+    StoragePool.objects.update(capacity=10**12, available=5 * 10**9)
+    StoragePool.objects.filter(host=roomy).update(available=10**11)
+    wish = {"flavor": "small", "image": str(factories.image().pk), "volumes": [{"size_gib": 6}]}
+
+    for name in ("a", "b", "c"):
+        answer = rest.post(f"{house.url}/guests", {**wish, "name": name})
+        assert answer.status == 202, answer
+    huge = {**wish, "name": "d", "volumes": [{"size_gib": 94}]}
+    assert not rest.post(f"{house.url}/guests?dry_run=true", huge).json["fits"]
+    with every_tenant(why="test"):
+        assert set(Volume.objects.values_list("pool__host__name", flat=True)) == {"two"}

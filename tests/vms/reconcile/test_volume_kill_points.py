@@ -12,7 +12,7 @@ from operations.registry import kinds
 from operations.runner import run
 from operations.services import operation_cancel, operations_expire
 from portal.core.clock import now
-from portal.core.errors import Conflict
+from portal.core.errors import Conflict, Missing
 from tenants.models import Quota
 from tenants.scoping import every_tenant, tenant_scope
 from tests.operations.kinds import lapse
@@ -24,6 +24,7 @@ from vms.hypervisor.errors import Refused, StorageFull, Unreachable
 from vms.models import Guest, Volume
 from vms.reconcile.sweep import sweep
 from vms.services.guests import guest_create
+from vms.services.volumes import volume_attach, volume_delete, volume_follow
 from vms.specs import GuestSpec, VolumeSpec
 from vms.states import Power
 
@@ -289,3 +290,105 @@ def test_a_machine_is_made_with_further_disks(fails: bool, disks: Disks) -> None
         assert disks.has_file(volume) != fails
         assert disks.is_gone(volume) == fails
         assert fails or disks.plugged(guest, volume) == {"live", "kept"}
+
+
+def test_a_deletion_that_failed_is_not_undone_by_calling_the_next_off(disks: Disks) -> None:
+    """Its bytes may be gone already, so it is never ready again."""
+    _guest, volume, operation = VOLUME_RECIPES["delete with zeros"].ask(disks)
+    disks.bench.on_host.fail("delete_volume", Refused("no"))
+    assert run(operation.pk) == "failed"
+    again = disks.ask(volume, "delete")
+    with tenant_scope(disks.bench.house.tenant):
+        operation_cancel(again, actor=disks.bench.house.actor)
+
+    assert disks.fresh(volume.pk).state == "deleting"
+    disks.clear()
+    assert disks.bench.findings() == []
+
+
+def test_what_a_failed_creation_left_is_never_a_volume_that_is_ready(disks: Disks) -> None:
+    _guest, volume, operation = VOLUME_RECIPES["create"].ask(disks)
+    disks.bench.on_host.fail("create_empty", StorageFull("no"))
+    assert run(operation.pk) == "failed"
+    with tenant_scope(disks.bench.house.tenant):
+        clearing = Operation.objects.get(subject_id=volume.pk, status="queued")
+        operation_cancel(clearing, actor=disks.bench.house.actor)
+
+    assert disks.fresh(volume.pk).state == "deleting"
+    disks.clear()
+    assert disks.bench.findings() == []
+
+
+def test_a_machine_starts_without_a_disk_whose_deletion_is_not_over(disks: Disks) -> None:
+    """Its file may be missing, or wiped."""
+    guest = disks.bench.guest(Power.STOPPED)
+    volume, operation = disks.ask_create(guest)
+    disks.bench.on_host.fail("create_empty", StorageFull("no"))
+    assert run(operation.pk) == "failed"
+    with tenant_scope(disks.bench.house.tenant):
+        clearing = Operation.objects.get(subject_id=volume.pk, status="queued")
+        operation_cancel(clearing, actor=disks.bench.house.actor)
+
+    assert run(disks.bench.ask(guest, "start").pk) == "succeeded"
+
+    assert disks.plugged(guest, volume) == set()
+    assert disks.bench.findings() == []
+    assert run(disks.ask(volume, "delete").pk) == "succeeded"
+    assert disks.is_gone(volume)
+    assert disks.bench.findings() == []
+
+
+def test_what_becomes_of_a_disk_with_its_machine_is_not_changed_while_that_goes(disks: Disks) -> None:
+    guest = disks.bench.guest()
+    volume = disks.volume(guest)
+    operation = disks.bench.ask(guest, "purge")
+
+    for wish in ({"delete_with_guest": True}, {"boot_order": 1}):
+        with pytest.raises(Conflict):
+            disks.ask(volume, "edit", **wish)
+
+    assert run(operation.pk) == "succeeded"
+    assert disks.has_file(volume)
+    disks.clear()
+    assert disks.bench.findings() == []
+
+
+def test_a_first_disk_found_larger_is_its_machines_figure_too(disks: Disks) -> None:
+    guest = disks.bench.guest(Power.STOPPED)
+    with every_tenant(why="test"):
+        volume = Volume.objects.get(guest=guest)
+    operation = disks.ask(volume, "extend", size_gib=volume.size_gib + 2)
+    disks.bench.on_host.fail("resize_volume", Refused("no"), after=True)
+    assert run(operation.pk) == "failed"
+    with every_tenant(why="test"):
+        sweep(disks.bench.host)
+
+    assert disks.fresh(volume.pk).size_gib == volume.size_gib + 2
+    assert disks.bench.fresh(guest).disk_gib == volume.size_gib + 2
+
+
+def test_the_sweep_counts_no_disk_that_is_gone_or_about_to_go_since_it_looked(disks: Disks) -> None:
+    guest = disks.bench.guest(Power.STOPPED)
+    with every_tenant(why="test"):
+        volume = Volume.objects.select_related("tenant").get(guest=guest)
+    operation = disks.bench.ask(guest, "purge")
+
+    assert not volume_follow(volume, size_gib=volume.size_gib + 2)
+    assert run(operation.pk) == "succeeded"
+    assert not volume_follow(volume, size_gib=volume.size_gib + 2)
+    assert disks.bench.findings() == []
+
+
+def test_what_went_between_the_look_and_the_lock_is_not_there(disks: Disks) -> None:
+    """Two delete it, or one attaches it to a machine that is just going for good."""
+    guest, volume, spare = disks.bench.guest(Power.STOPPED), disks.volume(), disks.volume()
+    assert run(disks.ask(volume, "delete").pk) == "succeeded"
+    assert run(disks.bench.ask(guest, "purge").pk) == "succeeded"
+
+    actor = disks.bench.house.actor
+    with tenant_scope(disks.bench.house.tenant):
+        with pytest.raises(Missing):
+            volume_delete(volume, actor=actor)
+        with pytest.raises(Missing):
+            volume_attach(spare, guest, actor=actor)
+    assert disks.bench.findings() == []

@@ -9,6 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from operations.models import Operation
+from tenants.policy import BUILT_IN_ROLES, Permission
 from tenants.scoping import tenant_scope
 from tests import factories
 from tests.architecture.test_pages import browser
@@ -145,3 +146,34 @@ def test_who_may_only_look_is_offered_nothing(house: House, client: Client) -> N
     assert volume.name in shown
     for action in ("volume_create", "volume_extend", "volume_delete"):
         assert url(house, action, *([] if action == "volume_create" else [volume.pk])) not in shown
+
+
+def test_one_whose_deletion_failed_is_deleted_again_though_it_hangs_on_a_machine(house: House, client: Client) -> None:
+    factories.guest(house, "web", power=Power.STOPPED)
+    volume = made(house, client, guest="web")
+    with tenant_scope(house.tenant):
+        Volume.objects.filter(pk=volume.pk).update(state=VolumeState.DELETING)
+    address = url(house, "volume_delete", volume.pk)
+
+    assert address in text(client, url(house, "volume_detail", volume.pk))
+    assert "Detach it first." not in text(client, address)
+    assert client.post(address, {"typed": "data"}).status_code == 302
+
+
+def test_who_may_not_manage_volumes_is_not_asked_about_them(house: House, client: Client) -> None:
+    guest = factories.guest(house, "web", power=Power.STOPPED)
+    made(house, client, guest="web")
+    person, _token = factories.member_with(house.tenant, BUILT_IN_ROLES["member"] - {Permission.VOLUME_MANAGE})
+
+    assert "Delete its data volumes" not in text(browser(person), url(house, "guest_delete", guest.pk))
+
+
+def test_what_came_too_late_is_answered_and_changes_nothing(house: House, client: Client) -> None:
+    guest = factories.guest(house, "web", power=Power.STOPPED)
+    volume, root = made(house, client), only(house, guest=guest.pk)
+
+    assert client.post(url(house, "volume_detach", volume.pk)).status_code == 409
+    assert client.post(url(house, "volume_detach", root.pk)).status_code == 409
+    assert client.post(url(house, "volume_attach", root.pk), {"guest": "web"}).status_code == 422
+    assert client.get(url(house, "volume_list") + "?cursor=%00&guest=%00<b>").status_code < 500
+    assert only(house, pk=volume.pk).guest is None

@@ -54,7 +54,7 @@ def guest_cost(spec: GuestSpec) -> dict[str, int]:
     each = {
         "guest_vcpus": flavor.vcpus,
         "guest_memory_mib": flavor.memory_mib,
-        "guest_disk_gib": flavor.disk_gib + sum(disk.size_gib for disk in spec.volumes),
+        "guest_disk_gib": flavor.disk_gib + spec.more_gib,
         "guest_ports": ports,
         "guest_volumes": 1 + len(spec.volumes),
     }
@@ -74,6 +74,8 @@ def guest_create(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Operation:
     nothing was changed.
     """
     actor.require(Permission.GUEST_CREATE)
+    if spec.volumes:
+        actor.require(Permission.VOLUME_MANAGE)
     guest_spec_check(spec)
     _refuse_out_of_reach(spec, actor)
     quota_reserve(tenant, guest_cost(spec))
@@ -106,7 +108,7 @@ class Batch:
 def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[Network], hashed: str) -> Guest:
     """The rows of one machine: itself, its place, its disk, its cards."""
     flavor = spec.flavor
-    host = host_choose(flavor)
+    host = host_choose(flavor, more_gib=spec.more_gib)
     try:
         with transaction.atomic():
             guest = Guest.objects.create(
@@ -227,6 +229,8 @@ class Fit:
 def guest_fit(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Fit:
     """The answer that ``guest_create`` would give, without changing anything; also how many more would fit afterwards."""
     actor.require(Permission.GUEST_CREATE)
+    if spec.volumes:
+        actor.require(Permission.VOLUME_MANAGE)
     reasons: list[tuple[str, str]] = []
     try:
         guest_spec_check(spec)
@@ -238,7 +242,8 @@ def guest_fit(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Fit:
     lines = quota_foresee(tenant, cost | ({"networks": 1} if needs_first else {}))
     reasons += [("over_quota", line.refusal().sentence) for line in lines if line.is_short]
     rooms = host_rooms()
-    slots = sum(room.slots(spec.flavor.vcpus, spec.flavor.memory_mib, spec.flavor.disk_gib) for room in rooms)
+    disk_gib = spec.flavor.disk_gib + spec.more_gib
+    slots = sum(room.slots(spec.flavor.vcpus, spec.flavor.memory_mib, disk_gib) for room in rooms)
     if slots < spec.count:
         reasons.append((NoRoom.code, NoRoom().sentence))
     left = [

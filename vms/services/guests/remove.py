@@ -33,6 +33,8 @@ def guest_delete(guest: Guest, *, actor: Actor, purge: bool = False, delete_volu
     Raises ``Conflict`` for a protected machine, or while something else is being done with it.
     """
     actor.require(Permission.GUEST_DELETE, guest)
+    if delete_volumes is not None:
+        actor.require(Permission.VOLUME_MANAGE)
     guest = Guest.objects.select_for_update(of=("self",)).select_related("host", "tenant").get(pk=guest.pk)
     if guest.protected and guest.built_at is not None:
         raise Conflict(

@@ -8,8 +8,9 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from operations.models import Operation
+from operations.selectors import operations_live_on
 from operations.services import Hold, operation_submit
-from portal.core.errors import FieldError, Invalid
+from portal.core.errors import Conflict, FieldError, Invalid
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.policy import Permission
@@ -41,7 +42,8 @@ def volume_edit(
 ) -> Volume:
     """Rename it, say what becomes of it with its machine, or when it is booted from; None leaves a thing as it is.
 
-    The boot order holds from the machine's next start. Two disks never have the same place: the other one steps back.
+    The boot order holds from the machine's next start. Two disks never have the same place: the other one steps back. Raises
+    ``Conflict`` for more than a name while something is done with its machine, which may have read what it was.
     """
     actor.require(Permission.VOLUME_MANAGE, volume)
     require_reach(actor, volume.guest)
@@ -64,6 +66,8 @@ def volume_edit(
             setattr(volume, field, value)
     if not changes:
         return volume
+    if guest is not None and set(changes) - {"name"} and operations_live_on("guest", [guest.pk]):
+        raise Conflict(_("Something else is being done with this right now."), code="operation_in_progress", hint="")
     if volume.boot_order and "boot_order" in changes:
         _step_back(volume)
     volume.version += 1

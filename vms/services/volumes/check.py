@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.utils.translation import gettext as _
 
-from portal.core.errors import Conflict, FieldError, Invalid
+from portal.core.errors import Conflict, FieldError, Invalid, Missing
 from tenants.actors import Actor
 from tenants.policy import Permission
 from vms.models import Guest, StorageClass, Volume
@@ -121,20 +121,25 @@ def refuse_volume(volume: Volume) -> None:
 def locked(volume: Volume) -> tuple[Volume, Guest | None]:
     """The volume and the machine it hangs on, read anew and locked: machine first, as everybody does it.
 
-    Raises ``Conflict`` where it was plugged somewhere else in the meantime.
+    Raises ``Conflict`` where it was plugged somewhere else in the meantime, ``Missing`` where it is gone.
     """
     guest = guest_locked(volume.guest_id) if volume.guest_id is not None else None
     rows = Volume.objects.select_for_update(of=("self",))
-    fresh = rows.select_related("tenant", "storage_class", "image", "pool__host").get(pk=volume.pk)
+    fresh = rows.select_related("tenant", "storage_class", "image", "pool__host").filter(pk=volume.pk).first()
+    if fresh is None:
+        raise Missing
     if fresh.guest_id != volume.guest_id:
         raise Conflict(_("Something else is being done with this right now."), code="operation_in_progress", hint="")
     return fresh, guest
 
 
 def guest_locked(pk: UUID | str) -> Guest:
-    """A machine, read anew and locked, with what is asked of it here."""
+    """A machine, read anew and locked, with what is asked of it here; raises ``Missing`` where it is gone."""
     rows = Guest.objects.select_for_update(of=("self",)).select_related("host", "tenant", "flavor")
-    return rows.get(pk=pk)
+    guest = rows.filter(pk=pk).first()
+    if guest is None:
+        raise Missing
+    return guest
 
 
 def refuse_root(volume: Volume, sentence: str) -> None:

@@ -58,21 +58,32 @@ def volume_meter(volume: Volume) -> None:
 def volume_follow(volume: Volume, *, size_gib: int) -> bool:
     """Its file is larger than its row says, and nobody is at it: it happened, so it counts, whatever the limit. True if so.
 
-    An extension whose answer was lost, and whose host fell silent until its time was over, ends so. Safe to repeat.
+    Not of one that is gone or hangs elsewhere since it was looked at. An extension whose answer was lost, and whose host
+    fell silent until its time was over, ends so. Safe to repeat.
     """
     with tenant_scope(volume.tenant), transaction.atomic():
-        row = Volume.objects.select_for_update(of=("self",)).select_related("tenant", "storage_class").get(pk=volume.pk)
-        if size_gib <= row.size_gib or operations_live_on("volume", [row.pk]):
+        guests = [] if volume.guest_id is None else [volume.guest_id]
+        list(Guest.objects.select_for_update().filter(pk__in=guests).values("pk"))  # first, as everybody does it
+        rows = Volume.objects.select_for_update(of=("self",)).select_related("tenant", "storage_class")
+        row = rows.filter(pk=volume.pk, guest=volume.guest_id).first()
+        if row is None or size_gib <= row.size_gib:
+            return False
+        if operations_live_on("volume", [row.pk]) or operations_live_on("guest", guests):
             return False
         quota_reserve(row.tenant, volume_room(row.storage_class, size_gib - row.size_gib), forced=True)
         row.size_gib = size_gib
         row.version += 1
         row.save(update_fields=["size_gib", "version"])
-        if row.is_root and row.guest_id is not None:
-            Guest.objects.filter(pk=row.guest_id).update(disk_gib=size_gib, version=F("version") + 1)
         volume_meter(row)
-        volumes_say([row])
+        volume_tell_guest(row)
+        event_append(row.tenant, "volume.changed", "volume", row.pk)
         return True
+
+
+def volume_tell_guest(volume: Volume) -> None:
+    """A machine's own figure is its first disk's."""
+    if volume.guest_id is not None and volume.is_root:
+        Guest.objects.filter(pk=volume.guest_id).update(disk_gib=volume.size_gib, version=F("version") + 1)
 
 
 def volumes_going(guest: Guest) -> QuerySet[Volume]:

@@ -45,6 +45,7 @@ def volume_clear(volume: Volume, *, actor: Actor, after: Operation) -> Operation
 
 
 def _ask(volume: Volume, *, actor: Actor, after: Operation | None = None) -> Operation:
+    was_ready = after is None and volume.state == VolumeState.READY
     volume.state = VolumeState.DELETING
     volume.version += 1
     volume.save(update_fields=["state", "version"])
@@ -57,6 +58,7 @@ def _ask(volume: Volume, *, actor: Actor, after: Operation | None = None) -> Ope
         holds=holds if after is None else (),
         after=after,
         lane=volume.pool.host.lane if volume.pool is not None else "",
+        params={"was_ready": was_ready},
     )
     volumes_say([volume])
     return operation

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from django.db.models import F
-
 from operations.models import Operation
 from operations.services import operation_submit
 from operations.states import Status
@@ -15,7 +13,14 @@ from tenants.journal.usage import usage_close
 from tenants.services.quota import quota_release
 from vms.models import Guest, Volume
 from vms.services.volumes.check import guest_locked
-from vms.services.volumes.record import volume_cost, volume_meter, volume_room, volumes_going, volumes_say
+from vms.services.volumes.record import (
+    volume_cost,
+    volume_meter,
+    volume_room,
+    volume_tell_guest,
+    volumes_going,
+    volumes_say,
+)
 from vms.services.volumes.remove import volume_clear
 from vms.states import VolumeState
 
@@ -96,7 +101,7 @@ def extended(operation: Operation) -> None:
         return
     if _ended(operation):
         volume_meter(volume)
-        _tell_guest(volume)
+        volume_tell_guest(volume)
     else:
         before = int(operation.params["before"])
         quota_release(volume.tenant, volume_room(volume.storage_class, volume.size_gib - before))
@@ -119,14 +124,14 @@ def limited(operation: Operation) -> None:
 
 
 def deleted(operation: Operation) -> None:
-    """Its file is gone: forget it and return what it held. Not gone: it cannot be used any more, unless nobody had begun."""
+    """Its file is gone: forget it and return what it held. Not gone: of no use, unless it was whole and nobody had begun."""
     volume = _volume(operation)
     if volume is None:
         return
     if _ended(operation):
         _forget(volume)
         return
-    if not _began(operation) and volume.guest_id is None:
+    if not _began(operation) and operation.params["was_ready"]:
         volume.state = VolumeState.READY
         volume.version += 1
         volume.save(update_fields=["state", "version"])
@@ -148,12 +153,6 @@ def _let_go(volume: Volume) -> None:
     volumes_say([volume])
     if guest is not None:
         event_append(volume.tenant, "guest.changed", "guest", guest)
-
-
-def _tell_guest(volume: Volume) -> None:
-    """A machine's own figure is its first disk's."""
-    if volume.guest_id is not None and volume.is_root:
-        Guest.objects.filter(pk=volume.guest_id).update(disk_gib=volume.size_gib, version=F("version") + 1)
 
 
 def _forget(volume: Volume) -> None:
