@@ -444,11 +444,11 @@ def full() -> House:
     shielded = factories.guest(house, power=Power.STOPPED)
     factories.guest_binned(house)
     factories.network(house)
+    factories.own_image(house)
     with tenant_scope(house.tenant):
         guest_edit(shielded, protected=True, tags=["web"], actor=house.actor)
         key_create(house.tenant, name="k", public_key=factories.public_key(), actor=house.actor)
         Role.objects.create(tenant=house.tenant, name="own", permissions=[])
-        Image.objects.create(tenant=house.tenant, name="own", state="ready")
         factories.token_create(house.owner, name="narrow", actor=house.actor, tenant=house.tenant)
     close(house)
     with tenant_scope(house.tenant):
@@ -471,8 +471,8 @@ def work_off(house: House) -> int:
 
 
 def test_everything_goes_and_the_books_stay(full: House, revoked: list[dict[str, Any]]) -> None:
-    assert tenants_purge() == {"full": 5}
-    assert work_off(full) == 4, "three machines, and the network that none was on"
+    assert tenants_purge() == {"full": 6}
+    assert work_off(full) == 5, "three machines, its image, and the network that none was on"
     assert tenants_purge() == {"full": 1}, "the network that they were on"
     assert work_off(full) == 1
     assert tenants_purge() == {"full": 0}
@@ -481,7 +481,7 @@ def test_everything_goes_and_the_books_stay(full: House, revoked: list[dict[str,
     assert (tenant.state, tenant.purge_after) == (TenantState.CLOSED, None)
     assert tenant_by_slug("full") is None
     with every_tenant(why="test, looking at what is left"):
-        for model in (Guest, Network, SshKey, Member, ApiToken, SignInDomain):
+        for model in (Guest, Image, Network, SshKey, Member, ApiToken, SignInDomain):
             assert not model._base_manager.filter(tenant=tenant).exists(), model
         assert not Role._base_manager.filter(tenant=tenant).exists()
         assert set(Quota.objects.filter(tenant=tenant).values_list("used", flat=True)) == {0}
