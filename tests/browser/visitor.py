@@ -69,6 +69,7 @@ class Visitor:
 
     def faults(self) -> list[str]:
         """What is wrong with the page as it stands: complaints so far, sideways scroll, barriers."""
+        self.page.wait_for_load_state()  # after a click it may have begun and be empty
         found, self.complaints = self.complaints, []
         wide = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         if wide > 0:
