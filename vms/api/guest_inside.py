@@ -101,13 +101,30 @@ def _content(request: HttpRequest, guest_id: str, kind: ReadingKind) -> bytes:
     return bytes(reading.content)
 
 
-@router.get("/guests/{guest_id}/screenshot", summary="Get the screenshot", response={200: bytes})
+@router.get(
+    "/guests/{guest_id}/screenshot",
+    summary="Get the screenshot",
+    openapi_extra={
+        "responses": {
+            200: {
+                "description": "The picture.",
+                "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+            }
+        }
+    },
+)
 def guest_screenshot(request: HttpRequest, guest_id: str) -> HttpResponse:
     """The picture that was taken last, as PNG; 404 before the first."""
     return HttpResponse(_content(request, guest_id, ReadingKind.SCREEN), content_type="image/png")
 
 
-@router.get("/guests/{guest_id}/console-log", summary="Get the console log", response={200: str})
+@router.get(
+    "/guests/{guest_id}/console-log",
+    summary="Get the console log",
+    openapi_extra={
+        "responses": {200: {"description": "The log.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
+    },
+)
 def guest_console_log(request: HttpRequest, guest_id: str) -> HttpResponse:
     """The end of its serial log as it was read last: plain text, without what would move a terminal; 404 before the first."""
     return HttpResponse(_content(request, guest_id, ReadingKind.LOG), content_type="text/plain; charset=utf-8")
