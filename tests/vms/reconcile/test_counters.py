@@ -35,7 +35,7 @@ def test_a_machine_or_disk_that_is_larger_on_the_host_than_its_row_says_is_found
     guest = bench.guest()
     domain = bench.on_host.domains[str(guest.pk)]
     assert domain.spec is not None
-    domain.spec = replace(domain.spec, vcpus=8)
+    domain.spec = domain.live_spec = replace(domain.spec, vcpus=8)
     for pool in bench.on_host.pools.values():
         for name, (volume, checksum) in list(pool.volumes.items()):
             if not name.startswith("img-"):
