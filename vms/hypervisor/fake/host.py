@@ -66,7 +66,11 @@ class _Fault:
 
 @dataclass(slots=True)
 class FakeHost:
-    """All a host is, and a test's levers: ``calls`` counts verbs, ``deaf`` guests hear no power button and let go of no disk."""
+    """All a host is, and a test's levers: ``calls`` counts verbs, ``deaf`` guests hear no power button and let go of no disk.
+
+    ``contents`` are bytes by file's path, zeros where there is none; ``checkpoints`` by domain and name, with the contents then;
+    ``held`` are the domains whose disks are held open.
+    """
 
     name: str
     facts: HostFacts
@@ -83,6 +87,9 @@ class FakeHost:
     stats: dict[str, DomainStats] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     wiped: list[str] = field(default_factory=list)
+    contents: dict[str, bytes] = field(default_factory=dict)
+    checkpoints: dict[str, dict[str, dict[str, bytes]]] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
     deaf: bool = False
     silent: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock)
