@@ -15,7 +15,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from operations.models import Operation, OperationLock
-from operations.services import Hold, operation_submit
 from operations.states import Status
 from portal.core.clock import now
 from portal.core.errors import Conflict, FieldError, Invalid, PortalError
@@ -29,6 +28,7 @@ from tenants.services.quota import quota_foresee, quota_release, quota_reserve
 from vms.models import Flavor, Guest, HostClaim, Volume
 from vms.models.guests import Charge
 from vms.services.guests.allowed import refuse_unless_allowed
+from vms.services.guests.asking import guest_ask
 from vms.services.guests.create import Fit
 from vms.services.guests.wanting import WISH, guest_want
 from vms.services.hosts import host_has_room_for
@@ -77,18 +77,8 @@ def guest_resize(guest: Guest, flavor: Flavor, *, actor: Actor, when: When = Whe
     guest.want_generation += 1
     guest.version += 1
     guest.save(update_fields=[*NEXT, *WISH, "want_generation", "version"])
-    assert guest.host is not None
-    operation = operation_submit(
-        guest,
-        kind="guest.resize",
-        actor=actor,
-        holds=[Hold("guest", guest.pk)],
-        lane=guest.host.lane,
-        generation=guest.want_generation,
-        params={"when": when.value},
-    )
+    operation = guest_ask(guest, "guest.resize", actor=actor, params={"when": when.value})
     audit_record(actor, "guest.resize", guest, flavor=[guest.flavor.name, flavor.name], when=when.value)
-    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
     return operation
 
 
