@@ -15,6 +15,7 @@ from tenants.journal.usage import usage_close, usage_switch
 from vms.models import Guest, Image, Spare, Volume
 from vms.models.spares import SpareRole
 from vms.services.guests.asking import guest_ask
+from vms.services.volumes.record import volumes_say
 from vms.states import ImageState, VolumeState
 
 
@@ -76,7 +77,8 @@ def spare_become_root(guest: Guest) -> None:
     guest.version += 1
     guest.save(update_fields=["image", "firmware", "version"])
     fresh.delete()
-    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
+    event_append(guest.tenant, "volume.deleted", "volume", was)
+    volumes_say([old])
 
 
 def spare_forget(spare: Spare) -> None:
