@@ -52,6 +52,15 @@ class VolumeState(StrEnum):
     DELETING = "deleting"
 
 
+class BackupState(StrEnum):
+    """How far a backup is; one that is ready can be restored."""
+
+    CREATING = "creating"
+    READY = "ready"
+    DELETING = "deleting"
+    ERROR = "error"
+
+
 class GuestStatus(StrEnum):
     """The one word a customer sees; derived, never stored (see ``vms.models.guests``)."""
 

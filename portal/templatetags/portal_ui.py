@@ -26,6 +26,7 @@ STATE_OF = {
     "ready": "running",
     "deprecated": "stopped",
     "planned": "building",
+    "creating": "building",
 }
 """Words of operations, images and volumes that borrow a machine state's shape."""
 SYSTEMS = frozenset({"debian", "ubuntu", "windows", "alpine", "fedora", "rocky"})

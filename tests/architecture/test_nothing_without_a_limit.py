@@ -26,6 +26,10 @@ QUOTA, CAP, WITH, RATE, OPERATOR = "quota", "cap", "bounded by", "request rate a
 LIMITS: dict[str, tuple[str, str]] = {
     "vms.Guest": (QUOTA, "guests"),
     "vms.Volume": (QUOTA, "volumes"),
+    "vms.Backup": (QUOTA, "backups_gib"),
+    "vms.BackupDisk": (WITH, "vms.Backup"),
+    "vms.BackupRepository": (WITH, "tenants.Tenant"),
+    "vms.BackupStore": (OPERATOR, ""),
     "vms.Image": (QUOTA, "images"),
     "vms.ImageCopy": (WITH, "vms.Image"),
     "vms.ImageUpload": (WITH, "vms.Image"),
@@ -102,7 +106,7 @@ def test_every_model_says_what_limits_it() -> None:
 def test_a_quota_of_none_lets_none_be_made(resource: str) -> None:
     house = factories.tenant_with_owner(limits={resource: 0})
 
-    make_one = factories.own_image if resource == "images" else factories.guest
+    make_one = {"images": factories.own_image, "backups_gib": factories.backup_asked}.get(resource, factories.guest)
 
     with pytest.raises(OverQuota) as refusal:
         make_one(house)

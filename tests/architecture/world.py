@@ -17,7 +17,7 @@ from tenants.services.tokens import token_create
 from tests import factories
 from tests.architecture.permissions import Row
 from tests.factories import House
-from vms.models import Host, HostPool, StoragePool
+from vms.models import BackupStore, Host, HostPool, StoragePool
 from vms.models.readings import ReadingKind
 from vms.services.guests.inside import reading_record
 from vms.services.keys import key_create
@@ -32,6 +32,9 @@ SEEN = {
     ReadingKind.FACTS: b'{"hostname": "web", "os_name": "Tiny", "addresses": []}',
 }
 """What was read of the world's machine."""
+
+RESTORED = {"to": "guest", "name": "again"}
+"""What is made of the world's backup."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ def build(slug: str = "") -> World:
             "network_id": network.pk,
             "port_id": guest.ports.get().pk,
             "volume_id": factories.volume(house, "spare").pk,
+            "backup_id": factories.backup(house, guest).pk,
             "key_id": key.pk,
             "member_id": member.pk,
             "token_id": token.pk,
@@ -117,6 +121,7 @@ def build(slug: str = "") -> World:
         ).pk
         notice_send(house.tenant, [house.owner], NoticeKind.QUOTA, subject="Disk runs short")
         ids["notice_id"] = Notice.objects.get(user=house.owner, kind=NoticeKind.QUOTA).pk
+        ids["store_id"] = BackupStore.objects.all()[0].pk
         pools = str(HostPool.objects.all()[0].pk), str(StoragePool.objects.all()[0].pk)
     return World(house, {name: str(pk) for name, pk in ids.items()}, *pools)
 
@@ -125,7 +130,7 @@ def body_for(world: World, row: Row) -> Any:
     """A body that the route's shape takes; None where it needs none."""
     last = row.route.rsplit("/", 1)[-1]
     if row.method == "POST":
-        return _post_body(world, last)
+        return RESTORED if "/backups/" in row.route and last == "restore" else _post_body(world, last)
     if row.method != "PATCH":
         return None
     return {
@@ -139,6 +144,7 @@ def body_for(world: World, row: Row) -> Any:
         "{image_id}": {"deprecated": True},
         "{volume_id}": {"name": "renamed"},
         "{upload_id}": {},
+        "{store_id}": {"enabled": True},
         "{host_id}": {"maintenance": True},
         "quota": {"guests": 7},
         "{kind}": {"in_portal": False},
@@ -155,6 +161,8 @@ def _post_body(world: World, last: str) -> Any:
         "rescue": {"image": world.ids["image_id"]},
         "networks": {"name": "fresh"},
         "volumes": {"name": "fresh", "size_gib": 1},
+        "backups": {"guest": world.ids["guest_id"]},
+        "backup-stores": {"name": "fresh", "kind": "folder", "location": "/srv/fresh"},
         "attach": {"guest": world.ids["guest_id"]},
         "extend": {"size_gib": 2},
         "limits": {"iops": 100},

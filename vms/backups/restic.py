@@ -52,7 +52,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What one save did: the beginning of the snapshot's id, as the tool tells it, how many files were read and how many taken over, and the bytes that were new."""
+    """What one save did: the beginning of the snapshot's id, how many files were read and taken over, the bytes that were new."""
 
     snapshot: str
     read: int
@@ -157,10 +157,18 @@ def size(place: Place, *, tick: Tick = nothing) -> int:
     return int(json.loads(_run(place, "stats", "--mode", "raw-data", "--json", tick=tick))["total_size"])
 
 
+def is_folder(place: Place) -> bool:
+    """Is it a folder, so that it can be removed as a whole?"""
+    return place.url.startswith("/")
+
+
 def remove(place: Place) -> None:
-    """Delete a repository that is a folder; of any other what is left is locked under a password that nobody has."""
-    if place.url.startswith("/"):
-        shutil.rmtree(place.url, ignore_errors=True)
+    """Delete a repository that is a folder, with all that is in it; missing is fine. Raises ``StoreFailed``."""
+    try:
+        if Path(place.url).exists():
+            shutil.rmtree(place.url)
+    except OSError as error:
+        raise StoreFailed(f"remove: {error}") from error
 
 
 def _run(place: Place, *arguments: str, folder: Path | None = None, tick: Tick) -> bytes:

@@ -27,6 +27,7 @@ from vms.forms.guests import ProtectForm, RenameForm, TagsForm
 from vms.models import Guest
 from vms.selectors.guests import guests_visible
 from vms.services.guests import guest_edit
+from vms.views.backups import guest_backups
 from vms.views.find import guest_now, guest_or_404, tenant_of
 from vms.views.guest_inside import inside_context
 from vms.views.metrics import metrics_context
@@ -37,6 +38,7 @@ TABS: Final = {
     "overview": gettext_lazy("Overview"),
     "metrics": gettext_lazy("Metrics"),
     "storage": gettext_lazy("Storage"),
+    "backups": gettext_lazy("Backups"),
     "network": gettext_lazy("Network"),
     "inside": gettext_lazy("Inside"),
     "activity": gettext_lazy("Activity"),
@@ -75,6 +77,8 @@ def _detail(request: HttpRequest, guest: Guest, *, tab: str, form: RenameForm | 
         context["operations"] = [operation_shown(row, actor) for row in rows]
     if tab == "inside":
         context |= inside_context(guest, actor, busy=shown.operation is not None)
+    if tab == "backups":
+        context |= guest_backups(actor, guest, tenant_of(request).slug)
     if tab == "metrics":
         context |= metrics_context(request, guest)
     if tab == "settings":

@@ -9,9 +9,11 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from django.conf import settings
 
 from operations.models import Operation
 from operations.registry import kinds
@@ -22,12 +24,13 @@ from tests import factories
 from tests.operations.kinds import lapse
 from tests.portal.api.rest import Answer as Said
 from tests.portal.api.rest import Rest
+from tests.vms.reconcile.backup_lives import Backups, forget_backups
 from tests.vms.reconcile.bench import KEY, Bench
 from tests.vms.reconcile.lives import Killed, at_points
 from tests.vms.reconcile.test_kill_points import clear
 from tests.vms.reconcile.volume_lives import Disks
 from vms.hypervisor.errors import Refused
-from vms.models import Guest, Volume
+from vms.models import BackupStore, Guest, Volume
 from vms.reconcile.sweep import sweep
 from vms.services.guests import guests_mark_unknown
 from vms.services.guests.allowed import OURS, TABLE, Answer, Condition, condition_of, refuse_unless_allowed
@@ -46,7 +49,7 @@ class Wish:
     body: Callable[[Bench, Guest], Any] = lambda _bench, _guest: None
 
     def url(self, guest: Guest) -> str:
-        if not self.path.startswith("/volumes"):
+        if not self.path.startswith(("/volumes", "/backups")):
             return f"/guests/{guest.pk}{self.path}"
         with every_tenant(why="test"):
             names = {"hung": _data(guest), "free": _data(None)}
@@ -71,6 +74,7 @@ WISHES: Final = {
     "guest.look": Wish("POST", "/reported"),
     "guest.delete": Wish("DELETE", ""),
     "guest.purge": Wish("DELETE", "?purge=true"),
+    "backup.create": Wish("POST", "/backups", lambda _bench, guest: {"guest": str(guest.pk)}),
     "volume.create": Wish(
         "POST", "/volumes", lambda _bench, guest: {"name": "v", "size_gib": 1, "guest": str(guest.pk)}
     ),
@@ -80,7 +84,7 @@ WISHES: Final = {
     "volume.limit": Wish("POST", "/volumes/{hung}/limits", lambda _bench, _guest: {"iops": 100}),
 }
 """Every kind of the table."""
-NOT_ON_OFFER: Final = {("volume.create", Condition.BINNED), ("volume.attach", Condition.BINNED)}
+NOT_ON_OFFER: Final = {(kind, Condition.BINNED) for kind in ("backup.create", "volume.create", "volume.attach")}
 """REST knows no such machine: what is in the bin is offered nothing."""
 STILL: Final = {("volume.detach", Condition.GONE): "is not defined on"}
 """What the audit says afterwards as before: letting go of a disk does not bring the machine back."""
@@ -166,12 +170,18 @@ def furnish(bench: Bench) -> None:
     bench.furnish = furnished
 
 
+def a_place(bench: Bench) -> None:
+    """Backups can be kept; made once."""
+    if not BackupStore.objects.exists():
+        Backups(bench, Path(settings.DATA_DIR) / "store")
+
+
 def answered(kind: str, condition: Condition, bench: Bench) -> Answer:
     return TABLE[kind].answer(condition, bench.house.actor)
 
 
 def test_every_kind_that_people_ask_of_a_machine_has_a_row_and_every_row_a_kind() -> None:
-    about_guests = {name for name in kinds() if name.startswith(("guest.", "volume."))}
+    about_guests = {name for name in kinds() if name.startswith(("guest.", "volume."))} | {"backup.create"}
 
     assert set(TABLE) == about_guests - OURS
     assert set(TABLE) == set(WISHES)
@@ -231,6 +241,8 @@ def accepted(bench: Bench, condition: Condition, kind: str) -> Operation:
     speak(bench)
     if kind.startswith("volume."):
         furnish(bench)
+    if kind.startswith("backup."):
+        a_place(bench)
     guest = MAKE[condition](bench)
     assert condition_of(bench.fresh(guest)) == condition
     said = ask(bench, guest, kind)
@@ -252,6 +264,7 @@ def finished(bench: Bench, operation: Operation, *, still: str = "") -> None:
 
 def test_a_machine_that_is_being_worked_on_takes_no_second_wish(bench: Bench) -> None:
     furnish(bench)
+    a_place(bench)
     guest = bench.guest()
     live = bench.ask(guest, "reboot")
 
@@ -284,6 +297,7 @@ def test_a_worker_killed_in_the_middle_of_a_pair_is_taken_over(
     chosen = random.Random(datetime.now(UTC).date().isoformat())
     long = request.config.getoption("--long")
     for kind, condition in pairs if long else chosen.sample(pairs, SAMPLE):
+        forget_backups(bench)
         clear(bench, disks=True)
         tried = accepted(bench, condition, kind)
         with at_points(lambda _point: None) as passed:
@@ -291,6 +305,7 @@ def test_a_worker_killed_in_the_middle_of_a_pair_is_taken_over(
         points = list(dict.fromkeys(passed))
         for point in points if long else chosen.sample(points, min(1, len(points))):
             with subtests.test(f"{kind} while {condition}, killed at {point}"):
+                forget_backups(bench)
                 clear(bench, disks=True)
                 operation = accepted(bench, condition, kind)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -113,7 +114,7 @@ class Backups(Disks):
                 files.append((file, _format_of(volume)))
         for (upper, format_), (lower, below) in itertools.pairwise(files):
             _qemu_img("rebase", "-u", "-f", format_, "-F", below, "-b", str(lower), str(upper))
-        return _ServedReader(*files[0], scratch / "nbd")
+        return _ServedReader(*files[0])
 
     def _drop(self, path: str) -> None:
         """Remove a file of one of our pools by its path."""
@@ -241,7 +242,9 @@ def _is_held(raw: Any) -> bool:
 class _ServedReader(NbdReader):
     """A file read through a server of its own, which ends with this process or with ``close``."""
 
-    def __init__(self, file: Path, format_: str, socket: Path) -> None:
+    def __init__(self, file: Path, format_: str) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="gh-nbd-")  # a socket's path is short, the file's may be long
+        socket = Path(self._folder.name) / "nbd"
         command = ["qemu-nbd", "--read-only", f"--format={format_}", "--persistent", f"--socket={socket}", str(file)]
         self._server = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *command],
@@ -262,6 +265,7 @@ class _ServedReader(NbdReader):
     def _end(self) -> None:
         self._server.kill()
         self._server.wait()
+        self._folder.cleanup()
 
 
 def _await_socket(socket: Path, server: subprocess.Popen[bytes], *, timeout_s: float = 30) -> None:

@@ -172,13 +172,14 @@ TABLE: Final[Mapping[str, Row]] = {
     ),
     "guest.purge": Row(_THERE | {_U, _B}, later=_in(_Q)),
     "guest.restore": Row(_in(_B), instead=dict.fromkeys(set(Condition) - {_B}, _NOT_IN_BIN)),
+    "backup.create": Row(_PLUGS | {_P}, instead=_LET_IT_RUN),
     "volume.create": Row(_PLUGS, instead=_LET_IT_RUN),
     "volume.attach": Row(_PLUGS, instead=_LET_IT_RUN),
     "volume.detach": Row(_PLUGS | {_A, _B}, instead=_LET_IT_RUN),
     "volume.extend": Row(_PLUGS | {_P}, instead=_LET_IT_RUN),
     "volume.limit": Row(_PLUGS | {_P}, instead=_LET_IT_RUN),
 }
-"""Every kind of operation that somebody can ask of a machine that is there, or of a volume that hangs on one."""
+"""Every kind of operation that somebody can ask of a machine that is there, of its disks, or of a volume that hangs on it."""
 OURS: Final = frozenset({"guest.batch", "guest.create", "guest.tidy", "guest.withdraw", "volume.delete"})
 """Kinds that nobody asks of a machine: it is not there yet, it has let go, or the portal alone asks."""
 
