@@ -39,6 +39,7 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "vms.BackupRepository": (GOES, ""),
     "vms.HostClaim": (GOES, ""),
     "vms.Reading": (GOES, ""),
+    "vms.PowerSchedule": (GOES, ""),
     "vms.Spare": (GOES, ""),
     "vms.MetricPoint": (GOES, ""),
     "vms.Port": (GOES, ""),

@@ -21,6 +21,7 @@ from vms.models import BackupStore, Host, HostPool, StoragePool
 from vms.models.readings import ReadingKind
 from vms.services.guests.inside import reading_record
 from vms.services.keys import key_create
+from vms.services.power_schedules import schedule_create
 
 NOBODY = "nobody"
 """A role that allows nothing, so that anybody who may manage members may give it."""
@@ -94,6 +95,7 @@ def build(slug: str = "") -> World:
             "volume_id": factories.volume(house, "spare").pk,
             "backup_id": factories.backup(house, guest).pk,
             "key_id": key.pk,
+            "schedule_id": schedule_create(guest, action="start", cron="0 8 * * *", actor=house.actor).pk,
             "member_id": member.pk,
             "token_id": token.pk,
             "role_id": role.pk,
@@ -145,6 +147,7 @@ def body_for(world: World, row: Row) -> Any:
         "{volume_id}": {"name": "renamed"},
         "{upload_id}": {},
         "{store_id}": {"enabled": True},
+        "{schedule_id}": {"enabled": False},
         "{host_id}": {"maintenance": True},
         "quota": {"guests": 7},
         "{kind}": {"in_portal": False},
@@ -159,6 +162,8 @@ def _post_body(world: World, last: str) -> Any:
         "password": {"password": "correct horse"},
         "keys": {"ssh_keys": [factories.public_key()]},
         "rescue": {"image": world.ids["image_id"]},
+        "lease": {"ends_at": "2028-01-01T00:00:00Z"},
+        "power-schedules": {"action": "stop", "cron": "0 20 * * *"},
         "networks": {"name": "fresh"},
         "volumes": {"name": "fresh", "size_gib": 1},
         "backups": {"guest": world.ids["guest_id"]},
