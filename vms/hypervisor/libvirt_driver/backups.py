@@ -114,7 +114,7 @@ class Backups(Disks):
                 files.append((file, _format_of(volume)))
         for (upper, format_), (lower, below) in itertools.pairwise(files):
             _qemu_img("rebase", "-u", "-f", format_, "-F", below, "-b", str(lower), str(upper))
-        return _ServedReader(*files[0])
+        return ServedReader(*files[0])
 
     def _drop(self, path: str) -> None:
         """Remove a file of one of our pools by its path."""
@@ -239,7 +239,7 @@ def _is_held(raw: Any) -> bool:
     return True
 
 
-class _ServedReader(NbdReader):
+class ServedReader(NbdReader):
     """A file read through a server of its own, which ends with this process or with ``close``."""
 
     def __init__(self, file: Path, format_: str) -> None:
