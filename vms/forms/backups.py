@@ -55,7 +55,7 @@ class RestoreVolumeForm(forms.Form):
 
     def __init__(self, *args: Any, backup: Backup, actor: Actor, **kwargs: Any) -> None:
         kwargs["initial"] = {"name": f"{backup.name[:54]}-disk"}
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, auto_id="volume-%s", **kwargs)  # beside the other form
         reachable(self, actor).required = actor.narrowed
         field = self.fields["position"]
         assert isinstance(field, forms.TypedChoiceField)

@@ -113,7 +113,7 @@ def backup_shown(backup: Backup, operation: Operation | None, actor: Actor, slug
         "read_label": filesizeformat(backup.read_bytes),
         "added_label": filesizeformat(backup.added_bytes),
         "how": "" if not ready else WHY_FULL.get(backup.why_full, _("only what had changed")),
-        "frozen": backup.frozen,
+        "files_label": _files(backup),
         "verified": backup.verified,
         "verified_at": backup.verified_at,
         "operation": operation_shown(operation, actor) if operation is not None else None,
@@ -122,6 +122,13 @@ def backup_shown(backup: Backup, operation: Operation | None, actor: Actor, slug
         "may_use": may and ready and operation is None,
         "may_delete": may and operation is None,
     }
+
+
+def _files(backup: Backup) -> str:
+    """In which state its file systems were."""
+    if backup.why_full == "off":
+        return _("as the machine left them when it went off")
+    return _("held by the agent") if backup.frozen else _("as after pulling the plug")
 
 
 def guest_backups(actor: Actor, guest: Guest, slug: str) -> dict[str, Any]:
