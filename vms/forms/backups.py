@@ -55,7 +55,8 @@ class RestoreVolumeForm(forms.Form):
 
     def __init__(self, *args: Any, backup: Backup, actor: Actor, **kwargs: Any) -> None:
         kwargs["initial"] = {"name": f"{backup.name[:54]}-disk"}
-        super().__init__(*args, auto_id="volume-%s", **kwargs)  # beside the other form
+        kwargs["auto_id"] = "volume-%s"  # beside the other form
+        super().__init__(*args, **kwargs)
         reachable(self, actor).required = actor.narrowed
         field = self.fields["position"]
         assert isinstance(field, forms.TypedChoiceField)
