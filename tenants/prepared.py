@@ -39,8 +39,8 @@ class Given(Expression):
         """``value`` as the database takes it."""
         if not self.many:
             return self.output_field.get_db_prep_value(value, connection)
-        values = [self.output_field.get_db_prep_value(one, connection) for one in value]
-        return values if connection.vendor == "postgresql" else json.dumps(values)
+        values = [str(self.output_field.get_db_prep_value(one, connection)) for one in value]
+        return f"{{{','.join(values)}}}" if connection.vendor == "postgresql" else json.dumps(values)
 
 
 @UUIDField.register_lookup
@@ -56,9 +56,9 @@ class Among(Lookup):
         return f"{column} IN (SELECT value FROM json_each(%s))", [*parameters, self.rhs]  # noqa: S608  (a column of ours)
 
     def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
-        """PostgreSQL takes an array."""
+        """PostgreSQL takes an array, in one text too: the driver takes ten times as long to quote each id by itself."""
         column, parameters = self.process_lhs(compiler, connection)
-        return f"{column} = ANY(%s)", [*parameters, self.rhs]
+        return f"{column} = ANY(%s::uuid[])", [*parameters, self.rhs]
 
 
 @dataclass(frozen=True, slots=True)
