@@ -151,6 +151,7 @@ class GuestShown:
     tags: tuple[str, ...]
     protected: bool
     created_at: datetime
+    lease_ends_at: datetime | None
     actions: tuple[ActionShown, ...]
     console: bool
     may_delete: bool
@@ -243,6 +244,7 @@ class _Page:
             tags=tuple(row.tags),
             protected=guest.protected,
             created_at=guest.created_at,
+            lease_ends_at=guest.lease_ends_at,
             actions=offer.actions,
             console=offer.console and _has_console(guest),
             may_delete=offer.may_delete,

@@ -70,10 +70,8 @@ class Domains(Link):
                 self._must_be_whole(domain)
                 restored = domain.power is Power.SUSPENDED
                 if not restored:
-                    domain.live_spec, domain.modules = domain.spec, 0
+                    domain.boot()
                 domain.starts += 1
-                if not restored and domain.spec is not None:
-                    domain.live = domain.spec.disks
                 self._turn(domain, Power.RUNNING, "", told="restored" if restored else "booted")
 
     def press_power(self, uuid: str) -> None:
