@@ -11,7 +11,7 @@ from tests.lab.waiting import wait_until
 from tests.setup.test_up import Portal
 
 PASSWORD = "correct horse"
-NOTE = "/root/note"
+NOTE = "/note"
 
 
 def take(customer: Customer, guest: str, name: str, **wish: Any) -> dict[str, Any]:
