@@ -36,6 +36,7 @@ import vms.api.images
 import vms.api.keys
 import vms.api.metrics
 import vms.api.networks
+import vms.api.snapshots
 import vms.api.volumes
 from portal.api_docs import docs
 from portal.core.bodies import read_json
@@ -149,6 +150,7 @@ for nouns in (
     vms.api.image_uploads,
     vms.api.networks,
     vms.api.volumes,
+    vms.api.snapshots,
     vms.api.keys,
     vms.api.metrics,
     tenants.api.members,

@@ -15,6 +15,7 @@ from typing import Protocol
 from vms.hypervisor.disks import Disks
 from vms.hypervisor.inside import Inside
 from vms.hypervisor.sizes import Sizes
+from vms.hypervisor.snapshots import Snapshots
 from vms.hypervisor.stats import DomainStats
 from vms.hypervisor.xml.domain import DomainSpec
 from vms.hypervisor.xml.metadata import Owner
@@ -151,8 +152,8 @@ type OnEvent = Callable[[PowerEvent], None]
 type OnClose = Callable[[str], None]
 
 
-class Hypervisor(Disks, Inside, Sizes, Protocol):
-    """A live connection to one host; more of its verbs stand in ``disks``, ``sizes`` and ``inside``."""
+class Hypervisor(Disks, Inside, Sizes, Snapshots, Protocol):
+    """A live connection to one host; more of its verbs stand in ``disks``, ``sizes``, ``snapshots`` and ``inside``."""
 
     # --- the host -----------------------------------------------------------------------------------------------
     def facts(self) -> HostFacts: ...
