@@ -37,6 +37,7 @@ import vms.api.images
 import vms.api.keys
 import vms.api.metrics
 import vms.api.networks
+import vms.api.snapshots
 import vms.api.volumes
 from portal.api_docs import docs
 from portal.core.bodies import read_json
@@ -151,6 +152,7 @@ for nouns in (
     vms.api.networks,
     vms.api.volumes,
     vms.api.backups,
+    vms.api.snapshots,
     vms.api.keys,
     vms.api.metrics,
     tenants.api.members,

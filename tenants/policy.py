@@ -26,6 +26,8 @@ class Permission(StrEnum):
     VOLUME_MANAGE = "volume.manage"
     BACKUP_VIEW = "backup.view"
     BACKUP_MANAGE = "backup.manage"
+    SNAPSHOT_VIEW = "snapshot.view"
+    SNAPSHOT_MANAGE = "snapshot.manage"
     NETWORK_VIEW = "network.view"
     NETWORK_MANAGE = "network.manage"
     KEY_VIEW = "key.view"
@@ -62,6 +64,7 @@ _VIEW = frozenset(
         P.IMAGE_VIEW,
         P.VOLUME_VIEW,
         P.BACKUP_VIEW,
+        P.SNAPSHOT_VIEW,
         P.NETWORK_VIEW,
         P.KEY_VIEW,
         P.OPERATION_VIEW,
@@ -80,6 +83,7 @@ _WORK = _VIEW | {
     P.GUEST_CONSOLE,
     P.VOLUME_MANAGE,
     P.BACKUP_MANAGE,
+    P.SNAPSHOT_MANAGE,
     P.IMAGE_MANAGE,
     P.KEY_MANAGE,
     P.OPERATION_CANCEL,

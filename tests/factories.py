@@ -36,8 +36,10 @@ from vms.models import (
     Installation,
     MetricPoint,
     Network,
+    Snapshot,
     Volume,
 )
+from vms.models.snapshots import Consistency
 from vms.services.backups import backup_create, store_write
 from vms.services.flavors import flavor_write
 from vms.services.guests import Observation, guest_create, guest_delete, guest_record_observation
@@ -46,6 +48,8 @@ from vms.services.image_arrival import image_register
 from vms.services.image_uploads import upload_create
 from vms.services.images import image_charge, image_import, image_record_file
 from vms.services.networks import network_create
+from vms.services.snapshots import snapshot_create
+from vms.services.snapshots.record import snapshot_record_taken
 from vms.services.volumes import volume_create, volume_record
 from vms.specs import GuestSpec, ImageSpec, VolumeSpec
 from vms.states import BackupState, Power, VolumeState
@@ -318,6 +322,18 @@ def backup(house: House, guest: Guest, name: str = "") -> Backup:
         )  # fmt: skip
         BackupDisk.objects.create(tenant=house.tenant, backup=row, position=0, name="root", size_gib=1)
     return row
+
+
+def snapshot(house: House, name: str = "", *, of: Guest | Volume | None = None) -> Snapshot:
+    """A snapshot that is there: of a volume of its own, where nothing is named."""
+    whole = of or volume(house)
+    with tenant_scope(house.tenant):
+        operation = snapshot_create(whole, name=name or f"snapshot-{next(_numbers)}", actor=house.actor)
+        row = Snapshot.objects.get(pk=operation.subject_id)
+        snapshot_record_taken(row, Consistency.OFF)
+        operation_done(operation)
+        row.refresh_from_db()
+        return row
 
 
 def public_key(comment: str = "") -> str:

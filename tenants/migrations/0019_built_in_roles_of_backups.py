@@ -10,5 +10,5 @@ write_roles = import_module("tenants.migrations.0002_built_in_roles").write_role
 class Migration(migrations.Migration):
     """Data only; undoing leaves the rows, since members point at them."""
 
-    dependencies = [("tenants", "0017_built_in_roles_of_storage")]
+    dependencies = [("tenants", "0018_built_in_roles_of_snapshots")]
     operations = [migrations.RunPython(write_roles, migrations.RunPython.noop)]

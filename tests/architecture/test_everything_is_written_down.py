@@ -105,6 +105,8 @@ FORMS: dict[str, dict[str, str]] = {
     "vms:volume_delete": {"typed": "spare"},
     "vms:backup_restore_guest": {"name": "again", "flavor": "FLAVOR", "start": "on"},
     "vms:backup_restore_volume": {"name": "again", "position": "0"},
+    "vms:volume_snapshot": {"name": "fresh"},
+    "vms:snapshot_edit": {"name": "renamed"},
     "vms:key_create": {"key-name": "fresh", "key-public_key": factories.public_key()},
 }
 """What is sent from a page for it to do something; nothing, where a click is all."""
@@ -131,6 +133,7 @@ IDLE_PAGES = {
     "vms:guest_rescue": BUILT,
     "vms:guest_unrescue": BUILT,
     "vms:guest_look": BUILT,
+    "vms:guest_snapshot": BUILT,
     "vms:guest_password": BUILT,
     "vms:guest_keys": BUILT,
     "vms:guest_restore": BUILT,

@@ -31,6 +31,8 @@ LIMITS: dict[str, tuple[str, str]] = {
     "vms.BackupDisk": (WITH, "vms.Backup"),
     "vms.BackupRepository": (WITH, "tenants.Tenant"),
     "vms.BackupStore": (OPERATOR, ""),
+    "vms.Snapshot": (QUOTA, "snapshots"),
+    "vms.SnapshotDisk": (WITH, "vms.Snapshot"),
     "vms.Image": (QUOTA, "images"),
     "vms.ImageCopy": (WITH, "vms.Image"),
     "vms.ImageUpload": (WITH, "vms.Image"),
@@ -106,9 +108,15 @@ def test_every_model_says_what_limits_it() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("resource", sorted({what for kind, what in LIMITS.values() if kind == QUOTA}))
 def test_a_quota_of_none_lets_none_be_made(resource: str) -> None:
+    factories.host_up()
     house = factories.tenant_with_owner(limits={resource: 0})
 
-    make_one = {"images": factories.own_image, "backups_gib": factories.backup_asked}.get(resource, factories.guest)
+    makers = {
+        "images": factories.own_image,
+        "snapshots": factories.snapshot,
+        "backups_gib": factories.backup_asked,
+    }
+    make_one = makers.get(resource, factories.guest)
 
     with pytest.raises(OverQuota) as refusal:
         make_one(house)

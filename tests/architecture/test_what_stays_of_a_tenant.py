@@ -37,6 +37,8 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "vms.Backup": (GOES, ""),
     "vms.BackupDisk": (GOES, ""),
     "vms.BackupRepository": (GOES, ""),
+    "vms.Snapshot": (GOES, ""),
+    "vms.SnapshotDisk": (GOES, ""),
     "vms.HostClaim": (GOES, ""),
     "vms.Reading": (GOES, ""),
     "vms.PowerSchedule": (GOES, ""),

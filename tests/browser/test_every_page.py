@@ -30,6 +30,7 @@ class Things:
     volume: str
     image: str
     backup: str
+    snapshot: str
 
     def pages(self) -> dict[str, str]:
         """Every page by a name for its picture; paths below the project's address."""
@@ -45,6 +46,11 @@ class Things:
             "machine-metrics-table": f"{machine}?tab=metrics&range=day&as=table",
             "machine-storage": f"{machine}?tab=storage",
             "machine-backups": f"{machine}?tab=backups",
+            "machine-snapshots": f"{machine}?tab=snapshots",
+            "snapshot-take": f"{machine}snapshot/",
+            "snapshot-edit": f"snapshots/{self.snapshot}/edit/",
+            "snapshot-revert": f"snapshots/{self.snapshot}/revert/",
+            "snapshot-delete": f"snapshots/{self.snapshot}/delete/",
             "machine-network": f"{machine}?tab=network",
             "machine-inside": f"{machine}?tab=inside",
             "machine-activity": f"{machine}?tab=activity",
@@ -96,11 +102,14 @@ def things(customer: Customer, operator: Customer, tmp_path_factory: pytest.Temp
     customer.done(customer.delete(f"/guests/{made['thrown']['id']}"))
     last = customer.get("/operations").json()["items"][0]
     volume = customer.done(customer.post("/volumes", {"name": "spare", "size_gib": 1}))["subject"]["id"]
+    words = {"guest": "still", "name": "before-php-8.4", "description": HOSTILE}
+    snapshot = customer.done(customer.post("/snapshots", words))["subject"]["id"]
     own, half = customer.upload("own", b"\x5a" * 4096), customer.post("/image-uploads", {"name": "half", "size": 4096})
     store = {"name": "pages", "kind": "folder", "location": str(tmp_path_factory.mktemp("store"))}
     assert operator.http.post("/backup-stores", json=store).status_code == 201
     backup = customer.done(customer.post("/backups", {"guest": made["still"]["id"]}))["subject"]["id"]
-    yield Things(made["still"]["id"], made["shielded"]["id"], made["thrown"]["id"], last["id"], volume, own, backup)
+    still, shielded, thrown = (made[name]["id"] for name in ("still", "shielded", "thrown"))
+    yield Things(still, shielded, thrown, last["id"], volume, own, backup, snapshot)
     customer.done(customer.delete(f"/backups/{backup}"))
     customer.done(customer.delete(f"/volumes/{volume}"))
     customer.done(customer.delete(f"/images/{own}"))

@@ -16,6 +16,7 @@ from vms.hypervisor.backups import Backups
 from vms.hypervisor.disks import Disks
 from vms.hypervisor.inside import Inside
 from vms.hypervisor.sizes import Sizes
+from vms.hypervisor.snapshots import Snapshots
 from vms.hypervisor.stats import DomainStats
 from vms.hypervisor.xml.domain import DomainSpec
 from vms.hypervisor.xml.metadata import Owner
@@ -152,8 +153,8 @@ type OnEvent = Callable[[PowerEvent], None]
 type OnClose = Callable[[str], None]
 
 
-class Hypervisor(Backups, Disks, Inside, Sizes, Protocol):
-    """A live connection to one host; more of its verbs stand in ``backups``, ``disks``, ``sizes`` and ``inside``."""
+class Hypervisor(Backups, Disks, Inside, Sizes, Snapshots, Protocol):
+    """A live connection to one host; more of its verbs stand in ``backups``, ``disks``, ``sizes``, ``snapshots``, ``inside``."""
 
     # --- the host -----------------------------------------------------------------------------------------------
     def facts(self) -> HostFacts: ...

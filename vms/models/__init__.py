@@ -11,6 +11,7 @@ from vms.models.metrics import MetricPoint
 from vms.models.networks import Address, Network, NetworkOnHost, Port, Subnet
 from vms.models.readings import Reading
 from vms.models.schedules import PowerSchedule
+from vms.models.snapshots import Snapshot, SnapshotDisk
 from vms.models.spares import Spare
 from vms.models.volumes import StorageClass, StoragePool, Volume
 
@@ -36,6 +37,8 @@ __all__ = [
     "Port",
     "PowerSchedule",
     "Reading",
+    "Snapshot",
+    "SnapshotDisk",
     "Spare",
     "SshKey",
     "StorageClass",

@@ -31,8 +31,8 @@ from tenants.scoping import every_tenant
 from tenants.services.sign_in import sign_in_domain_delete
 from tenants.services.sign_in_providers import provider_switch
 from tests import factories
+from tests.portal.admin.doing import add, do
 from tests.portal.admin.rows import one_of_each
-from tests.portal.admin.test_deeds import add, do
 from tests.support.openid import Provider, provider
 from vms.models import Flavor, Guest, Host, Image, ImageCopy
 

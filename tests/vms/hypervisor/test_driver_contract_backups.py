@@ -33,7 +33,7 @@ class Held:
     def write(self, disk: Disk, offset: int, letter: int, *, length: int = BLOCK, runs: bool = True) -> None:
         words = f"write -P {letter} {offset} {length}"
         if isinstance(self.world.backstage, FakeBackstage):
-            contents = fake.host("contract").contents
+            contents = fake.host("contract").written
             before = contents.get(disk.path, b"").ljust(offset + length, b"\0")
             contents[disk.path] = before[:offset] + bytes([letter]) * length + before[offset + length :]
         elif runs:

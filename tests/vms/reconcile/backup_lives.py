@@ -39,7 +39,7 @@ class Backups:
 
     def write(self, guest: Guest, content: bytes, *, position: int = 0) -> None:
         """From inside the machine: these are the first bytes of its disk."""
-        self.bench.on_host.contents[self.path(guest, position)] = content
+        self.bench.on_host.written[self.path(guest, position)] = content
 
     def path(self, guest: Guest, position: int = 0) -> str:
         with every_tenant(why="test"):

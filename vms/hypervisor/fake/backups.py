@@ -1,4 +1,4 @@
-"""A ``FakeHost``'s disks, held and read: their bytes are what a test put into ``contents``."""
+"""A ``FakeHost``'s disks, held and read: their bytes are what a test put into ``written``."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Backups(Disks):
             known = since if set(paths) <= set(marks.get(since, {})) else ""
             if not known:
                 marks.clear()
-            marks[checkpoint] = {path: self._host.contents.get(path, b"") for path in paths}
+            marks[checkpoint] = {path: self._host.written.get(path, b"") for path in paths}
             self._host.held.add(uuid)
             return BackupView(uuid, checkpoint, known, uuid in self._host.agent, targets)
 
@@ -99,7 +99,7 @@ class Backups(Disks):
             found = self._get_pool(pool).volumes.get(name)
             if found is None:
                 raise Missing(f"pool {pool} has no volume {name}")
-            content = self._host.contents.get(found[0].path, b"")
+            content = self._host.written.get(found[0].path, b"")
             if progress:
                 progress(len(content))
             return FakeReader(content, found[0].capacity)

@@ -60,6 +60,16 @@ class FakePool:
 
 
 @dataclass(slots=True)
+class FakeKept:
+    """One disk as a snapshot keeps it; of one with memory the first disk also has the domain as it ran."""
+
+    capacity: int
+    content: str
+    memory: int = 0
+    domain: FakeDomain | None = None
+
+
+@dataclass(slots=True)
 class _Fault:
     """Something that happens at the nth call of a verb: an error before or after its effect, or a long wait."""
 
@@ -74,7 +84,7 @@ class _Fault:
 class FakeHost:
     """All a host is, and a test's levers: ``calls`` counts verbs, ``deaf`` guests hear no power button and let go of no disk.
 
-    ``contents`` are bytes by file's path, zeros where there is none; ``checkpoints`` by domain and name, with the contents then;
+    ``written`` are a disk's first bytes by its file's path; ``checkpoints`` by domain and name, with what was written then;
     ``held`` are the domains whose disks are held open.
     """
 
@@ -91,9 +101,12 @@ class FakeHost:
     keys: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     logs: dict[str, bytes] = field(default_factory=dict)
     stats: dict[str, DomainStats] = field(default_factory=dict)
+    contents: dict[str, str] = field(default_factory=dict)
+    """What a test wrote on a disk, by its path; ``kept`` is what snapshots hold, by path and name."""
+    kept: dict[str, dict[str, FakeKept]] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     wiped: list[str] = field(default_factory=list)
-    contents: dict[str, bytes] = field(default_factory=dict)
+    written: dict[str, bytes] = field(default_factory=dict)
     checkpoints: dict[str, dict[str, dict[str, bytes]]] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
     deaf: bool = False

@@ -29,9 +29,15 @@ def backup_basis(backup: Backup) -> Backup | None:
     """
     rows = Backup.objects.filter(guest=backup.guest_id, repository=backup.repository_id, state=BackupState.READY)
     found = rows.exclude(checkpoint="").exclude(pk=backup.pk).order_by("-created_at").first()
-    if found is None or _disks(found) != _disks(backup):
+    if found is None or _disks(found) != _disks(backup) or _went_back(found):
         return None
     return found
+
+
+def _went_back(backup: Backup) -> bool:
+    """Has anything of its project gone back to a snapshot since? What a disk becomes then, no bitmap saw being written."""
+    reverts = Operation.objects.filter(tenant=backup.tenant_id, kind="snapshot.revert", started_at__isnull=False)
+    return reverts.filter(created_at__gte=backup.created_at).exists()
 
 
 def _disks(backup: Backup) -> list[tuple[int, object, int]]:
