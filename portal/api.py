@@ -25,6 +25,7 @@ import tenants.api.roles
 import tenants.api.sign_in
 import tenants.api.tenants
 import tenants.api.tokens
+import vms.api.backups
 import vms.api.flavors
 import vms.api.guest_inside
 import vms.api.guest_life
@@ -150,6 +151,7 @@ for nouns in (
     vms.api.image_uploads,
     vms.api.networks,
     vms.api.volumes,
+    vms.api.backups,
     vms.api.snapshots,
     vms.api.keys,
     vms.api.metrics,
@@ -175,6 +177,7 @@ for shared in (
     operations.api.operators,
     vms.api.images.operators,
     vms.api.hosts.router,
+    vms.api.backups.operators,
 ):
     api.add_router("", shared)
 

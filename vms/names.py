@@ -73,6 +73,11 @@ def serial_socket(run_dir: str, guest: UUID) -> str:
     return f"{run_dir}/{guest.hex}.tty"
 
 
+def backup_socket(run_dir: str, guest: UUID) -> str:
+    """Where a guest's disks are read while a backup of them is made."""
+    return f"{run_dir}/{guest.hex}.nbd"
+
+
 def serial_log(guest: UUID) -> str:
     """What a guest wrote to its serial line, inside our pool, so that it goes with the guest."""
     return f"tty-{guest.hex}.log"

@@ -52,6 +52,15 @@ class VolumeState(StrEnum):
     DELETING = "deleting"
 
 
+class BackupState(StrEnum):
+    """How far a backup is; one that is ready can be restored."""
+
+    CREATING = "creating"
+    READY = "ready"
+    DELETING = "deleting"
+    ERROR = "error"
+
+
 class SnapshotState(StrEnum):
     """Where a snapshot stands: only a ready one can be reverted to; of one in error only part may lie in its disks."""
 

@@ -118,6 +118,7 @@ SITE: dict[str, tuple[str, ...]] = {
     "tenants.signindomain": ("create", "edit", "remove"),
     "tenants.tenant": ("create", "welcome", "quota", "suspend", "unsuspend", "close", "reopen"),
     "tenants.user": ("add", "new_password"),
+    "vms.backupstore": ("add", "edit"),
     "vms.drift": (),
     "vms.flavor": ("add", "edit"),
     "vms.guest": ("start", "shutdown", "stop"),

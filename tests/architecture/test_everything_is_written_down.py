@@ -53,6 +53,7 @@ REFUSED_ROUTES = {
         ],
         "still being built",
     ),
+    "POST /tenants/{tenant}/backups": "its machine is still being built",
     "POST /tenants/{tenant}/volumes/{volume_id}/attach": "still being built",
     "POST /tenants/{tenant}/volumes/{volume_id}/detach": "it hangs on no machine",
     "POST /tenants/{tenant}/invitations/{invitation_id}/resend": "sent just now",
@@ -102,6 +103,8 @@ FORMS: dict[str, dict[str, str]] = {
     "vms:volume_extend": {"size_gib": "2"},
     "vms:volume_limits": {"iops": "5", "mbps": "0"},
     "vms:volume_delete": {"typed": "spare"},
+    "vms:backup_restore_guest": {"name": "again", "flavor": "FLAVOR", "start": "on"},
+    "vms:backup_restore_volume": {"name": "again", "position": "0"},
     "vms:volume_snapshot": {"name": "fresh"},
     "vms:snapshot_edit": {"name": "renamed"},
     "vms:key_create": {"key-name": "fresh", "key-public_key": factories.public_key()},
@@ -135,6 +138,7 @@ IDLE_PAGES = {
     "vms:guest_keys": BUILT,
     "vms:guest_restore": BUILT,
     "vms:console_ticket": BUILT,
+    "vms:backup_create": BUILT,
     "vms:volume_attach": BUILT,
     "vms:volume_detach": "it hangs on no machine",
 }
@@ -188,7 +192,7 @@ def test_every_change_from_a_page_is_written_down() -> None:
     for row in PAGES:
         if row.method in CHANGES:
             form = {
-                name: world.house.tenant.slug if value == "SLUG" else value
+                name: {"SLUG": world.house.tenant.slug, "FLAVOR": world.ids["flavor_id"]}.get(value, value)
                 for name, value in FORMS.get(row.name, {}).items()
             }
             written, _answer = tables_written(lambda row=row, form=form: client.post(path(row, world), form))

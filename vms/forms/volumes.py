@@ -41,7 +41,7 @@ class MachineField(forms.CharField):
         return guest
 
 
-def _machines(form: forms.Form, actor: Actor) -> MachineField:
+def reachable(form: forms.Form, actor: Actor) -> MachineField:
     """Let the form's machine be one that ``actor`` reaches."""
     field = form.fields["guest"]
     assert isinstance(field, MachineField)
@@ -69,7 +69,7 @@ class VolumeForm(forms.Form):
         super().__init__(*args, **kwargs)
         _choose(self, "storage_class", StorageClass.objects.order_by("-is_default", "name"))
         _choose(self, "image", Image.objects.filter(state=ImageState.READY))
-        _machines(self, actor).required = actor.narrowed
+        reachable(self, actor).required = actor.narrowed
 
     def spec(self) -> VolumeSpec:
         """What ``volume_create`` takes."""
@@ -84,7 +84,7 @@ class AttachForm(forms.Form):
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _machines(self, actor)
+        reachable(self, actor)
 
 
 class EditForm(forms.Form):

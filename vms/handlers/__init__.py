@@ -1,6 +1,7 @@
 """One function per kind of operation; imported by workers only, for what it registers."""
 
 from vms.handlers import (
+    backups,
     guests,
     hosts,
     image_copies,
@@ -15,6 +16,7 @@ from vms.handlers import (
 )
 
 __all__ = [
+    "backups",
     "guests",
     "hosts",
     "image_copies",

@@ -18,6 +18,7 @@ from vms.cloudinit import Seed
 from vms.disks.seed import seed_iso
 from vms.handlers.image_copies import ensure_copy
 from vms.handlers.place import There, at
+from vms.handlers.restored import fill_from_backup
 from vms.models import Guest, Image, Network, Snapshot, Spare, Volume
 from vms.models.volumes import Scrub
 from vms.names import (
@@ -46,7 +47,7 @@ def create(run: Run) -> None:
     """Image, disk, seed, network, then whatever power is wanted."""
     with at(run) as place:
         ensure_pool(run, place)
-        ensure_copy(run, place.hv, place.host, place.owner, place.guest.image)
+        ensure_image(run, place)
         ensure_disks(run, place)
         ensure_seed(run, place)
         ensure_networks(run, place)
@@ -109,15 +110,25 @@ def ensure_pool(run: Run, place: There) -> None:
     host_record_pool(row, capacity=seen.capacity, allocation=seen.allocation, available=seen.available)
 
 
+def ensure_image(run: Run, place: Place) -> None:
+    """The image of its first disk on the host, if that is made of one."""
+    image = Volume.objects.select_related("image").get(guest=place.guest, position=0).image
+    if image is not None:
+        ensure_copy(run, place.hv, place.host, place.owner, image)
+
+
 def ensure_disks(run: Run, place: Place) -> None:
     """Every disk that the guest is made with."""
     run.say(_("Making the disk"), 50)
-    for volume in Volume.objects.filter(guest=place.guest).select_related("image"):
+    for volume in Volume.objects.filter(guest=place.guest).select_related("image", "source"):
         ensure_volume(run, place, volume, effect=f"disk{volume.position}")
 
 
 def ensure_volume(run: Run, there: There, volume: Volume, *, effect: str) -> None:
     """The volume's disk is there, and its row says so."""
+    if volume.source is not None and volume.state == VolumeState.PLANNED:
+        fill_from_backup(run, there, volume, volume.source, effect=effect)
+        return
     ensure_disk(run, there, volume.pk, volume.image, capacity=volume.size_gib * GIB, effect=effect)
     volume_record(volume, VolumeState.READY)
 

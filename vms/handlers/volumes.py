@@ -48,7 +48,9 @@ class Spot:
 @contextmanager
 def at(run: Run) -> Iterator[Spot | None]:
     """The operation's volume on its host, connected, with the host's troubles translated; None where there is none any more."""
-    rows = Volume.objects.select_related("storage_class", "image", "pool__host", "guest__flavor", "guest__host")
+    rows = Volume.objects.select_related(
+        "storage_class", "image", "source", "pool__host", "guest__flavor", "guest__host"
+    )
     volume = rows.filter(pk=run.operation.subject_id).first()
     host = None if volume is None else _host_of(volume)
     if volume is None or host is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from vms.hypervisor.backups import Backups
 from vms.hypervisor.disks import Disks
 from vms.hypervisor.inside import Inside
 from vms.hypervisor.sizes import Sizes
@@ -152,8 +153,8 @@ type OnEvent = Callable[[PowerEvent], None]
 type OnClose = Callable[[str], None]
 
 
-class Hypervisor(Disks, Inside, Sizes, Snapshots, Protocol):
-    """A live connection to one host; more of its verbs stand in ``disks``, ``sizes``, ``snapshots`` and ``inside``."""
+class Hypervisor(Backups, Disks, Inside, Sizes, Snapshots, Protocol):
+    """A live connection to one host; more of its verbs stand in ``backups``, ``disks``, ``sizes``, ``snapshots``, ``inside``."""
 
     # --- the host -----------------------------------------------------------------------------------------------
     def facts(self) -> HostFacts: ...

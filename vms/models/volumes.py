@@ -74,6 +74,8 @@ class Volume(TenantOwned):
     """Its own limits below what the size of its guest and its class allow; 0 is none. ``mbps`` in MiB a second."""
     mbps = models.PositiveIntegerField(default=0, db_default=0)
     image = models.ForeignKey("vms.Image", null=True, on_delete=models.PROTECT, related_name="+")
+    source = models.ForeignKey("vms.BackupDisk", null=True, on_delete=models.SET_NULL, related_name="+")
+    """The disk of a backup that it is made of."""
     storage_class = models.ForeignKey(StorageClass, on_delete=models.PROTECT, related_name="+")
     pool = models.ForeignKey(StoragePool, null=True, on_delete=models.PROTECT, related_name="volumes")
     size_gib = models.PositiveIntegerField()

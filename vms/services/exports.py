@@ -11,7 +11,7 @@ from tenants.actors import Actor
 from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.services.export import CHUNK, exports
-from vms.models import Guest, Image, MetricPoint, Network, Port, SshKey, Volume
+from vms.models import Backup, Guest, Image, MetricPoint, Network, Port, SshKey, Volume
 from vms.models.metrics import AMOUNTS, HOUR
 from vms.selectors.snapshots import snapshots_visible
 
@@ -59,6 +59,15 @@ def _volumes(tenant: Tenant, actor: Actor) -> Iterator[Any]:
     if actor.narrowed:
         rows = rows.filter(guest__in=actor.visible(Guest.objects.all()))
     columns = ("id", "name", "guest_id", "guest__name", "position", "size_gib", "storage_class__name", "state")
+    yield from rows.values(*columns, "created_at").iterator(chunk_size=CHUNK)
+
+
+@exports("backups", Permission.BACKUP_VIEW)
+def _backups(tenant: Tenant, actor: Actor) -> Iterator[Any]:
+    rows = Backup.objects.order_by("created_at", "pk")
+    if actor.narrowed:
+        rows = rows.filter(guest__in=actor.visible(Guest.objects.all()))
+    columns = ("id", "name", "guest_id", "guest_name", "state", "read_bytes", "added_bytes", "verified_at", "verified")
     yield from rows.values(*columns, "created_at").iterator(chunk_size=CHUNK)
 
 

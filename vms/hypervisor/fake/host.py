@@ -82,7 +82,11 @@ class _Fault:
 
 @dataclass(slots=True)
 class FakeHost:
-    """All a host is, and a test's levers: ``calls`` counts verbs, ``deaf`` guests hear no power button and let go of no disk."""
+    """All a host is, and a test's levers: ``calls`` counts verbs, ``deaf`` guests hear no power button and let go of no disk.
+
+    ``written`` are a disk's first bytes by its file's path; ``checkpoints`` by domain and name, with what was written then;
+    ``held`` are the domains whose disks are held open.
+    """
 
     name: str
     facts: HostFacts
@@ -102,6 +106,9 @@ class FakeHost:
     kept: dict[str, dict[str, FakeKept]] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     wiped: list[str] = field(default_factory=list)
+    written: dict[str, bytes] = field(default_factory=dict)
+    checkpoints: dict[str, dict[str, dict[str, bytes]]] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
     deaf: bool = False
     silent: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock)

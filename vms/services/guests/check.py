@@ -41,9 +41,9 @@ def _name_errors(spec: GuestSpec) -> list[FieldError]:
 def _size_errors(spec: GuestSpec) -> list[FieldError]:
     flavor, image = spec.flavor, spec.image
     errors = [] if flavor.enabled else [FieldError("/flavor", "flavor_gone", _("This size is no longer offered."))]
-    if image.state != ImageState.READY:
+    if image.state != ImageState.READY and spec.root is None:
         errors.append(FieldError("/image", "image_not_ready", _("This image is not ready.")))
-    elif flavor.disk_gib < image.min_disk_gib:
+    elif spec.root_gib < image.min_disk_gib:
         message = _("This image needs a disk of %d GiB.") % image.min_disk_gib
         errors.append(FieldError("/flavor", "disk_too_small", message))
     elif flavor.memory_mib < image.min_memory_mib:

@@ -27,7 +27,7 @@ from vms.services.guests.tagging import guest_set_tags
 from vms.services.hosts import NoRoom, host_choose, host_rooms
 from vms.services.networks import network_default, port_create
 from vms.services.volumes.create import pool_choose
-from vms.services.volumes.record import volume_cost, volume_meter
+from vms.services.volumes.record import backup_holds, volume_cost, volume_meter
 from vms.specs import GuestSpec
 from vms.states import Power
 
@@ -43,8 +43,8 @@ def guest_cost(spec: GuestSpec) -> dict[str, int]:
         "running_guests": int(spec.start),
         "vcpus": flavor.vcpus,
         "memory_mib": flavor.memory_mib,
-        "disk_gib": flavor.disk_gib,
-        class_disk(root_class().name): flavor.disk_gib,
+        "disk_gib": spec.root_gib,
+        class_disk(root_class().name): spec.root_gib,
         "volumes": 1,
         "ports": ports,
         "addresses": ports,
@@ -119,7 +119,7 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
                 host=host,
                 vcpus=flavor.vcpus,
                 memory_mib=flavor.memory_mib,
-                disk_gib=flavor.disk_gib,
+                disk_gib=spec.root_gib,
                 firmware=spec.image.firmware,
                 protected=spec.protected,
                 user_data=spec.user_data,
@@ -139,7 +139,7 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
         generation=1,
         vcpus=flavor.vcpus,
         memory_mib=flavor.memory_mib,
-        disk_gib=flavor.disk_gib,
+        disk_gib=spec.root_gib,
     )
     storage_class = root_class()
     volume = Volume.objects.create(
@@ -148,10 +148,11 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
         guest=guest,
         position=0,
         boot_order=1,
-        image=spec.image,
+        image=spec.image if spec.root is None else None,
+        source=spec.root,
         storage_class=storage_class,
         pool=host.storage_pools.filter(storage_class=storage_class).first(),
-        size_gib=flavor.disk_gib,
+        size_gib=spec.root_gib,
     )
     _volumes_write(guest, spec)
     for position, network in enumerate(networks):
@@ -179,6 +180,7 @@ def _volumes_write(guest: Guest, spec: GuestSpec) -> None:
                 guest=guest,
                 position=position,
                 delete_with_guest=disk.delete_with_guest,
+                source=disk.source,
                 storage_class=storage_class,
                 pool=pool_choose(storage_class, disk.size_gib, guest=guest),
                 size_gib=disk.size_gib,
@@ -191,7 +193,8 @@ def _volumes_write(guest: Guest, spec: GuestSpec) -> None:
 def _guest_ask(guest: Guest, *, actor: Actor, parent: Operation | None, tags: Iterable[str]) -> Operation:
     """Ask the worker for a written guest, and say so in the journal."""
     guest_set_tags(guest, tags)
-    operation = guest_ask(guest, "guest.create", actor=actor, parent=parent)
+    more = backup_holds(Volume.objects.filter(guest=guest))
+    operation = guest_ask(guest, "guest.create", actor=actor, parent=parent, more=more)
     HostClaim.objects.filter(guest=guest).update(operation_id=operation.pk)
     audit_record(
         actor,

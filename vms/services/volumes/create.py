@@ -26,7 +26,7 @@ from vms.services.volumes.check import (
     require_reach,
     volume_spec_check,
 )
-from vms.services.volumes.record import guest_with, volume_cost, volume_meter, volumes_say
+from vms.services.volumes.record import backup_holds, guest_with, volume_cost, volume_meter, volumes_say
 from vms.specs import VolumeSpec
 from vms.states import HostState
 
@@ -61,6 +61,7 @@ def volume_create(tenant: Tenant, spec: VolumeSpec, *, actor: Actor) -> Operatio
         position=free_position(guest) if guest is not None else 0,
         delete_with_guest=guest is not None and spec.delete_with_guest,
         image=spec.image,
+        source=spec.source,
         storage_class=spec.storage_class,
         pool=pool,
         size_gib=spec.size_gib,
@@ -72,7 +73,11 @@ def volume_create(tenant: Tenant, spec: VolumeSpec, *, actor: Actor) -> Operatio
         volume,
         kind="volume.create",
         actor=actor,
-        holds=[Hold("volume", volume.pk), *([Hold("guest", guest.pk)] if guest is not None else [])],
+        holds=[
+            Hold("volume", volume.pk),
+            *([Hold("guest", guest.pk)] if guest is not None else []),
+            *backup_holds(Volume.objects.filter(pk=volume.pk)),
+        ],
         lane=pool.host.lane,
     )
     audit_record(
