@@ -48,6 +48,11 @@ def seed_name(guest: UUID) -> str:
     return f"seed-{guest.hex}.iso"
 
 
+def nvram_name(guest: UUID) -> str:
+    """What a guest's UEFI remembers, inside our pool."""
+    return f"nvram-{guest.hex}.fd"
+
+
 def network_name(owner: Owner, network: UUID) -> str:
     """``gh-1a2b3c4d-<network's hex>``."""
     return f"gh-{owner.short}-{network.hex}"

@@ -65,7 +65,10 @@ YES = {"confirmed": "yes"}
 IMAGE_FORM = {
     "os_family": "linux",
     "source_format": "qcow2",
+    "kind": "disk",
     "firmware": "bios",
+    "disk_bus": "virtio",
+    "nic_model": "virtio",
     "init": "cloud-init",
     "default_user": "root",
     "min_memory_mib": "64",

@@ -24,6 +24,7 @@ from vms.names import (
     base_name,
     filter_name,
     network_name,
+    nvram_name,
     pool_name,
     seed_name,
     serial_log,
@@ -46,6 +47,7 @@ def create(run: Run) -> None:
     with at(run) as place:
         ensure_pool(run, place)
         ensure_copy(run, place.hv, place.host, place.owner, place.guest.image)
+        ensure_drivers(run, place)
         ensure_disks(run, place)
         ensure_seed(run, place)
         ensure_networks(run, place)
@@ -56,6 +58,7 @@ def create(run: Run) -> None:
 def restore(run: Run) -> None:
     """Define a binned guest again over the disks that were kept."""
     with at(run) as place:
+        ensure_drivers(run, place)
         ensure_seed(run, place)
         ensure_networks(run, place)
         reached(converge(run, place), place.guest)
@@ -75,6 +78,7 @@ def purge(run: Run) -> None:
     """Off the host with everything that was its own."""
     with at(run) as place:
         reached(converge(run, place, progress=20), place.guest)
+        drop_firmware(run, place)
         drop_volumes(run, place)
         drop_networks(run, place)
 
@@ -132,6 +136,30 @@ def ensure_disk(run: Run, there: There, pk: UUID, image: Image | None, *, capaci
             there.hv.create_empty(pool, name, capacity=capacity)
 
 
+def ensure_drivers(run: Run, place: Place) -> None:
+    """The CD with its drivers, where it has one."""
+    if place.guest.drivers is not None:
+        ensure_copy(run, place.hv, place.host, place.owner, place.guest.drivers)
+
+
+def drop_firmware(run: Run, place: Place) -> bool:
+    """Nothing is left of what its UEFI and its TPM remember, nor of its definition; it is off. False: it has neither.
+
+    libvirt keeps a TPM's memory by the domain's uuid and takes it away only with a domain: so one is defined for it.
+    """
+    guest, hv = place.guest, place.hv
+    if guest.firmware != "uefi" and not guest.tpm:
+        return False
+    with run.effect("firmware"):
+        if hv.domain(str(guest.pk)) is None:
+            bare = design.domain_spec(
+                guest, place.host, place.owner, volumes=(), ports=(), password=design.display_password()
+            )
+            hv.define(bare, roots=design.roots(place.host))
+        hv.undefine(str(guest.pk), owner=place.owner)
+    return True
+
+
 def ensure_seed(run: Run, place: Place) -> None:
     """The NoCloud disc with the guest's name, keys and user-data; sent whole or not at all, so one that is there is right."""
     if place.hv.volume(pool_name(place.owner), seed_name(place.guest.pk)) is None:
@@ -147,6 +175,7 @@ def write_seed(run: Run, place: Place) -> None:
         hostname=guest.name,
         ssh_keys=tuple(guest.ssh_keys),
         user_data=guest.user_data,
+        for_windows=True,  # looked at when it was asked for; the machine may have been rebuilt since
         password_hash=guest.password_hash,
         ssh_password=bool(guest.password_hash),
     )
@@ -192,7 +221,7 @@ def drop_volumes(run: Run, place: Place) -> None:
     for spare in Spare.objects.filter(guest=guest):
         if volume_name(spare.pk) in present:
             drop_file(run, place, spare.pk, scrub=root_scrub(guest))
-    for name in (seed_name(guest.pk), *logs):
+    for name in (seed_name(guest.pk), nvram_name(guest.pk), *logs):
         if name in present:
             with run.effect("delete_" + name.split("-")[0]):
                 place.hv.delete_volume(pool, name)

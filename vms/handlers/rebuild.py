@@ -8,7 +8,9 @@ from operations.registry import handles
 from operations.runner import Run
 from vms.handlers.guests import (
     drop_file,
+    drop_firmware,
     ensure_disk,
+    ensure_drivers,
     ensure_networks,
     ensure_pool,
     ensure_seed,
@@ -36,6 +38,7 @@ def rebuild(run: Run) -> None:
             drop(run, place, spare_of(place.guest, SpareRole.WORN))
             make(run, place, fresh)
             ensure_off(run, place)
+            forget_old_system(run, place)
             write_seed(run, place)
             spare_become_root(place.guest)
             place.guest.refresh_from_db()
@@ -96,8 +99,16 @@ def ensure_off(run: Run, place: Place) -> None:
     observe(place)
 
 
+def forget_old_system(run: Run, place: Place) -> None:
+    """What the old disk's system told UEFI and TPM is no business of the fresh one's; the machine stays defined."""
+    if drop_firmware(run, place):
+        with run.effect("define_fresh"):
+            define(place)
+
+
 def stand(run: Run, place: Place) -> Seen:
     """Defined as its rows say now, and doing what is wanted."""
+    ensure_drivers(run, place)
     if place.guest.want_power == Power.RUNNING:
         ensure_seed(run, place)
         ensure_networks(run, place)

@@ -237,6 +237,10 @@ _DEVICES = Rule(
             },
         ),
         "memballoon": Rule({"model": _one_of("virtio")}, {"stats": Rule({"period": _number(1, 3600)})}),
+        "tpm": Rule(
+            {"model": _one_of("tpm-tis", "tpm-crb")},
+            {"backend": Rule({"type": _one_of("emulator"), "version": _one_of("2.0")})},
+        ),
         "panic": Rule({"model": _one_of("isa")}),
     },
 )
@@ -247,11 +251,25 @@ _OWNER = Rule(
     {"installation": _NAME, "epoch": _COUNT, "subject": _ID, "tenant": _ID, "generation": _COUNT},
 )
 
+_ON = Rule({"state": _one_of("on")})
+
+_HYPERV = Rule(
+    {"mode": _one_of("custom")},
+    {
+        **dict.fromkeys(
+            ("relaxed", "vapic", "vpindex", "runtime", "synic", "stimer", "frequencies", "tlbflush", "ipi"), _ON
+        ),
+        "spinlocks": Rule({"state": _one_of("on"), "retries": _number(4095, 2**31 - 1)}),
+    },
+)
+
 _FEATURES = Rule(
     {},
     {
         "acpi": _EMPTY,
         "apic": _EMPTY,
+        "hyperv": _HYPERV,
+        "smm": _ON,
         "vmport": Rule({"state": _one_of("off")}),
         "tcg": Rule({}, {"tb-cache": _MIB}),
     },
@@ -280,7 +298,11 @@ _CPU = Rule(
 )
 
 _TIMER = Rule(
-    {"name": _one_of("rtc", "pit", "hpet"), "tickpolicy": _one_of("catchup", "delay"), "present": _one_of("no")},
+    {
+        "name": _one_of("rtc", "pit", "hpet", "hypervclock"),
+        "tickpolicy": _one_of("catchup", "delay"),
+        "present": _YES_NO,
+    },
     many=True,
 )
 
@@ -311,12 +333,16 @@ DOMAIN = Rule(
                 "type": Rule(
                     {"arch": _like(r"[a-z0-9_]{1,16}"), "machine": _like(r"[a-z0-9._-]{1,64}")}, text=_one_of("hvm")
                 ),
-                "firmware": Rule({}, {"feature": Rule({"enabled": _YES_NO, "name": _one_of("secure-boot")})}),
+                "firmware": Rule(
+                    {},
+                    {"feature": Rule({"enabled": _YES_NO, "name": _one_of("secure-boot", "enrolled-keys")}, many=True)},
+                ),
+                "nvram": Rule(text=_below("storage")),
             },
         ),
         "features": _FEATURES,
         "cpu": _CPU,
-        "clock": Rule({"offset": _one_of("utc")}, {"timer": _TIMER}),
+        "clock": Rule({"offset": _one_of("utc", "localtime")}, {"timer": _TIMER}),
         "on_poweroff": _word("destroy", "preserve"),
         "on_reboot": _word("restart", "destroy"),
         "on_crash": _word("destroy", "restart", "preserve"),

@@ -175,8 +175,12 @@ class Hypervisor(Disks, Inside, Sizes, Protocol):
     def define(self, spec: DomainSpec, *, roots: Roots) -> None:
         """Define or redefine; ``Refused`` where uuid or name is somebody else's, or the XML leaves the allow-list."""
 
-    def undefine(self, uuid: str, *, owner: Owner) -> None:
-        """Remove the definition, saved state and firmware variables of a domain that does not run; missing is fine."""
+    def undefine(self, uuid: str, *, owner: Owner, keep_firmware: bool = False) -> None:
+        """Remove the definition and saved state of a domain that does not run; missing is fine.
+
+        With it goes what its firmware and its TPM remember, unless ``keep_firmware``: then a domain of that uuid that is
+        defined later finds it again.
+        """
 
     def start(self, uuid: str) -> None:
         """Power on, or wake from a saved state. Running is fine."""

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from portal.core.ids import uuid7
 from tenants.scoping import TenantOwned
+from vms.models.hardware import DiskBus
 from vms.models.hosts import Host
 from vms.states import VolumeState
 
@@ -105,7 +106,9 @@ class Volume(TenantOwned):
 
     @property
     def device(self) -> str:
-        """Which device it is to its guest."""
+        """Which device it is to its guest; the first disk hangs on the bus that the guest's system knows."""
+        if self.position == 0 and self.guest is not None and self.guest.disk_bus != DiskBus.VIRTIO:
+            return "sda"
         return f"vd{string.ascii_lowercase[self.position]}"
 
     @property

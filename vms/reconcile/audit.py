@@ -33,7 +33,7 @@ from vms.hypervisor.xml.parse import root_of, size_of
 from vms.models import Guest, Host, HostClaim, ImageCopy, NetworkOnHost, Port, Spare, Volume
 from vms.models.guests import Charge
 from vms.models.spares import SpareRole
-from vms.names import Owner, network_name, pool_name, seed_name, serial_log, volume_name
+from vms.names import Owner, network_name, nvram_name, pool_name, seed_name, serial_log, volume_name
 from vms.reconcile.converge import guest_id
 from vms.selectors.installation import installation_owner
 from vms.selectors.volumes import volumes_on
@@ -234,7 +234,9 @@ def _storage(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
         elif name in files:
             yield from _file(volume, files[name])
     known |= {volume_name(pk) for pk in Spare.objects.filter(guest__host=host).values_list("pk", flat=True)}
-    logs = tuple(serial_log(pk) for pk in Guest.objects.filter(host=host).values_list("pk", flat=True))
+    guests = Guest.objects.filter(host=host)
+    known |= {nvram_name(pk) for pk in guests.filter(firmware="uefi").values_list("pk", flat=True)}
+    logs = tuple(serial_log(pk) for pk in guests.values_list("pk", flat=True))
     for name in sorted(set(files) - known):
         if not name.startswith(logs):
             yield f"I2 host {host.name}: file {name} has no row"

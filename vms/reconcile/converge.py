@@ -137,7 +137,7 @@ def _appliers(place: Place) -> dict[Step, Callable[[], None]]:
         Step.SAVE: lambda: hv.save(uuid),
         Step.FORGET_SAVE: lambda: hv.discard_save(uuid),
         Step.PULL: lambda: hv.pull_plug(uuid),
-        Step.UNDEFINE: lambda: hv.undefine(uuid, owner=place.owner),
+        Step.UNDEFINE: lambda: hv.undefine(uuid, owner=place.owner, keep_firmware=True),
     }
 
 

@@ -15,7 +15,7 @@ from portal.core.units import GIB
 from vms.hypervisor import pool as connections
 from vms.hypervisor.driver import Hypervisor, SeenDomain, SeenVolume
 from vms.models import Guest, Host, Network, NetworkOnHost, Spare, Volume
-from vms.names import Owner, network_name, pool_name, seed_name, volume_name
+from vms.names import Owner, network_name, nvram_name, pool_name, seed_name, volume_name
 from vms.reconcile.converge import Place, guest_id, record
 from vms.reconcile.plan import Seen
 from vms.selectors.installation import installation_owner
@@ -114,7 +114,7 @@ def _storage(host: Host, owner: Owner, present: dict[str, SeenVolume] | None) ->
         name = volume_name(volume.pk)
         known.add(name)
         if volume.guest is not None:
-            known.add(seed_name(volume.guest.pk))
+            known |= {seed_name(volume.guest.pk), nvram_name(volume.guest.pk)}
         if volume.state == "ready" and name not in present:
             drift_record(
                 host, "missing_volume", str(volume.pk), detail="its file is not in the pool", guest_id=volume.guest_id
@@ -125,7 +125,7 @@ def _storage(host: Host, owner: Owner, present: dict[str, SeenVolume] | None) ->
     for name in copies_adopt(host, {name: there.allocation for name, there in present.items()}):
         drift_record(host, "stray_image", name, detail="the copy of an image that is gone")
     for name in sorted(present.keys() - known):
-        if name.startswith(("vol-", "seed-")) and not _being_made(name):
+        if name.startswith(("vol-", "seed-", "nvram-")) and not _being_made(name):
             drift_record(host, "stray_volume", name, detail="no such volume here")
 
 

@@ -24,6 +24,7 @@ from tenants.actors import Actor
 from tenants.journal.events import shows
 from vms.models import Address, Guest, Port, Tag, Volume
 from vms.models.guests import Charge
+from vms.models.hardware import HARDWARE
 from vms.selectors.metrics import cpu_sparks
 from vms.states import GuestStatus, HostState, Power
 
@@ -31,7 +32,7 @@ GUEST_SORTS: Sorts = {"name": ("name", "id"), "created_at": ("created_at", "id")
 SECRETS: Final = ("user_data", "password_hash", "new_password", "display_password")
 """Never needed to show a guest, and dear to decrypt."""
 SHOWN: Final = (
-    "tenant", "name", "vcpus", "memory_mib", "disk_gib", "firmware", "in_rescue", "protected", "ssh_keys", "want_power",
+    "tenant", "name", "vcpus", "memory_mib", "disk_gib", *HARDWARE, "in_rescue", "protected", "ssh_keys", "want_power",
     "seen_power", "seen_since", "seen_display", "built_at", "problem_code", "problem_message", "binned_at", "purge_after",
     "version", "created_at", "flavor", "next_flavor", "image", "host__name", "host__state",
 )  # fmt: skip

@@ -19,6 +19,7 @@ from tenants.actors import Actor
 from tenants.policy import Permission
 from vms.models import Guest, Image
 from vms.selectors.guests import GuestRow
+from vms.selectors.hardware import hardware_words
 from vms.services.guests.allowed import ASK_AN_OPERATOR, Answer, answer
 from vms.services.guests.power import ACTIONS, guest_actions
 from vms.states import GuestStatus, Power, VolumeState
@@ -183,7 +184,7 @@ def guest_shown(row: GuestRow, actor: Actor) -> GuestShown:
         vcpus=guest.vcpus,
         memory_label=mib_label(guest.memory_mib),
         disk_gib=guest.disk_gib,
-        firmware=guest.firmware.upper(),
+        firmware=hardware_words(guest),
         addresses=_addresses(row),
         volumes=_volumes(row),
         tags=tuple(row.tags),

@@ -15,12 +15,15 @@ from vms.hypervisor.xml.domain import (
     Disk,
     DomainSpec,
     FilterRef,
+    Firmware,
+    Hyperv,
     IoTune,
     Layer,
     Nic,
     Serial,
     Tablet,
     Tag,
+    Tpm,
     Video,
     Vnc,
     Watchdog,
@@ -90,7 +93,7 @@ EMULATED = DomainSpec(
     vcpus=1,
     memory_mib=768,
     machine="pc",
-    firmware="uefi",
+    firmware=Firmware(kind="uefi"),
     cpu=Cpu(mode="custom", model="Nehalem"),
     memory_limit_mib=2048,
     tb_cache_mib=32,
@@ -141,7 +144,31 @@ class Shape:
 
 
 GROWING = replace(SMALL, vcpus_max=4, memory_mib_max=4096)
-DOMAINS = {"domain-growing": GROWING, "domain-small": SMALL, "domain-tenants": TENANTS, "domain-emulated": EMULATED}
+WINDOWS = replace(
+    SMALL,
+    vcpus=2,
+    memory_mib=4096,
+    kind="kvm",
+    cpu=Cpu(mode="host-model"),
+    firmware=Firmware(kind="uefi", secure_boot=True, nvram="/srv/gh/pool/nvram.fd"),
+    hyperv=Hyperv(),
+    local_time=True,
+    tpm=Tpm(),
+    disks=(
+        Disk(path=ROOT.path, target="sda", bus="sata", boot_order=1, backing=(BASE,)),
+        Disk(path="/srv/gh/pool/drivers.qcow2", target="sde", bus="sata", device="cdrom", readonly=True, backing=()),
+        Disk(path=SEED.path, target="sdf", bus="sata", device="cdrom", format="raw", readonly=True, backing=()),
+    ),
+    nics=(Nic(mac="52:54:00:12:34:58", network="gh-net-1", model="e1000e"),),
+    spare_ports=2,
+)
+DOMAINS = {
+    "domain-growing": GROWING,
+    "domain-small": SMALL,
+    "domain-tenants": TENANTS,
+    "domain-emulated": EMULATED,
+    "domain-windows": WINDOWS,
+}
 
 SHAPES = (
     *(Shape(name, "domain", spec.element()) for name, spec in DOMAINS.items()),

@@ -82,6 +82,8 @@ class FakeHost:
     logs: dict[str, bytes] = field(default_factory=dict)
     stats: dict[str, DomainStats] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
+    tpms: set[str] = field(default_factory=set)
+    """Domains that have been on with a TPM, and whose TPM's memory nobody has taken away."""
     wiped: list[str] = field(default_factory=list)
     deaf: bool = False
     silent: bool = False

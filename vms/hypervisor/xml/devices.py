@@ -251,6 +251,19 @@ class Watchdog:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tpm:
+    """A TPM 2.0 played by swtpm; libvirt keeps its state by the domain's uuid, on the host and outside every pool.
+
+    The TIS model serves BIOS and UEFI and every guest system that knows a TPM; CRB is UEFI's only.
+    """
+
+    model: Literal["tpm-tis", "tpm-crb"] = "tpm-crb"
+
+    def element(self) -> Element:
+        return node("tpm", {"model": self.model}, node("backend", {"type": "emulator", "version": "2.0"}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Panic:
     """Tells the host of a guest kernel's panic; the ISA model works with every libvirt we serve (PCI needs 9.1)."""
 

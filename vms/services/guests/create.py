@@ -23,6 +23,7 @@ from tenants.policy import Permission
 from tenants.services.quota import Kind, Line, class_disk, kind_of, quota_foresee, quota_reserve
 from vms.models import Guest, HostClaim, Network, StorageClass, Volume
 from vms.services.guests.check import guest_spec_check, password_hash
+from vms.services.guests.hardware import hardware_take
 from vms.services.guests.tagging import guest_set_tags
 from vms.services.hosts import NoRoom, host_choose, host_rooms
 from vms.services.networks import network_default, port_create
@@ -111,7 +112,7 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
     host = host_choose(flavor, more_gib=spec.more_gib)
     try:
         with transaction.atomic():
-            guest = Guest.objects.create(
+            guest = Guest(
                 tenant=tenant,
                 name=name,
                 flavor=flavor,
@@ -120,7 +121,6 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
                 vcpus=flavor.vcpus,
                 memory_mib=flavor.memory_mib,
                 disk_gib=flavor.disk_gib,
-                firmware=spec.image.firmware,
                 protected=spec.protected,
                 user_data=spec.user_data,
                 password_hash=hashed,
@@ -128,6 +128,8 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
                 want_power=Power.RUNNING if spec.start else Power.STOPPED,
                 charged_running=spec.start,
             )
+            hardware_take(guest, spec.image)
+            guest.save(force_insert=True)
     except IntegrityError as error:
         raise Conflict(
             _("A machine called %(name)s exists."), code="name_taken", hint=_("Choose another name."), name=name

@@ -15,7 +15,8 @@ from tenants.journal.events import event_append
 from tenants.journal.usage import usage_close, usage_switch
 from vms.models import Guest, Image, Spare, Volume
 from vms.models.spares import SpareRole
-from vms.states import ImageState, VolumeState
+from vms.services.guests.hardware import hardware_take
+from vms.states import ImageKind, ImageState, VolumeState
 
 
 def refuse_image(guest: Guest, image: Image) -> None:
@@ -23,6 +24,8 @@ def refuse_image(guest: Guest, image: Image) -> None:
     message = ""
     if image.state != ImageState.READY and image.pk != guest.image_id:
         message = _("This image is not ready.")
+    elif image.kind != ImageKind.DISK:
+        message = _("This image is a CD; no disk is made of it.")
     elif guest.memory_mib < image.min_memory_mib:
         message = _("This image needs %s of memory.") % mib_label(image.min_memory_mib)
     if message:
@@ -72,9 +75,10 @@ def spare_become_root(guest: Guest) -> None:
         at=now(),
         storage_class=old.storage_class.name,
     )
-    guest.image, guest.firmware = fresh.image, fresh.image.firmware
+    guest.image = fresh.image
+    built = hardware_take(guest, fresh.image)
     guest.version += 1
-    guest.save(update_fields=["image", "firmware", "version"])
+    guest.save(update_fields=["image", *built, "version"])
     fresh.delete()
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
 

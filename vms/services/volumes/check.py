@@ -13,7 +13,7 @@ from tenants.actors import Actor
 from tenants.policy import Permission
 from vms.models import Guest, StorageClass, Volume
 from vms.specs import DISK_MAX_GIB, NAME, VolumeSpec
-from vms.states import HostState, ImageState, Power, VolumeState
+from vms.states import HostState, ImageKind, ImageState, Power, VolumeState
 
 POSITIONS: Final = range(1, 25)
 """Places for data volumes: ``vdb`` to ``vdy``; ``vda`` is the first disk, ``vdz`` the seed."""
@@ -46,6 +46,8 @@ def size_errors(spec: VolumeSpec) -> list[FieldError]:
         return []
     if spec.image.state != ImageState.READY:
         return [FieldError("/image", "image_not_ready", _("This image is not ready."))]
+    if spec.image.kind != ImageKind.DISK:
+        return [FieldError("/image", "image_no_disk", _("This image is a CD; no disk is made of it."))]
     if spec.size_gib < spec.image.min_disk_gib:
         message = _("This image needs a disk of %d GiB.") % spec.image.min_disk_gib
         return [FieldError("/size_gib", "disk_too_small", message)]
