@@ -53,6 +53,8 @@ class Bench:
         self.enrol(f"fake://{self.name}", data_dir=f"/data/{self.name}", run_dir=f"/run/{self.name}")
         host_record_facts(self.host, facts={}, cpus=64, memory_mib=256 * 1024)
         self.image = factories.image("tiny", virtual_size=SIZE, size=4096)
+        self.furnish: Callable[[Guest], None] = lambda _guest: None
+        """What a machine is given besides as soon as it is there."""
         self.place_image(b"QFI\xfb" + struct.pack(">IQIIQ", 3, 0, 0, 16, SIZE) + bytes(4096))
 
     def enrol(self, uri: str, *, data_dir: str, run_dir: str) -> None:
@@ -121,6 +123,7 @@ class Bench:
         """A machine that is really on the host, in ``power``."""
         guest, operation = self.ask_create(start=power != Power.STOPPED)
         assert run(operation.pk) == "succeeded"
+        self.furnish(guest)
         for action in {Power.PAUSED: ["pause"], Power.SUSPENDED: ["suspend"]}.get(power, []):
             assert run(self.ask(guest, action).pk) == "succeeded"
         return self.fresh(guest)

@@ -22,6 +22,7 @@ from tenants.scoping import every_tenant, tenant_scope
 from tests.operations.kinds import lapse
 from tests.vms.reconcile.bench import Bench
 from tests.vms.reconcile.lives import RECIPES, Killed, Recipe, at_points, points_of
+from tests.vms.reconcile.volume_lives import Disks
 from vms.hypervisor.errors import HypervisorError, Refused, StorageFull, Unreachable
 from vms.models import Guest
 from vms.names import pool_name
@@ -65,13 +66,18 @@ def some(request: pytest.FixtureRequest) -> Callable[[list[str]], list[str]]:
     return some
 
 
-def clear(bench: Bench) -> None:
-    """The host as it was before its first machine; checks on the way that nothing of the former ones is left."""
+def clear(bench: Bench, *, disks: bool = False) -> None:
+    """The host as it was before its first machine; checks on the way that nothing of the former ones is left.
+
+    With ``disks``, volumes that a machine lets go of go too.
+    """
     with every_tenant(why="test"):
         guests = list(Guest.objects.all())
     for guest in guests:
         bench.ask(guest, "purge")
     bench.settle()
+    if disks:
+        Disks(bench).clear()
     assert_nothing_left(bench)
     bench.on_host.pools[pool_name(installation_owner())].volumes.clear()
 

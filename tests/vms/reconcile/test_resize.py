@@ -19,10 +19,11 @@ from tests.operations.kinds import lapse
 from tests.portal.api.rest import Rest
 from tests.vms.reconcile.bench import Bench
 from tests.vms.reconcile.lives import Killed, at_points
+from tests.vms.reconcile.volume_lives import Disks
 from vms.hypervisor.errors import Refused, StorageFull
 from vms.models import Flavor, Guest, HostClaim, Volume
 from vms.services.guests import guest_resize
-from vms.services.guests.resize import When
+from vms.services.guests.resize import When, resize_fit
 from vms.services.hosts import host_record_facts, host_record_heartbeat
 from vms.states import Power
 
@@ -76,6 +77,22 @@ def test_a_machine_grows(power: Power, when: When, bench: Bench) -> None:
     assert used(bench) == {"vcpus": 2, "memory_mib": 512, "disk_gib": 2}
     restarts = bench.on_host.calls["press_power"]
     assert restarts == (1 if power == Power.RUNNING and when == When.RESTART else 0)
+
+
+def test_a_disk_that_grows_counts_beside_the_machines_others(bench: Bench) -> None:
+    guest = bench.guest()
+    Disks(bench).volume(guest)
+    limit(bench, guest_disk_gib=2)
+
+    with pytest.raises(OverQuota) as refused:
+        resize(bench, guest, bench.larger)
+    assert (refused.value.details["limit"], refused.value.details["asked"]) == (2, 3)
+    with tenant_scope(bench.house.tenant):
+        foreseen = resize_fit(guest, bench.larger, actor=bench.house.actor)
+    assert [code for code, _sentence in foreseen.reasons] == ["over_quota"]
+
+    limit(bench, guest_disk_gib=3)
+    assert run(resize(bench, guest, bench.larger).pk) == "succeeded"
 
 
 @pytest.mark.parametrize("action", ["stop", "shutdown", "delete"])

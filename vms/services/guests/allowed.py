@@ -9,7 +9,7 @@ the sentence of the condition, or the row's own. What is being worked on takes n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -142,6 +142,9 @@ _S, _R, _P, _Z, _C = (
 )  # fmt: skip
 _RR, _RO = Condition.RESCUE, Condition.RESCUE_OFF
 _THERE = _in(_A, _RR, _RO, _S, _R, _P, _Z, _C)
+_PLUGS = _in(_S, _R, _C)
+"""Where a disk is added or taken off: a paused machine cannot let go, the saved memory of a suspended one knows its disks."""
+_LET_IT_RUN = {state: replace(REFUSALS[state], hint=_("Let it run, or stop it.")) for state in (_P, _Z)}
 _NOT_IN_BIN = Refusal("not_in_bin", _("This machine is not in the bin."))
 
 TABLE: Final[Mapping[str, Row]] = {
@@ -169,10 +172,15 @@ TABLE: Final[Mapping[str, Row]] = {
     ),
     "guest.purge": Row(_THERE | {_U, _B}, later=_in(_Q)),
     "guest.restore": Row(_in(_B), instead=dict.fromkeys(set(Condition) - {_B}, _NOT_IN_BIN)),
+    "volume.create": Row(_PLUGS, instead=_LET_IT_RUN),
+    "volume.attach": Row(_PLUGS, instead=_LET_IT_RUN),
+    "volume.detach": Row(_PLUGS | {_A, _B}, instead=_LET_IT_RUN),
+    "volume.extend": Row(_PLUGS | {_P}, instead=_LET_IT_RUN),
+    "volume.limit": Row(_PLUGS | {_P}, instead=_LET_IT_RUN),
 }
-"""Every kind of operation that somebody can ask of a machine that is there."""
-OURS: Final = frozenset({"guest.batch", "guest.create", "guest.tidy", "guest.withdraw"})
-"""Kinds that nobody asks of a machine: it is not there yet, or the portal alone asks."""
+"""Every kind of operation that somebody can ask of a machine that is there, or of a volume that hangs on one."""
+OURS: Final = frozenset({"guest.batch", "guest.create", "guest.tidy", "guest.withdraw", "volume.delete"})
+"""Kinds that nobody asks of a machine: it is not there yet, it has let go, or the portal alone asks."""
 
 
 def answer(guest: Guest, kind: str, actor: Actor) -> Answer:

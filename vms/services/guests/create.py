@@ -11,17 +11,17 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from operations.models import Operation
-from operations.services import Hold, operation_submit
+from operations.services import operation_submit
 from portal.core.clock import now
 from portal.core.errors import Conflict, FieldError, Invalid
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
-from tenants.journal.events import event_append
 from tenants.journal.usage import usage_switch
 from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.services.quota import Kind, Line, class_disk, kind_of, quota_foresee, quota_reserve
 from vms.models import Guest, HostClaim, Network, StorageClass, Volume
+from vms.services.guests.asking import guest_ask
 from vms.services.guests.check import guest_spec_check, password_hash
 from vms.services.guests.hardware import hardware_take
 from vms.services.guests.tagging import guest_set_tags
@@ -193,16 +193,7 @@ def _volumes_write(guest: Guest, spec: GuestSpec) -> None:
 def _guest_ask(guest: Guest, *, actor: Actor, parent: Operation | None, tags: Iterable[str]) -> Operation:
     """Ask the worker for a written guest, and say so in the journal."""
     guest_set_tags(guest, tags)
-    assert guest.host is not None
-    operation = operation_submit(
-        guest,
-        kind="guest.create",
-        actor=actor,
-        holds=[Hold("guest", guest.pk)],
-        lane=guest.host.lane,
-        generation=guest.want_generation,
-        parent=parent,
-    )
+    operation = guest_ask(guest, "guest.create", actor=actor, parent=parent)
     HostClaim.objects.filter(guest=guest).update(operation_id=operation.pk)
     audit_record(
         actor,
@@ -214,7 +205,6 @@ def _guest_ask(guest: Guest, *, actor: Actor, parent: Operation | None, tags: It
         user_data=bool(guest.user_data),
         ssh_keys=len(guest.ssh_keys),
     )
-    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
     return operation
 
 

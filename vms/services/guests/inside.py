@@ -9,13 +9,12 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from django.db import transaction
 from django.utils.translation import gettext as _
 
 from operations.models import Operation
-from operations.services import Hold, operation_submit
 from operations.states import Status
 from portal.core.clock import now
 from portal.core.errors import FieldError, Invalid
@@ -26,6 +25,7 @@ from tenants.policy import Permission
 from vms.models import Guest, Reading
 from vms.models.readings import ReadingKind
 from vms.services.guests.allowed import refuse_unless_allowed
+from vms.services.guests.asking import guest_ask
 from vms.services.guests.check import password_hash
 from vms.services.keys import key_parse
 from vms.specs import PASSWORD_MAX
@@ -57,7 +57,7 @@ def guest_set_password(guest: Guest, password: str, *, actor: Actor, user: str =
     refuse_unless_allowed(guest, "guest.password", actor)
     guest.new_password = password_hash(password)
     guest.save(update_fields=["new_password"])
-    operation = _ask(guest, "guest.password", actor=actor, params={"user": user})
+    operation = guest_ask(guest, "guest.password", actor=actor, params={"user": user})
     audit_record(actor, "guest.password", guest, user=user)
     return operation
 
@@ -72,7 +72,7 @@ def guest_add_keys(guest: Guest, keys: list[str], *, actor: Actor, user: str = "
     if not parsed or len({*parsed, *guest.ssh_keys}) > KEYS_MOST:
         raise Invalid(errors=[FieldError("/ssh_keys", "too_many", _("At least one key, and at most twenty in all."))])
     refuse_unless_allowed(guest, "guest.keys", actor)
-    operation = _ask(guest, "guest.keys", actor=actor, params={"user": user, "keys": parsed})
+    operation = guest_ask(guest, "guest.keys", actor=actor, params={"user": user, "keys": parsed})
     audit_record(actor, "guest.keys", guest, user=user, keys=len(parsed))
     return operation
 
@@ -83,7 +83,7 @@ def guest_look(guest: Guest, kind: ReadingKind, *, actor: Actor) -> Operation:
     actor.require(Permission.GUEST_CONSOLE, guest)
     guest = _locked(guest)
     refuse_unless_allowed(guest, "guest.look", actor)
-    operation = _ask(guest, "guest.look", actor=actor, params={"what": kind.value})
+    operation = guest_ask(guest, "guest.look", actor=actor, params={"what": kind.value})
     audit_record(actor, "guest.look", guest, what=kind.value)
     return operation
 
@@ -98,21 +98,6 @@ def _user_of(guest: Guest, user: str) -> str:
     if not USER.match(user):
         raise Invalid(errors=[FieldError("/user", "invalid_user", _("This is not the name of a user."))])
     return user
-
-
-def _ask(guest: Guest, kind: str, *, actor: Actor, params: dict[str, Any]) -> Operation:
-    assert guest.host is not None
-    operation = operation_submit(
-        guest,
-        kind=kind,
-        actor=actor,
-        holds=[Hold("guest", guest.pk)],
-        lane=guest.host.lane,
-        generation=guest.want_generation,
-        params=params,
-    )
-    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
-    return operation
 
 
 def inside_settled(operation: Operation) -> None:

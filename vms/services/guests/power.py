@@ -11,15 +11,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from operations.models import Operation
-from operations.services import Hold, operation_submit
 from portal.core.errors import FieldError, Invalid, Missing
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
-from tenants.journal.events import event_append
 from tenants.policy import Permission
 from vms.models import Guest
 from vms.services.guests.allowed import Answer, answer, refuse_unless_allowed
-from vms.services.guests.wanting import WISH, guest_want
+from vms.services.guests.asking import guest_ask, guest_wish
 from vms.states import Power
 
 
@@ -74,25 +72,12 @@ def guest_power(guest: Guest, action: str, *, actor: Actor, grace_s: int | None 
     guest = Guest.objects.select_for_update(of=("self",)).select_related("host", "tenant").get(pk=guest.pk)
     refuse_unless_allowed(guest, known.kind, actor)
     before = guest.want_power
-    guest_want(guest, known.wants)
-    guest.want_generation += 1
-    guest.version += 1
-    guest.save(update_fields=[*WISH, "want_generation", "version"])
+    guest_wish(guest, known.wants)
     params: dict[str, Any] = {"want_before": before}
     if action == "shutdown":
         params["grace_s"] = grace_s or GRACE_S
-    assert guest.host is not None
-    operation = operation_submit(
-        guest,
-        kind=known.kind,
-        actor=actor,
-        holds=[Hold("guest", guest.pk)],
-        lane=guest.host.lane,
-        generation=guest.want_generation,
-        params=params,
-    )
+    operation = guest_ask(guest, known.kind, actor=actor, params=params)
     audit_record(actor, known.kind, guest, want_power=[before, known.wants.value])
-    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
     return operation
 
 

@@ -6,17 +6,15 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from operations.models import Operation
-from operations.services import Hold, operation_submit
 from portal.core.errors import Conflict, FieldError, Invalid
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
-from tenants.journal.events import event_append
 from tenants.policy import Permission
 from vms.models import Guest, Image, Volume
 from vms.models.spares import SpareRole
 from vms.services.guests.allowed import refuse_unless_allowed
+from vms.services.guests.asking import guest_ask, guest_wish
 from vms.services.guests.spares import refuse_image, spare_make
-from vms.services.guests.wanting import WISH, guest_want
 from vms.states import ON, Power
 
 
@@ -41,20 +39,8 @@ def guest_rebuild(guest: Guest, image: Image, *, actor: Actor) -> Operation:
         raise Invalid(errors=[FieldError("/image", "disk_too_small", message)])
     spare_make(guest, SpareRole.FRESH, image, size_gib=root.size_gib)
     before = guest.want_power
-    guest_want(guest, Power.RUNNING if guest.seen_power in ON else Power.STOPPED)
-    guest.want_generation += 1
-    guest.version += 1
-    guest.save(update_fields=[*WISH, "want_generation", "version"])
-    assert guest.host is not None
-    operation = operation_submit(
-        guest,
-        kind="guest.rebuild",
-        actor=actor,
-        holds=[Hold("guest", guest.pk)],
-        lane=guest.host.lane,
-        generation=guest.want_generation,
-        params={"want_before": before, "image": str(image.pk)},
-    )
+    guest_wish(guest, Power.RUNNING if guest.seen_power in ON else Power.STOPPED)
+    params = {"want_before": before, "image": str(image.pk)}
+    operation = guest_ask(guest, "guest.rebuild", actor=actor, params=params)
     audit_record(actor, "guest.rebuild", guest, image=image.name)
-    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
     return operation

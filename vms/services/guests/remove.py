@@ -8,16 +8,16 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from operations.models import Operation
-from operations.services import Hold, operation_submit
+from operations.services import operation_submit
 from portal.core.errors import Conflict
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
-from tenants.journal.events import event_append
 from tenants.policy import Permission
 from tenants.services.quota import quota_reserve
 from vms.models import Guest, HostClaim, Volume
 from vms.models.guests import Charge
 from vms.services.guests.allowed import refuse_unless_allowed
+from vms.services.guests.asking import guest_ask, guest_wish
 from vms.services.guests.wanting import WISH, guest_want
 from vms.services.hosts import host_claimable
 from vms.states import Power
@@ -46,11 +46,10 @@ def guest_delete(guest: Guest, *, actor: Actor, purge: bool = False, delete_volu
     before = guest.want_power
     if delete_volumes is not None:
         Volume.objects.filter(guest=guest, position__gt=0).update(delete_with_guest=delete_volumes)
-    _want_absent(guest)
-    operation = _ask(guest, kind, actor=actor, params={"want_before": before})
+    guest_wish(guest, Power.ABSENT)
+    operation = guest_ask(guest, kind, actor=actor, params={"want_before": before})
     words: dict[str, Any] = {} if delete_volumes is None else {"delete_volumes": delete_volumes}
     audit_record(actor, kind, guest, **words)
-    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
     return operation
 
 
@@ -86,9 +85,8 @@ def guest_restore(guest: Guest, *, actor: Actor) -> Operation:
             "disk_gib": guest.disk_gib,
         },
     )
-    operation = _ask(guest, "guest.restore", actor=actor)
+    operation = guest_ask(guest, "guest.restore", actor=actor)
     audit_record(actor, "guest.restore", guest)
-    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
     return operation
 
 
@@ -100,29 +98,12 @@ def refuse_taken_name(guest: Guest) -> None:
         )
 
 
-def _ask(
-    guest: Guest,
-    kind: str,
-    *,
-    actor: Actor,
-    params: dict[str, Any] | None = None,
-    after: Operation | None = None,
-) -> Operation:
-    return operation_submit(
-        guest,
-        kind=kind,
-        actor=actor,
-        holds=[Hold("guest", guest.pk)] if after is None else (),
-        after=after,
-        lane=guest.host.lane if guest.host else "",
-        generation=guest.want_generation,
-        params=params,
-    )
-
-
 def guest_purge_failed_build(guest: Guest, *, actor: Actor) -> Operation:
-    """What a failed creation left is taken off the host and forgotten; asked for by the settling of that creation."""
-    _want_absent(guest)
+    """What a failed creation left is taken off the host and forgotten; asked for by the settling of that creation.
+
+    It holds nothing, so that the machine shows what went wrong until it is gone, and can be deleted by hand.
+    """
+    guest_wish(guest, Power.ABSENT)
     return operation_submit(
         guest,
         kind="guest.purge",
@@ -139,12 +120,5 @@ def guest_withdraw(guest: Guest, *, actor: Actor, after: Operation | None = None
     Asked for by the settling of a restore that failed (``after``), or by the sweep that found one. Raises ``Conflict`` while
     something else is being done with it.
     """
-    _want_absent(guest)
-    return _ask(guest, "guest.withdraw", actor=actor, after=after)
-
-
-def _want_absent(guest: Guest) -> None:
-    guest_want(guest, Power.ABSENT)
-    guest.want_generation += 1
-    guest.version += 1
-    guest.save(update_fields=[*WISH, "want_generation", "version"])
+    guest_wish(guest, Power.ABSENT)
+    return guest_ask(guest, "guest.withdraw", actor=actor, after=after)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.db import transaction
 from django.utils.translation import gettext as _
 
 from operations.models import Operation
-from operations.services import Hold, operation_submit
 from portal.core.errors import FieldError, Invalid
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
@@ -17,8 +14,8 @@ from tenants.policy import Permission
 from vms.models import Guest, Image
 from vms.models.spares import SpareRole
 from vms.services.guests.allowed import refuse_unless_allowed
+from vms.services.guests.asking import guest_ask, guest_wish
 from vms.services.guests.spares import refuse_image, spare_make
-from vms.services.guests.wanting import WISH, guest_want
 from vms.states import ON, Power
 
 
@@ -54,23 +51,9 @@ def guest_unrescue(guest: Guest, *, actor: Actor) -> Operation:
 
 
 def _ask(guest: Guest, kind: str, wish: Power, *, actor: Actor) -> Operation:
-    params: dict[str, Any] = {"want_before": guest.want_power}
-    guest_want(guest, wish)
-    guest.want_generation += 1
-    guest.version += 1
-    guest.save(update_fields=[*WISH, "want_generation", "version"])
-    assert guest.host is not None
-    operation = operation_submit(
-        guest,
-        kind=kind,
-        actor=actor,
-        holds=[Hold("guest", guest.pk)],
-        lane=guest.host.lane,
-        generation=guest.want_generation,
-        params=params,
-    )
-    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
-    return operation
+    before = guest.want_power
+    guest_wish(guest, wish)
+    return guest_ask(guest, kind, actor=actor, params={"want_before": before})
 
 
 @transaction.atomic

@@ -15,7 +15,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from operations.models import Operation, OperationLock
-from operations.services import Hold, operation_submit
 from operations.states import Status
 from portal.core.clock import now
 from portal.core.errors import Conflict, FieldError, Invalid, PortalError
@@ -25,13 +24,15 @@ from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
 from tenants.journal.usage import usage_switch
 from tenants.policy import Permission
-from tenants.services.quota import class_disk, quota_foresee, quota_release, quota_reserve
+from tenants.services.quota import quota_foresee, quota_release, quota_reserve
 from vms.models import Flavor, Guest, HostClaim, Volume
 from vms.models.guests import Charge
 from vms.services.guests.allowed import refuse_unless_allowed
+from vms.services.guests.asking import guest_ask
 from vms.services.guests.create import Fit
 from vms.services.guests.wanting import WISH, guest_want
 from vms.services.hosts import host_has_room_for
+from vms.services.volumes.record import guest_with, volume_room
 from vms.states import ON, Power
 
 SIZES: Final = ("vcpus", "memory_mib")
@@ -76,18 +77,8 @@ def guest_resize(guest: Guest, flavor: Flavor, *, actor: Actor, when: When = Whe
     guest.want_generation += 1
     guest.version += 1
     guest.save(update_fields=[*NEXT, *WISH, "want_generation", "version"])
-    assert guest.host is not None
-    operation = operation_submit(
-        guest,
-        kind="guest.resize",
-        actor=actor,
-        holds=[Hold("guest", guest.pk)],
-        lane=guest.host.lane,
-        generation=guest.want_generation,
-        params={"when": when.value},
-    )
+    operation = guest_ask(guest, "guest.resize", actor=actor, params={"when": when.value})
     audit_record(actor, "guest.resize", guest, flavor=[guest.flavor.name, flavor.name], when=when.value)
-    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
     return operation
 
 
@@ -154,11 +145,9 @@ def _difference(guest: Guest, root: Volume, flavor: Flavor) -> tuple[dict[str, i
     }
     grown = max(0, flavor.disk_gib - root.size_gib)
     more = {name: amount for name, amount in moves.items() if amount > 0}
+    more |= {f"guest_{name}": getattr(flavor, name) for name in more}
     if grown:
-        more |= {"disk_gib": grown, class_disk(root.storage_class.name): grown}
-    for name in ("vcpus", "memory_mib", "disk_gib"):
-        if name in more:
-            more[f"guest_{name}"] = getattr(flavor, name)
+        more |= volume_room(root.storage_class, grown) | guest_with(guest, volumes=0, size_gib=grown)
     return more, {name: -amount for name, amount in moves.items() if amount < 0}
 
 
@@ -275,5 +264,5 @@ def resize_undo(guest: Guest) -> tuple[str, ...]:
         root.size_gib = guest.disk_gib
         root.save(update_fields=["size_gib"])
         HostClaim.objects.filter(guest=guest).update(disk_gib=root.size_gib)
-        quota_release(guest.tenant, {"disk_gib": ungrown, class_disk(root.storage_class.name): ungrown})
+        quota_release(guest.tenant, volume_room(root.storage_class, ungrown))
     return (*NEXT, "version")

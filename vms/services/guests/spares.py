@@ -6,7 +6,6 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from operations.models import Operation
-from operations.services import operation_submit
 from portal.core.clock import now
 from portal.core.errors import Conflict, FieldError, Invalid
 from portal.core.units import mib_label
@@ -15,6 +14,7 @@ from tenants.journal.events import event_append
 from tenants.journal.usage import usage_close, usage_switch
 from vms.models import Guest, Image, Spare, Volume
 from vms.models.spares import SpareRole
+from vms.services.guests.asking import guest_ask
 from vms.services.guests.hardware import hardware_take
 from vms.states import ImageKind, ImageState, VolumeState
 
@@ -106,11 +106,4 @@ def spares_tidy(guest: Guest, operation: Operation) -> None:
         return
     if not left or guest.host is None:
         return
-    operation_submit(
-        guest,
-        kind="guest.tidy",
-        actor=system_actor(guest.tenant, why="settle"),
-        after=operation,
-        lane=guest.host.lane,
-        generation=guest.want_generation,
-    )
+    guest_ask(guest, "guest.tidy", actor=system_actor(guest.tenant, why="settle"), after=operation)

@@ -13,19 +13,17 @@ from tenants.journal.audit import audit_record
 from tenants.policy import Permission
 from tenants.services.quota import quota_reserve
 from vms.models import Guest, Volume
+from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.volumes.check import (
-    CAN_PLUG,
     POSITIONS,
     guest_locked,
     limit_errors,
     locked,
-    refuse_guest,
     refuse_root,
     refuse_volume,
     require_reach,
 )
 from vms.services.volumes.record import guest_with, volumes_say
-from vms.states import Power
 
 
 @transaction.atomic
@@ -40,8 +38,8 @@ def volume_attach(volume: Volume, guest: Guest, *, actor: Actor, delete_with_gue
     if volume.guest_id is not None:
         raise Conflict(_("This volume hangs on a machine already."), code="attached", hint=_("Detach it first."))
     volume, _none = locked(volume)
+    refuse_unless_allowed(guest, "volume.attach", actor)
     refuse_volume(volume)
-    refuse_guest(guest, CAN_PLUG)
     refuse_elsewhere(volume, guest)
     quota_reserve(volume.tenant, guest_with(guest, volumes=1, size_gib=volume.size_gib))
     if limit_errors(volume.storage_class, volume.iops, volume.mbps, guest=guest):
@@ -72,8 +70,8 @@ def volume_detach(volume: Volume, *, actor: Actor) -> Operation:
     if guest is None:
         raise Conflict(_("This volume hangs on no machine."), code="not_attached", hint="")
     refuse_root(volume, _("This is the machine's first disk."))
+    refuse_unless_allowed(guest, "volume.detach", actor)
     refuse_volume(volume)
-    refuse_guest(guest, CAN_PLUG | {Power.ABSENT}, in_bin=True)
     operation = _ask(volume, guest, "volume.detach", actor=actor)
     audit_record(actor, "volume.detach", volume, guest=guest.name)
     volumes_say([volume])

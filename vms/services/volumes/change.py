@@ -16,12 +16,11 @@ from tenants.journal.audit import audit_record
 from tenants.policy import Permission
 from tenants.services.quota import quota_reserve
 from vms.models import Guest, Volume
+from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.volumes.check import (
-    CAN_GROW,
     limit_errors,
     locked,
     name_errors,
-    refuse_guest,
     refuse_volume,
     require_reach,
 )
@@ -103,9 +102,9 @@ def volume_extend(volume: Volume, *, actor: Actor, size_gib: int) -> Operation:
         message = _("A volume only grows: more than %(least)d, at most %(most)d GiB.")
         words = {"least": volume.size_gib, "most": DISK_MAX_GIB}
         raise Invalid(errors=[FieldError("/size_gib", "invalid_size", message % words)])
-    refuse_volume(volume)
     if guest is not None:
-        refuse_guest(guest, CAN_GROW)
+        refuse_unless_allowed(guest, "volume.extend", actor)
+    refuse_volume(volume)
     before, more = volume.size_gib, size_gib - volume.size_gib
     quota_reserve(volume.tenant, volume_room(volume.storage_class, more) | guest_with(guest, volumes=0, size_gib=more))
     volume.size_gib = size_gib
@@ -128,9 +127,9 @@ def volume_limit(volume: Volume, *, actor: Actor, iops: int, mbps: int) -> Opera
     volume, guest = locked(volume)
     if errors := limit_errors(volume.storage_class, iops, mbps, guest=guest):
         raise Invalid(errors=errors)
-    refuse_volume(volume)
     if guest is not None:
-        refuse_guest(guest, CAN_GROW)
+        refuse_unless_allowed(guest, "volume.limit", actor)
+    refuse_volume(volume)
     before = {"iops": volume.iops, "mbps": volume.mbps}
     volume.iops, volume.mbps = iops, mbps
     volume.version += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Final
 from uuid import UUID
 
@@ -13,15 +12,11 @@ from tenants.actors import Actor
 from tenants.policy import Permission
 from vms.models import Guest, StorageClass, Volume
 from vms.specs import DISK_MAX_GIB, NAME, VolumeSpec
-from vms.states import HostState, ImageKind, ImageState, Power, VolumeState
+from vms.states import HostState, ImageKind, ImageState, VolumeState
 
 POSITIONS: Final = range(1, 25)
 """Places for data volumes: ``vdb`` to ``vdy``; ``vda`` is the first disk, ``vdz`` the seed."""
 LIMIT_MAX: Final = 1_000_000
-CAN_PLUG: Final = frozenset({Power.RUNNING, Power.STOPPED, Power.CRASHED})
-"""What a machine may be doing when a disk is added or taken off: a paused one cannot let go, and the saved memory of a
-suspended one knows its disks."""
-CAN_GROW: Final = CAN_PLUG | {Power.PAUSED}
 
 
 def volume_spec_check(spec: VolumeSpec) -> None:
@@ -78,34 +73,6 @@ def require_reach(actor: Actor, guest: Guest | None) -> None:
     """
     if guest is not None and Permission.GUEST_EDIT in actor.tagged:
         actor.require(Permission.GUEST_EDIT, guest)
-
-
-def refuse_guest(guest: Guest, powers: Collection[Power], *, in_bin: bool = False) -> None:
-    """Raise ``Conflict`` unless the machine is built, its host answers, and it does one of ``powers``."""
-    if guest.binned_at is not None:
-        if in_bin:
-            return
-        raise Conflict(_("This machine is in the bin."), code="in_bin", hint=_("Restore it first."))
-    if guest.built_at is None:
-        raise Conflict(
-            _("This machine has not been built."), code="not_built", hint=_("One that failed goes away by itself.")
-        )
-    if guest.in_rescue:
-        raise Conflict(_("This machine is in rescue mode."), code="in_rescue", hint=_("End the rescue first."))
-    seen = Power(guest.seen_power)
-    if seen == Power.UNKNOWN or guest.host is None or guest.host.state != HostState.UP:
-        raise Conflict(
-            _("The host of this machine does not answer, so nobody knows what it is doing."),
-            code="host_silent",
-            hint=_("Wait until the host is back."),
-        )
-    if seen not in powers:
-        raise Conflict(
-            _("This cannot be done while the machine is %(state)s."),
-            code="wrong_state",
-            state=seen.value,
-            hint=_("Let it run, or stop it."),
-        )
 
 
 def refuse_volume(volume: Volume) -> None:

@@ -18,12 +18,11 @@ from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.services.quota import Line, quota_foresee, quota_reserve
 from vms.models import Guest, StorageClass, StoragePool, Volume
+from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.volumes.attach import free_position
 from vms.services.volumes.check import (
-    CAN_PLUG,
     guest_locked,
     limit_errors,
-    refuse_guest,
     require_reach,
     volume_spec_check,
 )
@@ -100,7 +99,7 @@ def _guest_for(spec: VolumeSpec, actor: Actor) -> Guest | None:
     require_reach(actor, guest)
     if errors := limit_errors(spec.storage_class, spec.iops, spec.mbps, guest=guest):
         raise Invalid(errors=errors)
-    refuse_guest(guest, CAN_PLUG)
+    refuse_unless_allowed(guest, "volume.create", actor)
     return guest
 
 
