@@ -35,6 +35,7 @@ import vms.api.images
 import vms.api.keys
 import vms.api.metrics
 import vms.api.networks
+import vms.api.storage_classes
 import vms.api.volumes
 from portal.api_docs import docs
 from portal.core.bodies import read_json
@@ -163,6 +164,7 @@ for shared in (
     tenants.api.me.router,
     tenants.api.notices.router,
     vms.api.flavors.router,
+    vms.api.storage_classes.router,
     tenants.api.tenants.operators,
     tenants.api.quota.operators,
     tenants.api.quota_requests.operators,

@@ -125,6 +125,7 @@ SITE: dict[str, tuple[str, ...]] = {
     "vms.hostpool": (),
     "vms.imagecopy": ("evict",),
     "vms.image": ("fetch", "deprecate", "offer", "delete"),
+    "vms.storageclass": ("add", "edit"),
     "vms.storagepool": (),
 }
 """By model: its deeds, each for operators alone; the service behind a deed asks once more."""

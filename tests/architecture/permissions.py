@@ -34,6 +34,10 @@ TABLE = [
     Row("GET", "/flavors/{flavor_id}", None),
     Row("POST", "/flavors", P.OPERATE),
     Row("PATCH", "/flavors/{flavor_id}", P.OPERATE),
+    Row("GET", "/storage-classes", None),
+    Row("GET", "/storage-classes/{class_id}", None),
+    Row("POST", "/storage-classes", P.OPERATE),
+    Row("PATCH", "/storage-classes/{class_id}", P.OPERATE),
     # one tenant
     Row("GET", T, P.TENANT_VIEW),
     Row("PATCH", T, P.TENANT_EDIT),

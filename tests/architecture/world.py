@@ -17,7 +17,7 @@ from tenants.services.tokens import token_create
 from tests import factories
 from tests.architecture.permissions import Row
 from tests.factories import House
-from vms.models import Host, HostPool, StoragePool
+from vms.models import Host, HostPool, StorageClass, StoragePool
 from vms.models.readings import ReadingKind
 from vms.services.guests.inside import reading_record
 from vms.services.keys import key_create
@@ -86,6 +86,7 @@ def build(slug: str = "") -> World:
             "own_image_id": image.pk,
             "upload_id": upload.pk,
             "flavor_id": guest.flavor_id,
+            "class_id": StorageClass.objects.get(is_default=True).pk,
             "network_id": network.pk,
             "port_id": guest.ports.get().pk,
             "volume_id": factories.volume(house, "spare").pk,
@@ -136,6 +137,7 @@ def body_for(world: World, row: Row) -> Any:
         "{member_id}": {"role": NOBODY},
         "{role_id}": {"name": "renamed"},
         "{flavor_id}": {"sort": 5},
+        "{class_id}": {"iops": 5},
         "{image_id}": {"deprecated": True},
         "{volume_id}": {"name": "renamed"},
         "{upload_id}": {},
@@ -168,6 +170,7 @@ def _post_body(world: World, last: str) -> Any:
         "console": {"kind": "vnc"},
         "close": {"confirm": world.house.tenant.slug},
         "flavors": {"name": "fresh", "vcpus": 1, "memory_mib": 64, "disk_gib": 1},
+        "storage-classes": {"name": "fresh"},
         "tenants": {"slug": "fresh", "name": "Fresh"},
         "sign-in-providers": {
             "id": "fresh",

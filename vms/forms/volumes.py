@@ -67,7 +67,7 @@ class VolumeForm(forms.Form):
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _choose(self, "storage_class", StorageClass.objects.order_by("-is_default", "name"))
+        _choose(self, "storage_class", StorageClass.objects.filter(enabled=True).order_by("-is_default", "name"))
         _choose(self, "image", images_offered())
         _machines(self, actor).required = actor.narrowed
 

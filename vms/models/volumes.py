@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import string
 
+from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from portal.core.ids import uuid7
 from tenants.scoping import TenantOwned
@@ -21,20 +23,44 @@ class Scrub(models.TextChoices):
     ZERO = "zero"
 
 
+class Media(models.TextChoices):
+    """What disks of a class are made of, as operators say; empty is not said."""
+
+    NONE = ""
+    HDD = "hdd"
+    SSD = "ssd"
+    NVME = "nvme"
+
+
 class StorageClass(models.Model):
-    """A promise about disks that a tenant can choose and be billed for."""
+    """A promise about disks that a tenant can choose and be billed for; quotas and bills know it by its name."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    name = models.CharField(max_length=40, unique=True)
+    name = models.CharField(max_length=40, unique=True, validators=[RegexValidator(r"\A[a-z0-9][a-z0-9.-]{0,39}\Z")])
+    media = models.CharField(max_length=4, choices=Media.choices, blank=True, default="", db_default="")
+    enabled = models.BooleanField(default=True, db_default=True)
+    """Offered for new volumes?"""
     is_default = models.BooleanField(default=False)
     scrub = models.CharField(max_length=4, choices=Scrub.choices, default=Scrub.NONE, db_default=Scrub.NONE)
     """What happens to the bytes of a volume before its file goes."""
     iops = models.PositiveIntegerField(default=0, db_default=0)
     """The most that one volume of it may be given; 0 is no bound. ``mbps`` likewise, in MiB a second."""
     mbps = models.PositiveIntegerField(default=0, db_default=0)
+    version = models.PositiveIntegerField(default=1, db_default=1)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint("is_default", condition=models.Q(is_default=True), name="storage_class_one_default")
+        ]
 
     def __str__(self) -> str:
         return self.name
+
+
+class PoolKind(models.TextChoices):
+    """What a storage pool is, and so how a disk in it is made and named to its machine."""
+
+    DIR = "dir", _("Directory")
 
 
 class StoragePool(models.Model):
@@ -43,7 +69,7 @@ class StoragePool(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="storage_pools")
     storage_class = models.ForeignKey(StorageClass, on_delete=models.PROTECT, related_name="pools")
-    kind = models.CharField(max_length=12, default="dir")
+    kind = models.CharField(max_length=12, choices=PoolKind.choices, default=PoolKind.DIR)
     name = models.CharField(max_length=64)
     path = models.CharField(max_length=255)
     capacity = models.PositiveBigIntegerField(default=0)

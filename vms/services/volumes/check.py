@@ -37,6 +37,8 @@ def size_errors(spec: VolumeSpec) -> list[FieldError]:
     """What is wrong with a size, and with the image that is to fit on it."""
     if not 1 <= spec.size_gib <= DISK_MAX_GIB:
         return [FieldError("/size_gib", "invalid_size", _("Between 1 and %d GiB.") % DISK_MAX_GIB)]
+    if spec.storage_class is not None and not spec.storage_class.enabled:
+        return [FieldError("/storage_class", "class_gone", _("This class is no longer offered."))]
     if spec.image is None:
         return []
     if spec.image.state != ImageState.READY:
