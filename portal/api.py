@@ -35,6 +35,7 @@ import vms.api.images
 import vms.api.keys
 import vms.api.metrics
 import vms.api.networks
+import vms.api.pools
 import vms.api.storage_classes
 import vms.api.volumes
 from portal.api_docs import docs
@@ -173,6 +174,7 @@ for shared in (
     operations.api.operators,
     vms.api.images.operators,
     vms.api.hosts.router,
+    vms.api.pools.router,
 ):
     api.add_router("", shared)
 

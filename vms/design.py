@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from portal.core.units import MIB
+from vms.berths import berth, roots_of
 from vms.hypervisor.driver import Roots
 from vms.hypervisor.filters import guest_filter
 from vms.hypervisor.xml.devices import Bandwidth, Disk, FilterRef, IoTune, Layer, Nic, Serial, Tpm, Vnc
@@ -64,8 +65,8 @@ def display_password() -> str:
 
 
 def roots(host: Host) -> Roots:
-    """The only folders a guest's definition may name."""
-    return Roots(storage=(f"{host.data_dir}/pool",), run=(host.run_dir,), log=(f"{host.data_dir}/pool",))
+    """The only places a guest's definition may name."""
+    return roots_of(host, host.storage_pools.all())
 
 
 def domain_spec(
@@ -102,7 +103,7 @@ def domain_spec(
         cpu=Cpu(mode="host-model") if host.accelerated else Cpu(mode="custom", model="qemu64"),
         cputune=_cputune(guest) if "cputune" not in limits else None,
         tb_cache_mib=min(TB_CACHE_MIB[1], max(TB_CACHE_MIB[0], guest.memory_mib // 4)),
-        disks=(*disks_of(guest, host, volumes, rescue), *_discs(guest, pool)),
+        disks=(*disks_of(guest, host, volumes, rescue, owner), *_discs(guest, pool)),
         nics=tuple(_nic(port, owner, limits, guest) for port in ports),
         vnc=Vnc(socket=vnc_socket(host.run_dir, guest.pk), password=password),
         serial=Serial(socket=serial_socket(host.run_dir, guest.pk), log=f"{pool}/{serial_log(guest.pk)}"),
@@ -124,12 +125,14 @@ def _cputune(guest: Guest) -> CpuTune:
     )
 
 
-def disks_of(guest: Guest, host: Host, volumes: Sequence[Volume], rescue: Spare | None) -> tuple[Disk, ...]:
+def disks_of(
+    guest: Guest, host: Host, volumes: Sequence[Volume], rescue: Spare | None, owner: Owner
+) -> tuple[Disk, ...]:
     """What it has but for the seed; where one to rescue from comes first, each of its own stands one place later.
 
     The very last place is the seed's: a disk that would come to stand there is not to be seen in the rescue.
     """
-    own = tuple(disk(volume, guest, host) for volume in volumes)
+    own = tuple(disk(volume, guest, host, owner) for volume in volumes)
     if rescue is None or rescue.image is None:
         return own
     pool = f"{host.data_dir}/pool"
@@ -154,25 +157,24 @@ def _next_target(target: str) -> str:
     return target[:-1] + chr(ord(target[-1]) + 1)
 
 
-def disk(volume: Volume, guest: Guest, host: Host) -> Disk:
+def disk(volume: Volume, guest: Guest, host: Host, owner: Owner) -> Disk:
     """A volume as its machine has it: its place is its device, its serial the first 20 digits of its id."""
     image = volume.image
     base = None if image is None else f"{host.data_dir}/pool/{base_name(image.pk, image.sha256)}"
     bus = guest.disk_bus if volume.position == 0 else DiskBus.VIRTIO
+    there = berth(volume, host, owner)
     return Disk(
-        path=volume_path(volume, host),
+        path=there.path,
+        lies=there.ability.lies,
+        format=there.ability.format,
+        ceph=there.ceph,
         target=first_target(bus) if volume.position == 0 else volume.device,
         bus=_bus(bus),
         boot_order=volume.boot_order or None,
         serial=volume.serial,
         iotune=disk_tune(volume, guest, host),
-        backing=() if base is None else (Layer(path=base, format="qcow2"),),
+        backing=() if base is None or not there.ability.thin else (Layer(path=base, format="qcow2"),),
     )
-
-
-def volume_path(volume: Volume, host: Host) -> str:
-    """Where a volume's file lies on its host."""
-    return f"{host.data_dir}/pool/{volume_name(volume.pk)}"
 
 
 def disk_tune(volume: Volume, guest: Guest, host: Host) -> IoTune | None:

@@ -38,6 +38,11 @@ def volume_name(volume: UUID) -> str:
     return f"vol-{volume.hex}.qcow2"
 
 
+def raw_name(volume: UUID) -> str:
+    """A disk in a pool whose disks are no files."""
+    return f"vol-{volume.hex}"
+
+
 def base_name(image: UUID, sha256: str) -> str:
     """An image's copy in a host's pool; another content is another name."""
     return f"img-{image.hex}-{sha256[:12]}.qcow2"

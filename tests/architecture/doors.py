@@ -126,7 +126,7 @@ SITE: dict[str, tuple[str, ...]] = {
     "vms.imagecopy": ("evict",),
     "vms.image": ("fetch", "deprecate", "offer", "delete"),
     "vms.storageclass": ("add", "edit"),
-    "vms.storagepool": (),
+    "vms.storagepool": ("add", "prepare", "close", "open", "remove"),
 }
 """By model: its deeds, each for operators alone; the service behind a deed asks once more."""
 

@@ -184,4 +184,8 @@ TABLE = [
     Row("GET", "/host-pools/{pool_id}", P.OPERATE),
     Row("GET", "/storage-pools", P.OPERATE),
     Row("GET", "/storage-pools/{pool_id}", P.OPERATE),
+    Row("POST", "/storage-pools", P.OPERATE),
+    Row("PATCH", "/storage-pools/{pool_id}", P.OPERATE),
+    Row("POST", "/storage-pools/{pool_id}/prepare", P.OPERATE),
+    Row("DELETE", "/storage-pools/{pool_id}", P.OPERATE),
 ]

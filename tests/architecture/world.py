@@ -138,6 +138,7 @@ def body_for(world: World, row: Row) -> Any:
         "{role_id}": {"name": "renamed"},
         "{flavor_id}": {"sort": 5},
         "{class_id}": {"iops": 5},
+        "{pool_id}": {"enabled": False},
         "{image_id}": {"deprecated": True},
         "{volume_id}": {"name": "renamed"},
         "{upload_id}": {},
@@ -171,6 +172,13 @@ def _post_body(world: World, last: str) -> Any:
         "close": {"confirm": world.house.tenant.slug},
         "flavors": {"name": "fresh", "vcpus": 1, "memory_mib": 64, "disk_gib": 1},
         "storage-classes": {"name": "fresh"},
+        "storage-pools": {
+            "host": world.ids["host_id"],
+            "name": "fresh",
+            "kind": "dir",
+            "path": "/srv/fresh",
+            "storage_class": world.ids["class_id"],
+        },
         "tenants": {"slug": "fresh", "name": "Fresh"},
         "sign-in-providers": {
             "id": "fresh",

@@ -26,7 +26,8 @@ SCRUBS = [(Scrub.NONE, gettext_lazy("Deleted as they are")), (Scrub.ZERO, gettex
 class ClassForm(DeedForm):
     """What may be changed of a class."""
 
-    media = forms.ChoiceField(label=gettext_lazy("Made of"), choices=MEDIA, required=False)
+    # Django takes fields out of the class, so that the form keeps its own ``media``, too.
+    media = forms.ChoiceField(label=gettext_lazy("Made of"), choices=MEDIA, required=False)  # type: ignore[assignment]
     iops = forms.IntegerField(
         label=gettext_lazy("Requests a second of one volume"),
         min_value=0, max_value=1_000_000, initial=0, help_text=NO_LIMIT,

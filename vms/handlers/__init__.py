@@ -1,5 +1,17 @@
 """One function per kind of operation; imported by workers only, for what it registers."""
 
-from vms.handlers import guests, hosts, image_copies, images, inside, networks, power, rebuild, resize, volumes
+from vms.handlers import guests, hosts, image_copies, images, inside, networks, pools, power, rebuild, resize, volumes
 
-__all__ = ["guests", "hosts", "image_copies", "images", "inside", "networks", "power", "rebuild", "resize", "volumes"]
+__all__ = [
+    "guests",
+    "hosts",
+    "image_copies",
+    "images",
+    "inside",
+    "networks",
+    "pools",
+    "power",
+    "rebuild",
+    "resize",
+    "volumes",
+]

@@ -14,6 +14,7 @@ from operations.selectors import operations_live_on
 from portal.core.errors import Conflict
 from portal.core.units import GIB
 from vms import design
+from vms.berths import Berth, berth
 from vms.cloudinit import Seed
 from vms.disks.seed import seed_iso
 from vms.handlers.image_copies import ensure_copy
@@ -32,6 +33,7 @@ from vms.names import (
     vnc_socket,
     volume_name,
 )
+from vms.pool_kinds import is_home
 from vms.reconcile.converge import Place, converge
 from vms.reconcile.plan import Seen
 from vms.services.guests.rescue import rescue_record
@@ -114,14 +116,42 @@ def ensure_pool(run: Run, place: There) -> None:
 def ensure_disks(run: Run, place: Place) -> None:
     """Every disk that the guest is made with."""
     run.say(_("Making the disk"), 50)
-    for volume in Volume.objects.filter(guest=place.guest).select_related("image"):
+    for volume in Volume.objects.filter(guest=place.guest).select_related("image", "pool"):
         ensure_volume(run, place, volume, effect=f"disk{volume.position}")
 
 
 def ensure_volume(run: Run, there: There, volume: Volume, *, effect: str) -> None:
-    """The volume's disk is there, and its row says so."""
-    ensure_disk(run, there, volume.pk, volume.image, capacity=volume.size_gib * GIB, effect=effect)
+    """The volume's disk is there, and its row says so.
+
+    Of a whole copy only that tells whether it is whole: while the row does not, the copy is made anew.
+    """
+    spot = berth(volume, there.host, there.owner)
+    capacity = volume.size_gib * GIB
+    if is_home(volume.pool, there.host):
+        ensure_disk(run, there, volume.pk, volume.image, capacity=capacity, effect=effect)
+    elif volume.state != VolumeState.READY and volume.image is not None and not spot.ability.thin:
+        base = base_name(volume.image.pk, volume.image.sha256)
+        with run.effect(effect):
+            there.hv.copy_volume(
+                spot.pool,
+                spot.name,
+                base_pool=pool_name(there.owner),
+                base=base,
+                capacity=capacity,
+                disk_format=spot.ability.format,
+            )
+    elif there.hv.volume(spot.pool, spot.name) is None:
+        with run.effect(effect):
+            _make(there, spot, volume.image, capacity)
     volume_record(volume, VolumeState.READY)
+
+
+def _make(there: There, spot: Berth, image: Image | None, capacity: int) -> None:
+    if image is None:
+        there.hv.create_empty(spot.pool, spot.name, capacity=capacity, disk_format=spot.ability.format)
+        return
+    base = base_name(image.pk, image.sha256)
+    there.hv.create_overlay(spot.pool, spot.name, base=base, base_pool=pool_name(there.owner), capacity=capacity)
 
 
 def ensure_disk(run: Run, there: There, pk: UUID, image: Image | None, *, capacity: int, effect: str) -> None:
@@ -216,11 +246,10 @@ def drop_volumes(run: Run, place: Place) -> None:
     logs = [serial_log(guest.pk) + suffix for suffix in ("", ".0", ".1", ".2", ".3")]
     present = {volume.name for volume in place.hv.volumes(pool)}
     for volume in volumes_going(guest):
-        if volume_name(volume.pk) in present:
-            drop_file(run, place, volume.pk, scrub=volume.storage_class.scrub)
+        drop_volume(run, place, volume)
     for spare in Spare.objects.filter(guest=guest):
         if volume_name(spare.pk) in present:
-            drop_file(run, place, spare.pk, scrub=root_scrub(guest))
+            drop_file(run, place, pool, volume_name(spare.pk), scrub=root_scrub(guest))
     for name in (seed_name(guest.pk), nvram_name(guest.pk), *logs):
         if name in present:
             with run.effect("delete_" + name.split("-")[0]):
@@ -233,10 +262,15 @@ def root_scrub(guest: Guest) -> str:
     return Volume.objects.select_related("storage_class").get(guest=guest, position=0).storage_class.scrub
 
 
-def drop_file(run: Run, there: There, pk: UUID, *, scrub: str) -> None:
-    """Wipe a disk's file if its class says so, and delete it; what is not there is gone already."""
-    pool, name = pool_name(there.owner), volume_name(pk)
-    if there.hv.volume(pool, name) is None:
+def drop_volume(run: Run, there: There, volume: Volume) -> None:
+    """Wipe a volume if its class says so, and delete it."""
+    spot = berth(volume, there.host, there.owner)
+    drop_file(run, there, spot.pool, spot.name, scrub=volume.storage_class.scrub)
+
+
+def drop_file(run: Run, there: There, pool: str, name: str, *, scrub: str) -> None:
+    """Wipe a disk's bytes where ``scrub`` says so, and delete it; what is not there is gone already."""
+    if there.hv.pool(pool) is None or there.hv.volume(pool, name) is None:
         return
     if scrub == Scrub.ZERO:
         run.say(_("Writing zeros over it"), 30)

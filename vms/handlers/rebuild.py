@@ -22,6 +22,7 @@ from vms.handlers.image_copies import ensure_copy
 from vms.handlers.place import at
 from vms.models import Spare
 from vms.models.spares import SpareRole
+from vms.names import pool_name, volume_name
 from vms.reconcile.converge import Place, apply, converge, define, observe, step_words
 from vms.reconcile.plan import Seen, Step, Want, plan
 from vms.services.guests.rescue import rescue_record
@@ -133,5 +134,5 @@ def drop(run: Run, place: Place, spare: Spare | None) -> None:
     if spare is None:
         return
     run.say(_("Deleting its disks"), 90)
-    drop_file(run, place, spare.pk, scrub=root_scrub(place.guest))
+    drop_file(run, place, pool_name(place.owner), volume_name(spare.pk), scrub=root_scrub(place.guest))
     spare_forget(spare)

@@ -31,12 +31,16 @@ class NotAllowed(UnsafeText):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one element may hold; ``many`` lets it stand more than once beside its like."""
+    """What one element may hold; ``many`` lets it stand more than once beside its like.
+
+    ``otherwise`` is what holds instead for values of its attribute ``type``.
+    """
 
     attributes: Mapping[str, Check] = field(default_factory=dict)
     children: Mapping[str, Rule] = field(default_factory=dict)
     text: Check | None = None
     many: bool = False
+    otherwise: Mapping[str, Rule] = field(default_factory=dict)
 
 
 def check_domain(root: Element, *, roots: Roots) -> None:
@@ -64,6 +68,7 @@ def is_below(path: str, folders: tuple[str, ...]) -> bool:
 
 
 def _check(element: Element, rule: Rule, roots: Roots, where: str) -> None:
+    rule = rule.otherwise.get(element.get("type", ""), rule)
     for name, value in element.attrib.items():
         key, text = str(name), str(value)
         check = rule.attributes.get(key)
@@ -116,7 +121,13 @@ def _short(length: int) -> Check:
     return lambda value, _roots: len(value) <= length
 
 
-def _below(kind: Literal["storage", "run", "log"]) -> Check:
+def _in_ceph(value: str, roots: Roots) -> bool:
+    """An image of one of our pools, named as we name volumes."""
+    pool, _slash, image = value.partition("/")
+    return pool in roots.ceph and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", image, re.ASCII) is not None
+
+
+def _below(kind: Literal["storage", "run", "log", "block"]) -> Check:
     return lambda value, roots: is_below(value, getattr(roots, kind))
 
 
@@ -149,26 +160,45 @@ def _backing(levels: int) -> Rule:
     return Rule({"type": _one_of("file")}, {"format": Rule({"type": _FORMAT}), "source": _SOURCE, **inner})
 
 
+_DISK_PARTS: Mapping[str, Rule] = {
+    "driver": Rule(
+        {
+            "name": _one_of("qemu"),
+            "type": _FORMAT,
+            "cache": _one_of("none", "writeback", "directsync", "unsafe"),
+            "discard": _one_of("unmap"),
+        }
+    ),
+    "target": Rule({"dev": _like(r"(vd|sd|hd)[a-z]{1,2}"), "bus": _one_of("virtio", "scsi", "sata", "ide")}),
+    "iotune": Rule({}, {"total_bytes_sec": Rule(text=_POSITIVE), "total_iops_sec": Rule(text=_POSITIVE)}),
+    "readonly": _EMPTY,
+    "serial": Rule(text=_like(r"[A-Za-z0-9_-]{1,20}")),
+    "boot": Rule({"order": _number(1, 64)}),
+}
+
+_BLOCK_DISK = Rule(
+    {"type": _one_of("block"), "device": _one_of("disk")},
+    {**_DISK_PARTS, "source": Rule({"dev": _below("block")}), "backingStore": _EMPTY},
+)
+
+_CEPH_DISK = Rule(
+    {"type": _one_of("network"), "device": _one_of("disk")},
+    {
+        **_DISK_PARTS,
+        "auth": Rule({"username": _ID}, {"secret": Rule({"type": _one_of("ceph"), "uuid": _UUID})}),
+        "source": Rule(
+            {"protocol": _one_of("rbd"), "name": _in_ceph},
+            {"host": Rule({"name": _like(r"[A-Za-z0-9.:-]{1,253}")}, many=True)},
+        ),
+        "backingStore": _EMPTY,
+    },
+)
+
 _DISK = Rule(
     {"type": _one_of("file"), "device": _one_of("disk", "cdrom")},
-    {
-        "driver": Rule(
-            {
-                "name": _one_of("qemu"),
-                "type": _FORMAT,
-                "cache": _one_of("none", "writeback", "directsync", "unsafe"),
-                "discard": _one_of("unmap"),
-            }
-        ),
-        "source": _SOURCE,
-        "backingStore": _backing(_BACKING_LEVELS),
-        "target": Rule({"dev": _like(r"(vd|sd|hd)[a-z]{1,2}"), "bus": _one_of("virtio", "scsi", "sata", "ide")}),
-        "iotune": Rule({}, {"total_bytes_sec": Rule(text=_POSITIVE), "total_iops_sec": Rule(text=_POSITIVE)}),
-        "readonly": _EMPTY,
-        "serial": Rule(text=_like(r"[A-Za-z0-9_-]{1,20}")),
-        "boot": Rule({"order": _number(1, 64)}),
-    },
+    {**_DISK_PARTS, "source": _SOURCE, "backingStore": _backing(_BACKING_LEVELS)},
     many=True,
+    otherwise={"block": _BLOCK_DISK, "network": _CEPH_DISK},
 )
 
 _RATE = Rule({"average": _number(1, 2**31 - 1)})

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from vms.hypervisor.disks import Disks
 from vms.hypervisor.inside import Inside
+from vms.hypervisor.pools import Pools
 from vms.hypervisor.sizes import Sizes
 from vms.hypervisor.stats import DomainStats
 from vms.hypervisor.xml.domain import DomainSpec
@@ -27,12 +28,15 @@ from vms.states import Power
 class Roots:
     """The only folders a domain may name files in: ``storage`` for disks, ``run`` for sockets, ``log`` for serial logs.
 
-    Absolute paths. A definition that reaches outside is refused before libvirt sees it.
+    ``block`` are folders of volume groups, whose volumes are disks; ``ceph`` pools of a cluster. Absolute paths. A definition
+    that reaches outside is refused before libvirt sees it.
     """
 
     storage: tuple[str, ...]
     run: tuple[str, ...]
     log: tuple[str, ...]
+    block: tuple[str, ...] = ()
+    ceph: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +155,8 @@ type OnEvent = Callable[[PowerEvent], None]
 type OnClose = Callable[[str], None]
 
 
-class Hypervisor(Disks, Inside, Sizes, Protocol):
-    """A live connection to one host; more of its verbs stand in ``disks``, ``sizes`` and ``inside``."""
+class Hypervisor(Disks, Inside, Pools, Sizes, Protocol):
+    """A live connection to one host; more of its verbs stand in ``disks``, ``pools``, ``sizes`` and ``inside``."""
 
     # --- the host -----------------------------------------------------------------------------------------------
     def facts(self) -> HostFacts: ...
@@ -240,8 +244,8 @@ class Hypervisor(Disks, Inside, Sizes, Protocol):
         For images and seeds, which no guest writes. ``progress`` is called with the bytes sent so far.
         """
 
-    def create_overlay(self, pool: str, name: str, *, base: str, capacity: int) -> SeenVolume:
-        """A qcow2 volume of ``capacity`` bytes over the volume ``base`` of the same pool."""
+    def create_overlay(self, pool: str, name: str, *, base: str, capacity: int, base_pool: str = "") -> SeenVolume:
+        """A qcow2 volume of ``capacity`` bytes over the volume ``base`` of the same pool, or of ``base_pool``."""
 
     def create_empty(self, pool: str, name: str, *, capacity: int, disk_format: str = "qcow2") -> SeenVolume: ...
     def delete_volume(self, pool: str, name: str) -> None: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from typing import Any
 
 from django.core.validators import RegexValidator
 from django.db import models
@@ -61,20 +62,41 @@ class PoolKind(models.TextChoices):
     """What a storage pool is, and so how a disk in it is made and named to its machine."""
 
     DIR = "dir", _("Directory")
+    SHARED = "shared", _("Directory that hosts share")
+    NFS = "nfs", _("NFS export")
+    LVM = "lvm", _("Volume group (LVM)")
+    RBD = "rbd", _("Ceph pool")
 
 
 class StoragePool(models.Model):
-    """A directory on a host that holds our volumes; figures are bytes as last reported."""
+    """Somewhere on a host that holds our volumes; figures are bytes as last reported.
+
+    Rows of several hosts with the same ``share`` are the same storage.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="storage_pools")
     storage_class = models.ForeignKey(StorageClass, on_delete=models.PROTECT, related_name="pools")
     kind = models.CharField(max_length=12, choices=PoolKind.choices, default=PoolKind.DIR)
     name = models.CharField(max_length=64)
-    path = models.CharField(max_length=255)
+    path = models.CharField(max_length=255, blank=True)
+    share = models.CharField(max_length=31, blank=True, default="", db_default="")
+    source = models.CharField(max_length=255, blank=True, default="", db_default="")
+    """What an NFS server exports, a volume group, or a Ceph pool; ``servers`` are NFS's one or Ceph's monitors."""
+    servers: models.JSONField[Any, Any] = models.JSONField(default=list, blank=True)
+    account = models.CharField(max_length=63, blank=True, default="", db_default="")
+    """Who the host is to Ceph; ``secret`` is the uuid of what libvirt keeps there: the key itself is not ours."""
+    secret = models.CharField(max_length=36, blank=True, default="", db_default="")
+    enabled = models.BooleanField(default=True, db_default=True)
+    """Are new volumes put there?"""
+    ready_at = models.DateTimeField(null=True)
+    problem = models.TextField(blank=True, default="", db_default="")
+    version = models.PositiveIntegerField(default=1, db_default=1)
     capacity = models.PositiveBigIntegerField(default=0)
     allocation = models.PositiveBigIntegerField(default=0)
     available = models.PositiveBigIntegerField(default=0)
+    written = models.PositiveBigIntegerField(default=0, db_default=0)
+    """What our volumes there take, images' copies and logs among them."""
 
     class Meta:
         constraints = [models.UniqueConstraint("host", "name", name="storage_pool_once_a_host")]

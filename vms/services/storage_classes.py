@@ -6,6 +6,8 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Value
+from django.db.models.functions import Concat
 from django.utils.translation import gettext as _
 
 from portal.core.errors import FieldError, Invalid
@@ -63,8 +65,9 @@ def _fixed_errors(row: StorageClass, changes: dict[str, list[Any]]) -> list[Fiel
 
 
 def _default_errors(row: StorageClass) -> list[FieldError]:
-    """Machines are placed only where the default class has a pool: one that has none would end all placing."""
-    if StoragePool.objects.filter(storage_class=row).exists():
+    """First disks lie in hosts' own directories, so it is the class of one of those."""
+    homes = StoragePool.objects.filter(storage_class=row, path=Concat("host__data_dir", Value("/pool")))
+    if homes.exists():
         return []
-    message = _("No pool serves this class: no machine could be made.")
+    message = _("No host's own directory, where first disks lie, serves this class.")
     return [FieldError("/is_default", "no_pool", message)]

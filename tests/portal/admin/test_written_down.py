@@ -34,7 +34,7 @@ from tests import factories
 from tests.portal.admin.rows import one_of_each
 from tests.portal.admin.test_deeds import add, do
 from tests.support.openid import Provider, provider
-from vms.models import Flavor, Guest, Host, Image, ImageCopy, StorageClass
+from vms.models import Flavor, Guest, Host, Image, ImageCopy, StorageClass, StoragePool
 
 Answers = Callable[[], dict[str, Any]]
 WHY = {"reason": "Because."}
@@ -97,6 +97,13 @@ CASES: dict[tuple[type[Model], str], Case] = {
     (Flavor, "edit"): Case({**SIZE, "name": "big", "enabled": "on", "sort": 100}),
     (StorageClass, "add"): Case({**CLASS, "name": "gold"}),
     (StorageClass, "edit"): Case({**CLASS, "is_default": "on"}),
+    (StoragePool, "add"): Case(
+        {"host": "HOST", "word": "fast", "kind": "dir", "storage_class": "CLASS", "path": "/srv/fast"}
+    ),
+    (StoragePool, "prepare"): Case(),
+    (StoragePool, "close"): Case(),
+    (StoragePool, "open"): Case(first=be(enabled=False)),
+    (StoragePool, "remove"): Case(first=be(path="/srv/other")),
     (Guest, "start"): Case(first=be(want_power="stopped", seen_power="stopped")),
     (Guest, "shutdown"): Case({"grace_s": 30}, be(want_power="running", seen_power="running")),
     (Guest, "stop"): Case(first=be(want_power="running", seen_power="running")),
@@ -175,7 +182,7 @@ def test_every_deed_leaves_exactly_one_entry(desk: Client, idp: Provider, model:
     rows, case = one_of_each(), CASES[model, deed.name]
     factories.user("new@example.test")
     row = case.first(rows[model]) or rows[model]
-    fill = {"SLUG": rows[Tenant].slug, "ISSUER": idp.issuer}
+    fill = {"SLUG": rows[Tenant].slug, "ISSUER": idp.issuer, "HOST": rows[Host].pk, "CLASS": rows[StorageClass].pk}
     answers = {name: fill.get(value, value) for name, value in case.answers.items()}
     before = entries()
 

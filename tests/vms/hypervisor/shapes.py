@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from vms.hypervisor.driver import Owner, Roots
 from vms.hypervisor.filters import guest_filter
 from vms.hypervisor.xml.build import Element
+from vms.hypervisor.xml.devices import Ceph
 from vms.hypervisor.xml.domain import (
     Balloon,
     Bandwidth,
@@ -29,10 +30,10 @@ from vms.hypervisor.xml.domain import (
     Watchdog,
 )
 from vms.hypervisor.xml.network import DhcpHost, NetworkSpec
-from vms.hypervisor.xml.pool import PoolSpec
+from vms.hypervisor.xml.pool import CephUser, PoolSpec
 from vms.hypervisor.xml.volume import VolumeSpec
 
-ROOTS = Roots(storage=("/srv/gh/pool",), run=("/run/gh",), log=("/srv/gh/log",))
+ROOTS = Roots(storage=("/srv/gh/pool",), run=("/run/gh",), log=("/srv/gh/log",), block=("/dev/gh",), ceph=("gh",))
 TAG = Tag(
     owner=Owner("0198a3c2-7d11-7cc0-b0e1-3b1f2a4c5d6e", 1),
     subject="0198a3c2-aaaa-7cc0-b0e1-000000000001",
@@ -162,7 +163,34 @@ WINDOWS = replace(
     nics=(Nic(mac="52:54:00:12:34:58", network="gh-net-1", model="e1000e"),),
     spare_ports=2,
 )
+CEPH_USER = CephUser(name="guesthouse", secret="0198a3c2-dddd-7cc0-b0e1-000000000001")
+POOLS = {
+    "pool-netfs": PoolSpec(
+        name="gh-nfs", type="netfs", path="/srv/gh/nfs", servers=("nfs.example.test",), source="/export/gh"
+    ),
+    "pool-logical": PoolSpec(name="gh-lvm", type="logical", path="/dev/gh", source="gh"),
+    "pool-rbd": PoolSpec(
+        name="gh-rbd", type="rbd", servers=("mon1.example.test", "mon2.example.test"), source="gh", ceph=CEPH_USER
+    ),
+}
+
+DISKS_EVERYWHERE = replace(
+    SMALL,
+    disks=(
+        ROOT,
+        Disk(path="/dev/gh/vol-1", target="vdb", format="raw", lies="block", backing=()),
+        Disk(
+            path="gh/vol-2",
+            target="vdc",
+            format="raw",
+            lies="network",
+            ceph=Ceph(monitors=("mon1.example.test", "mon2.example.test"), user=CEPH_USER),
+            iotune=IoTune(iops=100),
+        ),
+    ),
+)
 DOMAINS = {
+    "domain-disks": DISKS_EVERYWHERE,
     "domain-growing": GROWING,
     "domain-small": SMALL,
     "domain-tenants": TENANTS,
@@ -183,6 +211,8 @@ SHAPES = (
         ).element(),
     ),
     Shape("pool", "storagepool", PoolSpec(name="gh-pool", path="/srv/gh/pool").element()),
+    *(Shape(name, "storagepool", spec.element()) for name, spec in POOLS.items()),
+    Shape("volume-thick", "storagevol", VolumeSpec(name="lv", capacity=1 << 30, format="raw", thick=True).element()),
     Shape("volume-empty", "storagevol", VolumeSpec(name="data.raw", capacity=1 << 30, format="raw").element()),
     Shape("volume-overlay", "storagevol", VolumeSpec(name="root.qcow2", capacity=1 << 33, backing=BASE).element()),
 )

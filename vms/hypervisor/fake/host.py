@@ -24,6 +24,7 @@ from vms.hypervisor.xml.devices import Disk
 from vms.hypervisor.xml.domain import DomainSpec
 from vms.hypervisor.xml.network import NetworkSpec
 from vms.hypervisor.xml.nwfilter import FilterSpec
+from vms.hypervisor.xml.pool import PoolSpec
 from vms.states import ON, Power
 
 
@@ -47,10 +48,11 @@ class FakeDomain:
 
 @dataclass(slots=True)
 class FakePool:
-    """A directory pool: volumes by name, with the bytes' checksum beside each."""
+    """A pool: volumes by name, with the bytes' checksum beside each; ``spec`` of one that is not our own directory."""
 
     path: str
     volumes: dict[str, tuple[SeenVolume, int]] = field(default_factory=dict)
+    spec: PoolSpec | None = None
 
 
 @dataclass(slots=True)
@@ -73,6 +75,8 @@ class FakeHost:
     probe: ProbeResult = field(default_factory=lambda: ProbeResult(accelerated=True))
     domains: dict[str, FakeDomain] = field(default_factory=dict)
     pools: dict[str, FakePool] = field(default_factory=dict)
+    shares: dict[str, FakePool] = field(default_factory=dict)
+    """Directories, by path, that other hosts see, too: pools there are these objects."""
     networks: dict[str, NetworkSpec | None] = field(default_factory=dict)
     filters: dict[str, FilterSpec] = field(default_factory=dict)
     leases: dict[str, tuple[Lease, ...]] = field(default_factory=dict)

@@ -21,11 +21,12 @@ from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.services.quota import Kind, Line, class_disk, kind_of, quota_foresee, quota_reserve
 from vms.models import Guest, HostClaim, Network, StorageClass, Volume
+from vms.pool_kinds import home_path
 from vms.services.guests.asking import guest_ask
 from vms.services.guests.check import guest_spec_check, password_hash
 from vms.services.guests.hardware import hardware_take
 from vms.services.guests.tagging import guest_set_tags
-from vms.services.hosts import NoRoom, host_choose, host_rooms
+from vms.services.hosts import NoRoom, host_choose, host_rooms, room_serves
 from vms.services.networks import network_default, port_create
 from vms.services.volumes.create import pool_choose
 from vms.services.volumes.record import volume_cost, volume_meter
@@ -109,7 +110,7 @@ class Batch:
 def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[Network], hashed: str) -> Guest:
     """The rows of one machine: itself, its place, its disk, its cards."""
     flavor = spec.flavor
-    host = host_choose(flavor, more_gib=spec.more_gib)
+    host = host_choose(flavor, more_gib=_beside(spec), classes=_classes(spec))
     try:
         with transaction.atomic():
             guest = Guest(
@@ -152,7 +153,7 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
         boot_order=1,
         image=spec.image,
         storage_class=storage_class,
-        pool=host.storage_pools.filter(storage_class=storage_class).first(),
+        pool=host.storage_pools.filter(path=home_path(host)).first(),
         size_gib=flavor.disk_gib,
     )
     _volumes_write(guest, spec)
@@ -168,6 +169,16 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
         storage_class=storage_class.name,
     )
     return guest
+
+
+def _classes(spec: GuestSpec) -> set[StorageClass]:
+    return {disk.storage_class for disk in spec.volumes if disk.storage_class is not None}
+
+
+def _beside(spec: GuestSpec) -> int:
+    """How many GiB of its further disks may come to lie where its first one does."""
+    first = root_class()
+    return sum(disk.size_gib for disk in spec.volumes if disk.storage_class in (None, first))
 
 
 def _volumes_write(guest: Guest, spec: GuestSpec) -> None:
@@ -233,8 +244,8 @@ def guest_fit(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Fit:
     cost = guest_cost(spec)
     lines = quota_foresee(tenant, cost | ({"networks": 1} if needs_first else {}))
     reasons += [("over_quota", line.refusal().sentence) for line in lines if line.is_short]
-    rooms = host_rooms()
-    disk_gib = spec.flavor.disk_gib + spec.more_gib
+    rooms = [room for room in host_rooms() if room_serves(room, _classes(spec))]
+    disk_gib = spec.flavor.disk_gib + _beside(spec)
     slots = sum(room.slots(spec.flavor.vcpus, spec.flavor.memory_mib, disk_gib) for room in rooms)
     if slots < spec.count:
         reasons.append((NoRoom.code, NoRoom().sentence))

@@ -18,6 +18,7 @@ from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.services.quota import Line, quota_foresee, quota_reserve
 from vms.models import Guest, StorageClass, StoragePool, Volume
+from vms.pool_kinds import ABILITIES
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.volumes.attach import free_position
 from vms.services.volumes.check import (
@@ -53,7 +54,7 @@ def volume_create(tenant: Tenant, spec: VolumeSpec, *, actor: Actor) -> Operatio
     guest = _guest_for(spec, actor)
     cost = volume_cost(spec.storage_class, spec.size_gib) | guest_with(guest, volumes=1, size_gib=spec.size_gib)
     quota_reserve(tenant, cost)
-    pool = pool_choose(spec.storage_class, spec.size_gib, guest=guest)
+    pool = pool_choose(spec.storage_class, spec.size_gib, guest=guest, of_image=spec.image is not None)
     volume = Volume.objects.create(
         tenant=tenant,
         name=spec.name,
@@ -108,9 +109,17 @@ def default_class() -> StorageClass:
     return StorageClass.objects.get(is_default=True)
 
 
-def pool_choose(storage_class: StorageClass, size_gib: int, *, guest: Guest | None) -> StoragePool:
-    """The pool for a new volume: on the machine's host, or else the emptiest of those in use; raises ``NoStorage``."""
-    pools = StoragePool.objects.select_related("host").filter(storage_class=storage_class)
+def pool_choose(
+    storage_class: StorageClass, size_gib: int, *, guest: Guest | None, of_image: bool = False
+) -> StoragePool:
+    """The pool for a new volume: on the machine's host, or else the emptiest of those in use; raises ``NoStorage``.
+
+    ``of_image``: it is to be filled with one, which not every kind of pool can.
+    """
+    pools = StoragePool.objects.select_related("host").filter(storage_class=storage_class, enabled=True)
+    pools = pools.filter(ready_at__isnull=False)
+    if of_image:
+        pools = pools.filter(kind__in=[kind for kind, ability in ABILITIES.items() if ability.images])
     if guest is not None:
         pools = pools.filter(host=guest.host_id)
     else:
