@@ -28,6 +28,7 @@ import tenants.api.tokens
 import vms.api.flavors
 import vms.api.guest_inside
 import vms.api.guest_life
+import vms.api.guest_timing
 import vms.api.guests
 import vms.api.hosts
 import vms.api.image_uploads
@@ -143,6 +144,7 @@ for nouns in (
     tenants.api.tenants,
     vms.api.guests,
     vms.api.guest_life,
+    vms.api.guest_timing,
     vms.api.guest_inside,
     operations.api,
     vms.api.images,

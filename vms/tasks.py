@@ -23,12 +23,14 @@ from vms.models import Guest, Host
 from vms.reconcile.sweep import sweep
 from vms.selectors.guests import guests_unremoved
 from vms.services.guests import guest_delete, guests_mark_unknown
+from vms.services.guests.lease import leases_end
 from vms.services.halting import HALT_TASK, guests_halt
 from vms.services.hosts import hosts_check
 from vms.services.image_copies import copies_tidy
 from vms.services.image_uploads import files_tidy, uploads_tidy
 from vms.services.liveness import WORKER_KEY
 from vms.services.metrics import metrics_forget, metrics_roll_up
+from vms.services.power_schedules import schedules_run
 from vms.states import HostState
 
 log = structlog.get_logger(__name__)
@@ -127,6 +129,15 @@ def empty_bins() -> None:
                 guest_delete(guest, actor=system_actor(guest.tenant, why="bin"), purge=True)
             except PortalError as error:
                 log.info("purge_waits", guest=str(guest.pk), code=error.code)
+
+
+@shared_task(name="vms.tasks.keep_time", time_limit=300)
+def keep_time() -> None:
+    """Switch the machines whose schedule is due, and end the leases that have run out."""
+    at = now()
+    switched, ended = schedules_run(at=at), leases_end(at=at)
+    if switched or ended:
+        log.info("time_kept", switched=switched, ended=ended)
 
 
 @shared_task(name="vms.tasks.sum_metrics", time_limit=300)

@@ -227,6 +227,7 @@ CAPS = {
     "roles": 50,
     "quota_requests": 10,
     "tags": 50,
+    "power_schedules": 10,
     "images": 100,
     "batch": 20,
     "sign_ins": 50,

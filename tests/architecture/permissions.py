@@ -83,6 +83,12 @@ TABLE = [
     Row("GET", f"{GUEST}/console-log", P.GUEST_CONSOLE),
     Row("POST", f"{GUEST}/reported", P.GUEST_CONSOLE),
     Row("GET", f"{GUEST}/reported", P.GUEST_VIEW),
+    Row("POST", f"{GUEST}/lease", P.GUEST_DELETE),
+    Row("GET", f"{GUEST}/power-schedules", P.GUEST_VIEW),
+    Row("POST", f"{GUEST}/power-schedules", P.GUEST_POWER),
+    Row("GET", f"{GUEST}/power-schedules/{{schedule_id}}", P.GUEST_VIEW),
+    Row("PATCH", f"{GUEST}/power-schedules/{{schedule_id}}", P.GUEST_POWER),
+    Row("DELETE", f"{GUEST}/power-schedules/{{schedule_id}}", P.GUEST_POWER),
     # operations
     Row("GET", f"{T}/operations", P.OPERATION_VIEW),
     Row("GET", f"{T}/operations/{{operation_id}}", P.OPERATION_VIEW),

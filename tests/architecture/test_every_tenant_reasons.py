@@ -40,9 +40,11 @@ PLACES: dict[str, list[str]] = {
         "a host's guests are of many tenants",
         "observations come from hosts, not from tenants",
     ],
+    "vms/services/guests/lease.py": ["leases of every tenant end"],
     "vms/services/hosts.py": ["a host's room is shared by all tenants"],
     "vms/services/metrics.py": ["retention", "what all machines used is summed alike"],
     "vms/services/networks.py": ["ranges must not overlap between tenants"],
+    "vms/services/power_schedules.py": ["schedules of every tenant are due"],
     "vms/tasks.py": [
         "a host carries guests of many tenants",
         "every tenant's bin is emptied",

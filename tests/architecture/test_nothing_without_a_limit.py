@@ -20,6 +20,7 @@ from tests.support.crowd import together
 from vms.models import Guest
 from vms.services.guests import guest_edit
 from vms.services.keys import key_create
+from vms.services.power_schedules import schedule_create
 
 QUOTA, CAP, WITH, RATE, OPERATOR = "quota", "cap", "bounded by", "request rate and retention", "operators only"
 
@@ -39,6 +40,7 @@ LIMITS: dict[str, tuple[str, str]] = {
     "vms.Spare": (WITH, "vms.Guest"),
     "vms.MetricPoint": (WITH, "vms.Guest"),
     "vms.Tag": (CAP, "tags"),
+    "vms.PowerSchedule": (CAP, "power_schedules"),
     "vms.SshKey": (CAP, "ssh_keys"),
     "tenants.Member": (CAP, "members"),
     "tenants.ApiToken": (CAP, "tokens"),
@@ -129,6 +131,9 @@ def make(cap: str, house: factories.House, number: int) -> None:
                 key_create(tenant, name=f"k{number}", public_key=factories.public_key(), actor=house.actor)
             case "quota_requests":
                 quota_request_make(tenant, {"guests": 99}, reason="More.", actor=house.actor)
+            case "power_schedules":
+                at = f"{number * 5 % 60} {number} * * *"
+                schedule_create(Guest.objects.get(), action="start", cron=at, actor=house.actor)
             case "tags":
                 guest_edit(Guest.objects.all()[number], tags=[f"t{number}"], actor=house.actor)
 
@@ -142,8 +147,8 @@ def test_a_cap_is_exact_however_many_ask_at_once(cap: str, settings: Any) -> Non
     house = factories.tenant_with_owner()
     there = 1 if cap == "members" else 0
     settings.CAPS = {**settings.CAPS, cap.removeprefix("service "): there + 3}
-    if cap == "tags":
-        for _ in range(9):
+    if cap in ("tags", "power_schedules"):
+        for _ in range(9 if cap == "tags" else 1):
             factories.guest(house)
 
     answers = together([partial(make, cap, house, number) for number in range(9)])

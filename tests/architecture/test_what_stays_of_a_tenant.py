@@ -36,6 +36,7 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "vms.Volume": (GOES, ""),
     "vms.HostClaim": (GOES, ""),
     "vms.Reading": (GOES, ""),
+    "vms.PowerSchedule": (GOES, ""),
     "vms.Spare": (GOES, ""),
     "vms.MetricPoint": (GOES, ""),
     "vms.Port": (GOES, ""),

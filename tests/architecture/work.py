@@ -44,6 +44,7 @@ TASKS = [
     Task("vms.tasks.sweep_hosts", SYSTEM, "hosts'", "one more look"),
     Task("vms.tasks.sweep_host", SYSTEM, "those of whoever has guests on the host", "one more look"),
     Task("vms.tasks.halt_guests", SYSTEM, "each suspended tenant's, one after another", EARLY),
+    Task("vms.tasks.keep_time", SYSTEM, "each tenant's, one after another", EARLY),
     Task("vms.tasks.tidy_images", SYSTEM, EVERY, EARLY),
     Task("vms.tasks.sum_metrics", SYSTEM, EVERY, EARLY),
     Task("vms.tasks.empty_bins", SYSTEM, "each tenant's, one after another", EARLY),

@@ -21,6 +21,7 @@ from vms.models import Host, HostPool, StorageClass, StoragePool
 from vms.models.readings import ReadingKind
 from vms.services.guests.inside import reading_record
 from vms.services.keys import key_create
+from vms.services.power_schedules import schedule_create
 
 NOBODY = "nobody"
 """A role that allows nothing, so that anybody who may manage members may give it."""
@@ -91,6 +92,7 @@ def build(slug: str = "") -> World:
             "port_id": guest.ports.get().pk,
             "volume_id": factories.volume(house, "spare").pk,
             "key_id": key.pk,
+            "schedule_id": schedule_create(guest, action="start", cron="0 8 * * *", actor=house.actor).pk,
             "member_id": member.pk,
             "token_id": token.pk,
             "role_id": role.pk,
@@ -142,6 +144,7 @@ def body_for(world: World, row: Row) -> Any:
         "{image_id}": {"deprecated": True},
         "{volume_id}": {"name": "renamed"},
         "{upload_id}": {},
+        "{schedule_id}": {"enabled": False},
         "{host_id}": {"maintenance": True},
         "quota": {"guests": 7},
         "{kind}": {"in_portal": False},
@@ -156,6 +159,8 @@ def _post_body(world: World, last: str) -> Any:
         "password": {"password": "correct horse"},
         "keys": {"ssh_keys": [factories.public_key()]},
         "rescue": {"image": world.ids["image_id"]},
+        "lease": {"ends_at": "2028-01-01T00:00:00Z"},
+        "power-schedules": {"action": "stop", "cron": "0 20 * * *"},
         "networks": {"name": "fresh"},
         "volumes": {"name": "fresh", "size_gib": 1},
         "attach": {"guest": world.ids["guest_id"]},

@@ -80,6 +80,7 @@ class GuestOut(BaseModel):
     power_since: datetime | None
     binned_at: datetime | None
     purge_after: datetime | None = Field(description="When a machine in the bin is removed for good.")
+    lease_ends_at: datetime | None = Field(description="When it goes to the bin by itself; null is never.")
     operation: str | None = Field(description="The operation that is being carried out on it.")
     problem: ProblemOut | None
 
@@ -254,6 +255,7 @@ def guest_out(row: GuestRow, *, operator: bool = False) -> GuestOut:
         power_since=guest.seen_since,
         binned_at=guest.binned_at,
         purge_after=guest.purge_after,
+        lease_ends_at=guest.lease_ends_at,
         operation=str(row.operation.pk) if row.operation is not None else None,
         problem=_problem(guest),
         **facts,

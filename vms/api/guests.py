@@ -38,7 +38,8 @@ def _guest(request: HttpRequest, guest_id: str) -> Guest:
     return find(request, guests_visible(request.actor), guest_id)
 
 
-def _shown(request: HttpRequest, response: HttpResponse, guest: Guest) -> GuestOut:
+def guest_answer(request: HttpRequest, response: HttpResponse, guest: Guest) -> GuestOut:
+    """The machine as it stands now, with its ``ETag``."""
     row = guest_row(guest)
     response["ETag"] = etag_of(row.guest)
     return guest_out(row, operator=request.actor.is_operator)
@@ -71,7 +72,7 @@ def guest_post(
 def guest_get(request: HttpRequest, guest_id: str, response: HttpResponse) -> GuestOut:
     """One machine, also from the bin."""
     request.actor.require(Permission.GUEST_VIEW)
-    return _shown(request, response, _guest(request, guest_id))
+    return guest_answer(request, response, _guest(request, guest_id))
 
 
 @router.patch("/guests/{guest_id}", response=GuestOut, exclude_unset=True, summary="Change a guest")
@@ -79,7 +80,7 @@ def guest_patch(request: HttpRequest, guest_id: str, response: HttpResponse, bod
     """Rename, tag or protect; the host name inside the machine stays what it was."""
     changes = body.model_dump(exclude_unset=True)
     guest = guest_edit(_guest(request, guest_id), actor=request.actor, **changes)
-    return _shown(request, response, guest)
+    return guest_answer(request, response, guest)
 
 
 @router.delete("/guests/{guest_id}", response={202: OperationOut}, exclude_unset=True, summary="Delete a guest")

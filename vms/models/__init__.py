@@ -9,6 +9,7 @@ from vms.models.keys import SshKey
 from vms.models.metrics import MetricPoint
 from vms.models.networks import Address, Network, NetworkOnHost, Port, Subnet
 from vms.models.readings import Reading
+from vms.models.schedules import PowerSchedule
 from vms.models.spares import Spare
 from vms.models.volumes import StorageClass, StoragePool, Volume
 
@@ -28,6 +29,7 @@ __all__ = [
     "Network",
     "NetworkOnHost",
     "Port",
+    "PowerSchedule",
     "Reading",
     "Spare",
     "SshKey",

@@ -86,6 +86,8 @@ class Guest(TenantOwned, Hardware):
     """Does ``running_guests`` count it now? ``vms.services.guests.wanting`` is the only writer."""
     binned_at = models.DateTimeField(null=True)
     purge_after = models.DateTimeField(null=True, db_index=True)
+    lease_ends_at = models.DateTimeField(null=True, db_index=True)
+    """When it goes to the bin by itself."""
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(default=timezone.now)
 
@@ -106,6 +108,9 @@ class Guest(TenantOwned, Hardware):
             models.CheckConstraint(
                 condition=Q(binned_at=None, purge_after=None) | Q(binned_at__isnull=False, purge_after__isnull=False),
                 name="guest_bin_has_an_end",
+            ),
+            models.CheckConstraint(
+                condition=Q(binned_at=None) | Q(lease_ends_at=None), name="guest_in_the_bin_has_no_lease"
             ),
         ]
 

@@ -34,7 +34,7 @@ SECRETS: Final = ("user_data", "password_hash", "new_password", "display_passwor
 SHOWN: Final = (
     "tenant", "name", "vcpus", "memory_mib", "disk_gib", *HARDWARE, "in_rescue", "protected", "ssh_keys", "want_power",
     "seen_power", "seen_since", "seen_display", "built_at", "problem_code", "problem_message", "binned_at", "purge_after",
-    "version", "created_at", "flavor", "next_flavor", "image", "host__name", "host__state",
+    "lease_ends_at", "version", "created_at", "flavor", "next_flavor", "image", "host__name", "host__state",
 )  # fmt: skip
 """What lists and pages show of a guest; whatever else is asked of a row costs a query of its own."""
 NAMES: Final = {

@@ -5,17 +5,14 @@ from __future__ import annotations
 from typing import Any, Final
 from uuid import UUID
 
-from django.contrib import messages
+from django import forms
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
-from django.urls import reverse
-from django.utils.translation import gettext as _
+from django.shortcuts import render
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from operations.selectors import operations_about
 from operations.shapes import operation_shown
-from portal.core.forms import refusals_in
 from portal.core.htmx import here, is_partial, part_template
 from tenants.actors import Actor
 from tenants.pages import gone, page
@@ -23,14 +20,14 @@ from tenants.policy import Permission
 from tenants.selectors import audit_of
 from tenants.shapes import Deed, deeds
 from tenants.types import HttpRequest
-from vms.forms.guests import ProtectForm, RenameForm, TagsForm
+from vms.forms.guests import RenameForm, TagsForm
 from vms.models import Guest
 from vms.selectors.guests import guests_visible
-from vms.services.guests import guest_edit
 from vms.views.find import guest_now, guest_or_404, tenant_of
 from vms.views.guest_inside import inside_context
 from vms.views.metrics import metrics_context
 from vms.views.shapes import GuestShown
+from vms.views.timing import timing_context
 from vms.views.volumes import guest_storage
 
 TABS: Final = {
@@ -52,10 +49,11 @@ def guest_detail(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpRespo
     """A machine; ``?tab=`` chooses what of it."""
     if is_partial(request) and not guests_visible(request.actor).filter(pk=guest_id).exists():
         return gone()
-    return _detail(request, guest_or_404(request, guest_id), tab=request.GET.get("tab", ""))
+    return detail_page(request, guest_or_404(request, guest_id), tab=request.GET.get("tab", ""))
 
 
-def _detail(request: HttpRequest, guest: Guest, *, tab: str, form: RenameForm | TagsForm | None = None) -> HttpResponse:
+def detail_page(request: HttpRequest, guest: Guest, *, tab: str, form: forms.Form | None = None) -> HttpResponse:
+    """The page at ``tab``; ``form`` is one of its settings that was sent and refused."""
     actor, shown = request.actor, guest_now(request, guest)
     tab = tab if tab in TABS else "overview"
     context = {
@@ -84,6 +82,7 @@ def _detail(request: HttpRequest, guest: Guest, *, tab: str, form: RenameForm | 
         context["tags_form"] = (
             form if isinstance(form, TagsForm) else TagsForm(actor=actor, initial={"tags": " ".join(shown.tags)})
         )
+        context |= timing_context(guest, actor, form)
     template = part_template(request, "vms/guest_detail.html", default="body")
     return render(request, template, context, status=422 if form is not None else 200)
 
@@ -117,34 +116,3 @@ def guest_header(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpRespo
     if guest is None:
         return gone()
     return render(request, "vms/_guest_header.html", {"guest": guest_now(request, guest), "slug": tenant})
-
-
-@require_POST
-@page(Permission.GUEST_EDIT)
-def guest_rename(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpResponse:
-    """Give it another name."""
-    return _edit(request, guest_id, RenameForm(request.POST, actor=request.actor))
-
-
-@require_POST
-@page(Permission.GUEST_EDIT)
-def guest_tags(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpResponse:
-    """Give it exactly these tags."""
-    return _edit(request, guest_id, TagsForm(request.POST, actor=request.actor))
-
-
-@require_POST
-@page(Permission.GUEST_EDIT)
-def guest_protect(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpResponse:
-    """Turn delete protection on or off."""
-    return _edit(request, guest_id, ProtectForm(request.POST, actor=request.actor))
-
-
-def _edit(request: HttpRequest, guest_id: UUID, form: RenameForm | TagsForm | ProtectForm) -> HttpResponse:
-    guest = guest_or_404(request, guest_id)
-    if form.is_valid():
-        with refusals_in(form, {"name_taken": "name", "too_many_tags": "tags", "own_reach": "tags"}):
-            guest_edit(guest, actor=request.actor, **form.spec())
-            messages.success(request, _("Saved."))
-            return redirect(reverse("vms:guest_detail", args=[tenant_of(request).slug, guest.pk]) + "?tab=settings")
-    return _detail(request, guest, tab="settings", form=None if isinstance(form, ProtectForm) else form)

@@ -150,6 +150,7 @@ class GuestShown:
     tags: tuple[str, ...]
     protected: bool
     created_at: datetime
+    lease_ends_at: datetime | None
     actions: tuple[ActionShown, ...]
     console: bool
     may_delete: bool
@@ -190,6 +191,7 @@ def guest_shown(row: GuestRow, actor: Actor) -> GuestShown:
         tags=tuple(row.tags),
         protected=guest.protected,
         created_at=guest.created_at,
+        lease_ends_at=guest.lease_ends_at,
         actions=tuple(BUTTONS[action.name] for action in guest_actions(guest, actor, busy=busy)),
         console=_has_console(guest) and actor.may(Permission.GUEST_CONSOLE, guest),
         may_delete=deletable,

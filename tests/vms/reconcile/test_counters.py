@@ -6,7 +6,9 @@ import re
 from dataclasses import replace
 
 from tenants.models import Quota
+from tenants.scoping import every_tenant
 from tests.vms.reconcile.bench import Bench
+from vms.reconcile.sweep import sweep
 from vms.states import Power
 
 
@@ -45,3 +47,13 @@ def test_a_machine_or_disk_that_is_larger_on_the_host_than_its_row_says_is_found
 
     assert len([line for line in findings if "has 8 vCPUs" in line]) == 1
     assert len([line for line in findings if "charged for 1 GiB" in line]) == 1
+
+
+def test_a_machine_that_an_operator_started_by_hand_has_its_own_size(bench: Bench) -> None:
+    guest = bench.guest(Power.STOPPED)
+
+    bench.on_host.happen(str(guest.pk), Power.RUNNING)
+    with every_tenant(why="test"):
+        sweep(bench.host)
+
+    assert bench.findings() == []

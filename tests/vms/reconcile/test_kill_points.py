@@ -71,6 +71,7 @@ def clear(bench: Bench, *, disks: bool = False) -> None:
 
     With ``disks``, volumes that a machine lets go of go too.
     """
+    bench.settle()
     with every_tenant(why="test"):
         guests = list(Guest.objects.all())
     for guest in guests:

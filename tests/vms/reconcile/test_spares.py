@@ -9,7 +9,7 @@ import pytest
 from operations.models import Operation
 from operations.runner import run
 from portal.core.errors import Conflict, Invalid
-from tenants.journal.models import UsageInterval
+from tenants.journal.models import Event, UsageInterval
 from tenants.models import Quota
 from tenants.scoping import every_tenant, tenant_scope
 from tests import factories
@@ -90,6 +90,21 @@ def test_a_rebuilt_machine_has_a_fresh_disk_and_its_old_name_addresses_and_keys(
         )
         assert list(metered) == [new.pk]
     assert bench.findings() == []
+
+
+def test_who_looks_at_volumes_hears_that_a_rebuild_took_one_and_made_one(bench: Bench, other: Image) -> None:
+    guest = bench.guest()
+    old = root(bench, guest).pk
+    operation = rebuild(bench, guest, other)
+
+    def said() -> list[tuple[str, str]]:
+        with tenant_scope(bench.house.tenant):
+            rows = Event.objects.filter(resource_type="volume").order_by("seq")
+            return list(rows.values_list("type", "resource_id"))
+
+    before = len(said())
+    assert run(operation.pk) == "succeeded"
+    assert said()[before:] == [("volume.deleted", str(old)), ("volume.changed", str(root(bench, guest).pk))]
 
 
 @pytest.mark.parametrize(

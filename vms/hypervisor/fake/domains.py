@@ -73,11 +73,9 @@ class Domains(Link):
                 self._must_be_whole(domain)
                 restored = domain.power is Power.SUSPENDED
                 if not restored:
-                    domain.live_spec, domain.modules = domain.spec, 0
+                    domain.boot()
                 domain.starts += 1
                 self._power_firmware(domain)
-                if not restored and domain.spec is not None:
-                    domain.live = domain.spec.disks
                 self._turn(domain, Power.RUNNING, "", told="restored" if restored else "booted")
 
     def _power_firmware(self, domain: FakeDomain) -> None:

@@ -45,6 +45,12 @@ class FakeDomain:
     live: tuple[Disk, ...] = ()
     """What it runs with, or ran with last."""
 
+    def boot(self) -> None:
+        """From here on it runs with what its definition says now."""
+        self.live_spec, self.modules = self.spec, 0
+        if self.spec is not None:
+            self.live = self.spec.disks
+
 
 @dataclass(slots=True)
 class FakePool:
@@ -124,8 +130,8 @@ class FakeHost:
         """The guest, its operator or fate changed the domain: tell the listeners as libvirt would."""
         with self.lock:
             domain = self.domains[uuid]
-            if power in ON and domain.power not in {*ON, Power.SUSPENDED} and domain.spec is not None:
-                domain.live = domain.spec.disks
+            if power in ON and domain.power not in {*ON, Power.SUSPENDED}:
+                domain.boot()
             domain.power, domain.reason = power, reason
         self.announce(PowerEvent(uuid, power, reason))
 

@@ -157,9 +157,11 @@ def deleted(operation: Operation) -> None:
         HostClaim.objects.filter(guest=guest).delete()
         guest.binned_at = now()
         guest.purge_after = guest.binned_at + timedelta(days=guest.tenant.bin_days)
+        guest.lease_ends_at = None
         guest.problem_code = guest.problem_message = ""
         guest_follow(guest)
-        guest.save(update_fields=["charge", "binned_at", "purge_after", *WISH, "problem_code", "problem_message"])
+        ends = ["binned_at", "purge_after", "lease_ends_at"]
+        guest.save(update_fields=["charge", *ends, *WISH, "problem_code", "problem_message"])
         announce("guest.gone", guest=guest)
         spares_tidy(guest, operation)
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)

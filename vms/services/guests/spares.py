@@ -16,6 +16,7 @@ from vms.models import Guest, Image, Spare, Volume
 from vms.models.spares import SpareRole
 from vms.services.guests.asking import guest_ask
 from vms.services.guests.hardware import hardware_take
+from vms.services.volumes.record import volumes_say
 from vms.states import ImageKind, ImageState, VolumeState
 
 
@@ -80,7 +81,8 @@ def spare_become_root(guest: Guest) -> None:
     guest.version += 1
     guest.save(update_fields=["image", *built, "version"])
     fresh.delete()
-    event_append(guest.tenant, "guest.changed", "guest", guest.pk)
+    event_append(guest.tenant, "volume.deleted", "volume", was)
+    volumes_say([old])
 
 
 def spare_forget(spare: Spare) -> None:

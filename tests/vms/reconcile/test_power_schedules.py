@@ -1,0 +1,231 @@
+"""Machines by the clock: each moment counts once, whatever was off, asleep or twice there; a lease ends in the bin."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+import time_machine
+
+from operations.models import Operation
+from operations.runner import run
+from portal.core.errors import Conflict, Forbidden, Invalid
+from tenants.scoping import every_tenant, tenant_scope
+from tenants.services.tenants import tenant_suspend
+from tests import factories
+from tests.portal.api.rest import Rest
+from tests.vms.reconcile.bench import Bench
+from vms.models import Guest, PowerSchedule
+from vms.services.guests import guest_edit
+from vms.services.guests.lease import guest_lease, leases_end
+from vms.services.power_schedules import (
+    LATE,
+    next_time,
+    schedule_create,
+    schedule_delete,
+    schedule_switch,
+    schedules_run,
+)
+from vms.states import Power
+
+pytestmark = pytest.mark.django_db
+BERLIN = ZoneInfo("Europe/Berlin")
+DUE = timedelta(seconds=5)
+
+
+def scheduled(bench: Bench, guest: Guest, action: str, cron: str = "0 8 * * *", timezone: str = "") -> PowerSchedule:
+    with tenant_scope(bench.house.tenant):
+        return schedule_create(guest, action=action, cron=cron, timezone=timezone, actor=bench.house.actor)
+
+
+def fresh(row: PowerSchedule) -> PowerSchedule:
+    with every_tenant(why="test"):
+        return PowerSchedule.objects.get(pk=row.pk)
+
+
+def asked(guest: Guest) -> list[tuple[str, str]]:
+    rows = Operation.objects.filter(subject_id=guest.pk).exclude(kind="guest.create").order_by("created_at")
+    return list(rows.values_list("kind", "requested_via"))
+
+
+@pytest.mark.parametrize(
+    ("action", "power", "kind"),
+    [
+        ("start", Power.STOPPED, "guest.start"),
+        ("shutdown", Power.RUNNING, "guest.shutdown"),
+        ("stop", Power.RUNNING, "guest.stop"),
+        ("reboot", Power.RUNNING, "guest.reboot"),
+    ],
+)
+def test_a_machine_is_switched_once_at_its_moment(action: str, power: Power, kind: str, bench: Bench) -> None:
+    guest = bench.guest(power)
+    row = scheduled(bench, guest, action)
+    due = row.next_at
+    assert due is not None
+
+    assert schedules_run(at=due - DUE) == 0
+    assert (schedules_run(at=due + DUE), schedules_run(at=due + DUE)) == (1, 0)
+
+    assert asked(guest) == [(kind, "schedule")]
+    after = fresh(row)
+    assert (after.last_at, after.last_code, after.next_at) == (due, "", due + timedelta(days=1))
+    assert after.last_operation is not None
+    assert run(after.last_operation) == "succeeded"
+    assert bench.findings() == []
+
+
+def test_what_the_machine_is_in_no_state_for_is_passed_over_and_says_so(bench: Bench) -> None:
+    row = scheduled(bench, bench.guest(), "start")
+    assert row.next_at is not None
+
+    assert schedules_run(at=row.next_at) == 0
+
+    after = fresh(row)
+    assert (after.last_code, after.last_operation) == ("wrong_state", None)
+    assert after.next_at == row.next_at + timedelta(days=1)
+
+
+def test_what_was_due_while_nobody_looked_is_missed_and_not_made_up_for(bench: Bench) -> None:
+    guest = bench.guest()
+    row = scheduled(bench, guest, "shutdown")
+    assert row.next_at is not None
+
+    assert schedules_run(at=row.next_at + LATE + DUE) == 0
+
+    assert asked(guest) == []
+    assert (fresh(row).last_code, fresh(row).next_at) == ("missed", row.next_at + timedelta(days=1))
+
+
+def test_in_the_bin_and_in_a_suspended_project_nothing_is_switched(bench: Bench) -> None:
+    guest = bench.guest()
+    row = scheduled(bench, guest, "shutdown")
+    assert row.next_at is not None
+    tenant_suspend(bench.house.tenant, reason="unpaid", guests="keep", actor=factories.desk())
+
+    assert schedules_run(at=row.next_at) == 0
+    assert fresh(row).next_at == row.next_at, "it waits"
+    assert asked(guest) == []
+
+
+def test_one_that_is_off_is_never_due_and_one_turned_on_makes_up_for_nothing(bench: Bench) -> None:
+    row = scheduled(bench, bench.guest(), "shutdown", cron="*/5 * * * *")
+    with tenant_scope(bench.house.tenant):
+        off = schedule_switch(row, enabled=False, actor=bench.house.actor)
+        assert off.next_at is None
+    assert schedules_run(at=factories.now() + timedelta(days=1)) == 0
+    with tenant_scope(bench.house.tenant):
+        on = schedule_switch(row, enabled=True, actor=bench.house.actor)
+        assert on.next_at is not None
+        assert on.next_at > factories.now()
+        schedule_delete(row, actor=bench.house.actor)
+        assert not PowerSchedule.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "cron",
+    ["* * * * *", "*/4 * * * *", "0,3 8 * * *", "* * * * * *", "@daily", "61 * * * *", "0 0 31 2 *", "", "0 8 * *",
+     "0 8 * * 1-5 " + "x" * 100, "0 8 * * mon; rm"],
+)  # fmt: skip
+def test_a_line_that_is_none_or_comes_too_often_is_refused(cron: str, bench: Bench) -> None:
+    guest = bench.guest()
+    with pytest.raises(Invalid) as refused:
+        scheduled(bench, guest, "start", cron=cron)
+    assert [error.pointer for error in refused.value.errors] == ["/cron"]
+
+
+@pytest.mark.parametrize(
+    ("cron", "after", "moments"),
+    [
+        ("30 2 * * *", "2026-03-28T12:00", ["2026-03-29T03:00", "2026-03-30T02:30"]),
+        ("30 2 * * *", "2026-10-24T12:00", ["2026-10-25T02:30", "2026-10-26T02:30"]),
+        ("0 8 * * 1-5", "2026-11-27T09:00", ["2026-11-30T08:00", "2026-12-01T08:00"]),
+    ],
+)
+def test_clocks_that_change_skip_nothing_and_do_nothing_twice(cron: str, after: str, moments: list[str]) -> None:
+    at = datetime.fromisoformat(after).replace(tzinfo=BERLIN)
+    found = []
+    for _moment in moments:
+        following = next_time(cron, "Europe/Berlin", at)
+        assert following is not None
+        at = following
+        found.append(at.astimezone(BERLIN).strftime("%Y-%m-%dT%H:%M"))
+    assert found == moments
+
+
+def test_it_follows_the_projects_clocks_unless_it_has_its_own(bench: Bench) -> None:
+    bench.house.tenant.timezone = "Asia/Tokyo"
+    bench.house.tenant.save(update_fields=["timezone"])
+    guest = bench.guest()
+
+    with time_machine.travel(datetime(2026, 11, 23, 12, tzinfo=UTC), tick=False):
+        theirs, own = scheduled(bench, guest, "stop"), scheduled(bench, guest, "stop", timezone="Europe/Berlin")
+
+    assert theirs.next_at == datetime(2026, 11, 23, 23, tzinfo=UTC)
+    assert own.next_at == datetime(2026, 11, 24, 7, tzinfo=UTC)
+
+
+def test_rest_keeps_schedules_of_a_machine(bench: Bench) -> None:
+    guest, rest = bench.guest(), Rest(bench.house.token)
+    url = f"{bench.house.url}/guests/{guest.pk}/power-schedules"
+
+    made = rest.post(url, {"action": "shutdown", "cron": "0  19 * * 1-5", "timezone": "Europe/Berlin"})
+    assert made.status == 201, made
+    assert made.json["cron"] == "0 19 * * 1-5"
+    again = rest.post(url, {"action": "shutdown", "cron": "0 19 * * 1-5", "timezone": "Europe/Berlin"})
+    assert (again.status, again.json["code"]) == (409, "schedule_exists")
+    assert [row["id"] for row in rest.get(url).json["items"]] == [made.json["id"]]
+    off = rest.ask("PATCH", f"{url}/{made.json['id']}", {"enabled": False})
+    assert (off.json["enabled"], off.json["next_at"]) == (False, None)
+    assert rest.delete(f"{url}/{made.json['id']}").status == 204
+    assert rest.get(f"{url}/{made.json['id']}").status == 404
+
+
+def test_a_lease_ends_in_the_bin_and_a_machine_had_back_has_none(bench: Bench) -> None:
+    guest = bench.guest()
+    end = factories.now() + timedelta(days=3)
+    said = Rest(bench.house.token).post(f"{bench.house.url}/guests/{guest.pk}/lease", {"ends_at": end.isoformat()})
+    assert said.json["lease_ends_at"], said
+
+    assert leases_end(at=end - DUE) == 0
+    assert leases_end(at=end) == 1
+    assert leases_end(at=end) == 0, "it is being deleted"
+    assert asked(guest) == [("guest.delete", "lease")]
+    bench.settle()
+
+    row = bench.fresh(guest)
+    assert row.binned_at is not None
+    assert row.lease_ends_at is None
+    assert run(bench.ask(guest, "restore").pk) == "succeeded"
+    assert leases_end(at=end + timedelta(days=1)) == 0
+
+
+def test_a_protected_machine_outlives_its_lease(bench: Bench) -> None:
+    guest, actor = bench.guest(), bench.house.actor
+    end = factories.now() + timedelta(days=3)
+    with tenant_scope(bench.house.tenant):
+        guest_lease(guest, end, actor=actor)
+        guest_edit(guest, protected=True, actor=actor)
+        assert leases_end(at=end) == 0
+        guest_lease(guest, None, actor=actor)
+        with pytest.raises(Conflict):
+            guest_lease(guest, end, actor=actor)
+
+
+@pytest.mark.parametrize("away", [timedelta(0), timedelta(minutes=9), timedelta(days=6 * 366), timedelta(days=-1)])
+def test_a_lease_ends_neither_at_once_nor_in_another_age(away: timedelta, bench: Bench) -> None:
+    guest = bench.guest()
+    with tenant_scope(bench.house.tenant), pytest.raises(Invalid):
+        guest_lease(guest, factories.now() + away, actor=bench.house.actor)
+
+
+def test_who_may_only_look_sets_no_clock(bench: Bench) -> None:
+    guest = bench.guest()
+    with tenant_scope(bench.house.tenant):
+        viewer = factories.user("looks@example.test")
+        factories.join(bench.house.tenant, viewer, role="viewer")
+        actor = factories.actor_in(bench.house.tenant, viewer)
+        with pytest.raises(Forbidden):
+            schedule_create(guest, action="stop", cron="0 8 * * *", actor=actor)
+        with pytest.raises(Forbidden):
+            guest_lease(guest, None, actor=actor)
