@@ -113,7 +113,6 @@ class StoragePoolAdmin(ServiceAdmin):
 
     shown_path = column("path", gettext_lazy("Path"), mono)
     shown_source = column("source", gettext_lazy("Comes from"), mono)
-    offered = column("enabled", gettext_lazy("Takes new volumes"), yes_no)
     ready = moment("ready_at", gettext_lazy("Ready since"))
     written_shown = column("written", gettext_lazy("Written"), lambda size: gib_label(size // GIB))
     taken = column("allocation", gettext_lazy("Allocated"), lambda size: gib_label(size // GIB))
@@ -125,6 +124,10 @@ class StoragePoolAdmin(ServiceAdmin):
     @admin.display(description=gettext_lazy("Capacity"), ordering="capacity")
     def capacity_shown(self, pool: StoragePool) -> str:
         return gib_label(pool.capacity // GIB) if pool.capacity else _("not measured")
+
+    @admin.display(description=gettext_lazy("Takes new volumes"), ordering="enabled")
+    def offered(self, pool: StoragePool) -> str:
+        return str(yes_no(pool.enabled)) if pool.ready_at is not None else _("not ready")
 
     @admin.display(description=gettext_lazy("Sold"))
     def sold(self, pool: Any) -> str:

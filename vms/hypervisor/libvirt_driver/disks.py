@@ -105,7 +105,11 @@ class Disks(Domains, Pools):
             raw = None if raw_pool is None else self._find_volume(raw_pool, name)
             if raw is None:
                 return
-            size = int(root_of(raw.XMLDesc(0)).findtext("physical", "0"))
+            root = root_of(raw.XMLDesc(0))
+            if root.get("type") == "network":
+                raw.wipe(0)  # nothing can be uploaded into a cluster; its own wipe writes all of an image
+                return
+            size = int(root.findtext("physical", "0"))
             stream = self.raw.newStream(0)
             try:
                 raw.upload(stream, 0, size, 0)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Literal
 
 import libvirt
 
 from vms.hypervisor.driver import SeenPool, SeenVolume
-from vms.hypervisor.errors import Missing, Refused
+from vms.hypervisor.errors import Busy, Missing, Refused
 from vms.hypervisor.libvirt_driver.storage import Storage, delete_raw, refresh, seen_pool, seen_volume, unless_so
 from vms.hypervisor.libvirt_driver.translate import translated
 from vms.hypervisor.xml.build import Element
 from vms.hypervisor.xml.parse import root_of
 from vms.hypervisor.xml.pool import PoolSpec
 from vms.hypervisor.xml.volume import VolumeSpec
+
+_BEING_FILLED = "still being allocated"
+_FILLED_WITHIN_S, _POLL_S = 900.0, 0.5
 
 
 class Pools(Storage):
@@ -46,7 +50,7 @@ class Pools(Storage):
         capacity: int,
         disk_format: Literal["qcow2", "raw"],
     ) -> SeenVolume:
-        """See the protocol. libvirt copies on the host itself; a copy that another call is still making is not deleted."""
+        """See the protocol. libvirt goes on copying when its caller is gone: that is waited for, then made anew."""
         with translated(f"copy {base} to {name}"):
             raw_pool = self._get_pool(pool)
             source = self._find_volume(self._get_pool(base_pool), base)
@@ -54,7 +58,7 @@ class Pools(Storage):
                 raise Missing(f"pool {base_pool} has no volume {base}")
             left = self._find_volume(raw_pool, name)
             if left is not None:
-                delete_raw(left)
+                _delete_built(left)
             size = int(root_of(source.XMLDesc(0)).findtext("capacity", "0"))
             thick = _type_of(raw_pool) == "logical"
             spec = VolumeSpec(
@@ -67,6 +71,21 @@ class Pools(Storage):
             if seen is None:
                 raise Missing(f"volume {name} vanished")
             return seen
+
+
+def _delete_built(raw: Any) -> None:
+    """Delete a volume, once the host has finished filling it for a caller who is gone."""
+    end = time.monotonic() + _FILLED_WITHIN_S
+    while True:
+        try:
+            delete_raw(raw)
+            return
+        except libvirt.libvirtError as error:
+            if _BEING_FILLED not in (error.get_error_message() or ""):
+                raise
+            if time.monotonic() > end:
+                raise Busy(f"{raw.name()} is still being filled") from error
+            time.sleep(_POLL_S)
 
 
 def _type_of(raw_pool: Any) -> str:
