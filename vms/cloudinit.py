@@ -171,6 +171,9 @@ def check_user_data(text: str, *, for_windows: bool = False) -> str:
 def _check_cloud_config(text: str) -> None:
     try:
         parsed = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        where = f" (line {error.problem_mark.line + 1})" if error.problem_mark is not None else ""
+        raise InvalidSeed("user_data", "invalid_yaml", f"The cloud-config is not valid YAML{where}.") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise InvalidSeed("user_data", "invalid_yaml", "The cloud-config is not valid YAML.") from error
     if parsed is not None and not isinstance(parsed, dict):

@@ -13,6 +13,7 @@ from portal.core.bodies import Body, Listing
 from portal.core.errors import FieldError
 from vms.api.pick import pick, pick_all, refuse
 from vms.models import Flavor, Guest, Image, Network, SshKey, StorageClass
+from vms.seed_preview import Preview
 from vms.selectors.guests import AddressRow, GuestFilters, GuestRow
 from vms.services.guests.create import Fit
 from vms.services.guests.resize import When
@@ -216,6 +217,8 @@ class FitOut(BaseModel):
     quota: list[QuotaLineOut]
     price: PriceOut | None
     more_fit: int = Field(description="How many more of the same would fit after this.")
+    told: dict[str, str] = Field(default={}, description="What a new guest would be told, file by file; no password.")
+    advice: list[str] = Field(default=[], description="What in its user-data is probably not meant.")
 
 
 def guest_out(row: GuestRow, *, operator: bool = False) -> GuestOut:
@@ -278,11 +281,20 @@ def _problem(guest: Guest) -> ProblemOut | None:
     return ProblemOut(code=guest.problem_code, message=guest.problem_message)
 
 
-def fit_out(fit: Fit) -> FitOut:
+def fit_out(fit: Fit, told: Preview | None = None) -> FitOut:
     """The answer of a dry run."""
     lines = [QuotaLineOut(name=line.name, before=line.before, after=line.after, limit=line.limit) for line in fit.quota]
     reasons = [ReasonOut(code=code, message=message) for code, message in fit.reasons]
-    return FitOut(fits=fit.fits, reasons=reasons, quota=lines, price=None, more_fit=fit.more_fit)
+    told = told or Preview({}, ())
+    return FitOut(
+        fits=fit.fits,
+        reasons=reasons,
+        quota=lines,
+        price=None,
+        more_fit=fit.more_fit,
+        told=told.files,
+        advice=list(told.advice),
+    )
 
 
 def flavor_named(text: str) -> Flavor:

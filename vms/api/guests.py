@@ -27,6 +27,7 @@ from vms.api.guest_shapes import (
     guest_spec,
 )
 from vms.models import Guest
+from vms.seed_preview import seed_preview
 from vms.selectors.guests import guest_row, guest_rows, guests_visible
 from vms.services.consoles import console_open
 from vms.services.guests import guest_create, guest_delete, guest_edit, guest_fit, guest_power, guest_restore
@@ -65,7 +66,7 @@ def guest_post(
     spec = guest_spec(body)
     if not dry_run:
         return accepted(request, response, guest_create(tenant, spec, actor=request.actor))
-    return Status(200, fit_out(guest_fit(tenant, spec, actor=request.actor)))
+    return Status(200, fit_out(guest_fit(tenant, spec, actor=request.actor), seed_preview(spec)))
 
 
 @router.get("/guests/{guest_id}", response=GuestOut, exclude_unset=True, summary="Get a guest")

@@ -24,6 +24,7 @@ from tenants.types import HttpRequest
 from vms.forms.guests import GuestForm
 from vms.forms.keys import KeyForm
 from vms.models import Flavor, Guest, Image, Network, SshKey
+from vms.seed_preview import seed_preview
 from vms.selectors.stock import images_offered
 from vms.services.guests import guest_create as create
 from vms.services.guests import guest_fit
@@ -191,8 +192,10 @@ def _recap(request: HttpRequest, form: GuestForm) -> dict[str, Any]:
             "fits": False,
             "complete": False,
         }
-    fit = guest_fit(tenant_of(request), spec, actor=request.actor)
+    fit, told = guest_fit(tenant_of(request), spec, actor=request.actor), seed_preview(spec)
     return {
+        "told": told.files,
+        "advice": told.advice,
         "title": spec.name if spec.count == 1 else f"{spec.name}-1 … {spec.name}-{spec.count}",
         "lines": _lines(spec),
         "quota": [before_after(line) for line in fit.quota if _is_drawn(line)],
