@@ -177,6 +177,8 @@ def _classes(spec: GuestSpec) -> set[StorageClass]:
 
 def _beside(spec: GuestSpec) -> int:
     """How many GiB of its further disks may come to lie where its first one does."""
+    if not spec.volumes:
+        return 0
     first = root_class()
     return sum(disk.size_gib for disk in spec.volumes if disk.storage_class in (None, first))
 
