@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models import Count, QuerySet, UUIDField
 
 from operations.models import Operation, OperationLock
 from operations.registry import kinds
@@ -14,7 +15,9 @@ from operations.states import LIVE
 from portal.core.paging import Sorts
 from tenants.actors import Actor
 from tenants.journal.events import shows
+from tenants.prepared import Given, columns_of, prepared
 
+COLUMNS: Final = columns_of(Operation)
 OPERATION_SORTS: Sorts = {"created_at": ("created_at", "id")}
 
 
@@ -42,10 +45,15 @@ def operations_seen(actor: Actor, ids: Collection[str]) -> set[str]:
 
 def operations_live_on(resource_type: str, ids: Iterable[UUID]) -> dict[UUID, Operation]:
     """The live operation that holds each of these things exclusively, by the thing's id; one query."""
-    locks = OperationLock.objects.filter(
-        resource_type=resource_type, resource_id__in=list(ids), exclusive=True
-    ).select_related("operation")
-    return {lock.resource_id: lock.operation for lock in locks if lock.operation.status in LIVE}
+    rows = _live_rows(resource_type, ids=wanted) if (wanted := list(ids)) else []
+    return {held: Operation.from_db(DEFAULT_DB_ALIAS, COLUMNS, row) for held, *row in rows}
+
+
+@prepared
+def _live_rows(resource_type: str) -> QuerySet[Any, tuple[Any, ...]]:
+    held = OperationLock.objects.filter(resource_type=resource_type, exclusive=True, operation__status__in=LIVE)
+    rows = held.filter(resource_id__among=Given("ids", UUIDField(), many=True))
+    return rows.values_list("resource_id", *(f"operation__{name}" for name in COLUMNS))
 
 
 def operation_label(operation: Operation) -> str:
@@ -65,7 +73,15 @@ def operation_can_cancel(operation: Operation) -> bool:
 
 def operations_running(actor: Actor) -> int:
     """How many operations are live; one that stands for many counts as itself, not as its children."""
-    return operations_visible(actor).filter(parent=None, status__in=LIVE).count()
+    if actor.narrowed or actor.tenant is None:
+        return operations_visible(actor).filter(parent=None, status__in=LIVE).count()
+    return sum(number for (number,) in _running_rows(tenant=actor.tenant.pk))
+
+
+@prepared
+def _running_rows() -> QuerySet[Any, tuple[Any, ...]]:
+    rows = Operation.objects.filter(tenant=Given("tenant", UUIDField()), parent=None, status__in=LIVE)
+    return rows.values("tenant").annotate(number=Count("pk")).values_list("number")
 
 
 def operations_about(actor: Actor, subject_id: UUID, *, limit: int) -> list[Operation]:

@@ -8,10 +8,13 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models import QuerySet
 
 from tenants.actors import Actor, Tagged, cut, role_reach
 from tenants.models import SLUG, ApiToken, Member, Role, Tenant, TenantState, User, Visit
 from tenants.policy import ALL_TENANT_PERMISSIONS, READ_ONLY, WHO_COMES_IN, Permission
+from tenants.prepared import Given, columns_of, prepared
 from tenants.scoping import tenant_scope
 from tenants.selectors import tenant_with_line
 from tenants.services.second_factor import lacks_second_factor
@@ -24,6 +27,7 @@ AT_THE_DOOR: Final = frozenset({Permission.OPERATE})
 """What an operator may at a tenant's pages without either: ask to be let in."""
 
 
+ROLE: Final = columns_of(Role)
 NOWHERE: Final = Tenant(pk=UUID(int=0), slug="", name="")
 """A tenant that is not there: nobody is its member, and finding that out takes the same queries as of one that is."""
 
@@ -64,14 +68,21 @@ def _actor_by_role(user: User, tenant: Tenant | None, *, via: str, **facts: Any)
     if user.is_staff and via not in SCREENS:
         return Actor(user, tenant, ALL_TENANT_PERMISSIONS | {Permission.OPERATE}, via, role="operator", **facts)
     with tenant_scope(tenant):
-        member = Member.objects.select_related("role").filter(user=user).first()
+        role = next((Role.from_db(DEFAULT_DB_ALIAS, ROLE, row) for row in _role_rows(user=user.pk)), None)
         visit = visit_living(user, tenant, facts.get("session", "")) if user.is_staff else None
     if visit is not None:
         return _visitor(visit, tenant, via, facts)
-    if member is None:
+    if role is None:
         return Actor(user, tenant, AT_THE_DOOR, via, role="operator", **facts) if user.is_staff else None
-    permissions, tagged = _reach(member.role, tenant)
-    return Actor(user, tenant, permissions, via, role=member.role.name, tagged=tagged, **facts)
+    permissions, tagged = _reach(role, tenant)
+    return Actor(user, tenant, permissions, via, role=role.name, tagged=tagged, **facts)
+
+
+@prepared
+def _role_rows() -> QuerySet[Any, tuple[Any, ...]]:
+    """What role somebody has in the scope's tenant; none or one."""
+    rows = Member.objects.filter(user=Given("user", User._meta.pk))
+    return rows.values_list(*(f"role__{name}" for name in ROLE))
 
 
 def _reach(role: Role, tenant: Tenant) -> tuple[frozenset[Permission], Tagged]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from django.db.models import Model, QuerySet
 from django.utils.translation import gettext as _
@@ -23,11 +23,12 @@ from tenants.policy import (
 if TYPE_CHECKING:
     from tenants.models import Tenant, User
 
-Row = TypeVar("Row", bound=Model)
 SYSTEM: Final = "system"
 """How the log calls the portal itself."""
-type Tagged = Mapping[Permission, tuple[frozenset[str], ...]]
-"""By permission: sets of tags, of each of which a machine must wear one. What is not in it holds on every machine."""
+type Reach = tuple[frozenset[str], ...]
+"""Sets of tags, of each of which a machine must wear one; none: every machine."""
+type Tagged = Mapping[Permission, Reach]
+"""By permission. What is not in it holds on every machine."""
 
 LEFT: Final = {
     "active": None,
@@ -107,16 +108,25 @@ class Actor:
             raise _standing_refusal(self.tenant, permission)
         raise Forbidden(permission=permission.value)
 
-    def visible(self, rows: QuerySet[Row], permission: Permission = Permission.GUEST_VIEW) -> QuerySet[Row]:
+    def visible[Row: Model](self, rows: QuerySet[Row], permission: Permission = Permission.GUEST_VIEW) -> QuerySet[Row]:
         """Narrow a queryset of guests to those on which they have ``permission``."""
-        for wanted in self.tagged.get(permission, ()):
-            rows = rows.filter(pk__in=_wearing(rows.model, wanted))
-        return rows
+        return within(rows, self.reach(permission))
+
+    def reach(self, permission: Permission) -> Reach:
+        """On which machines they have the permission, where they have it: those that ``within`` leaves."""
+        return self.tagged.get(permission, ())
 
     @property
     def narrowed(self) -> bool:
         """Are there machines in the tenant that they may not look at?"""
         return Permission.GUEST_VIEW in self.tagged
+
+
+def within[Row: Model](rows: QuerySet[Row], reach: Reach) -> QuerySet[Row]:
+    """The guests that wear one tag of each set."""
+    for wanted in reach:
+        rows = rows.filter(pk__in=_wearing(rows.model, wanted))
+    return rows
 
 
 @lru_cache(maxsize=1024)

@@ -26,6 +26,7 @@ from tenants.models import (
     User,
 )
 from tenants.policy import Permission
+from tenants.prepared import Given, prepared
 from tenants.scoping import every_tenant
 
 TENANT_SORTS: Sorts = {"slug": ("slug",), "name": ("name", "id"), "created_at": ("created_at", "id")}
@@ -153,7 +154,12 @@ def notices(user: User, *, unread: bool = False) -> QuerySet[Notice]:
 
 def notices_unread(user: User) -> int:
     """How many notices wait to be read, up to 100; one query."""
-    return Notice.objects.filter(user=user, read_at=None)[:100].count()
+    return len(_unread_rows(user=user.pk))
+
+
+@prepared
+def _unread_rows() -> QuerySet[Any, tuple[Any, ...]]:
+    return Notice.objects.filter(user=Given("user", User._meta.pk), read_at=None).values_list("pk")[:100]
 
 
 def roles() -> QuerySet[Role]:

@@ -19,7 +19,7 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
-    "allauth.socialaccount",
+    "portal.sign_on_app.SignOnConfig",
     "allauth.socialaccount.providers.openid_connect",
     "allauth.usersessions",
     "channels",

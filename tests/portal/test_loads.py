@@ -18,6 +18,7 @@ def test_watcher_and_worker_carry_no_pages():
     assert {"vms.reconcile.watch", "vms.tasks"} <= loaded
     assert not loaded & {
         "ninja",
+        "requests",
         "vms.admin",
         "tenants.admin",
         "operations.admin",

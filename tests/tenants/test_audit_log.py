@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connection, transaction
-from django.test.utils import CaptureQueriesContext
+from django.db import DatabaseError, transaction
 
 from portal.core.clock import now
 from tenants.journal.audit import audit_hash, audit_record
 from tenants.journal.chain import Fault, Mark, chain_verify
 from tenants.journal.models import AuditEntry, InstallationEntry, InstallationJournal, Journal
 from tenants.journal.retention import audit_forget, audit_forget_old
-from tenants.journal.search import audit_csv, audit_lines, tame
-from tenants.models import Tenant
 from tenants.scoping import every_tenant, tenant_scope
 from tests import factories
 from tests.factories import House
-from tests.portal.api.rest import Rest
 from tests.support.crowd import together
-from vms.services.flavors import flavor_write
+from tests.tenants.auditing import entries, rewrite_all, unguarded
 
 pytestmark = pytest.mark.django_db
 
@@ -49,39 +39,9 @@ def busy(house: House) -> House:
     return house
 
 
-def entries(house: House) -> list[AuditEntry]:
-    with tenant_scope(house.tenant):
-        return list(AuditEntry.objects.order_by("seq"))
-
-
 def verdict(house: House, **asked: Any) -> Any:
     with tenant_scope(house.tenant):
         return chain_verify(house.tenant, **asked)
-
-
-@contextmanager
-def unguarded(table: str = "tenants_auditentry") -> Iterator[None]:
-    """Tamper as one who may change the schema could: without the trigger."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
-    yield
-    with connection.cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
-
-
-def rewrite_all(house: House, *, without: int) -> None:
-    """The cleverest forger: drop an entry, then number and hash all later ones anew, journal included."""
-    with tenant_scope(house.tenant), unguarded():
-        AuditEntry.objects.filter(seq=without).delete()
-        before = AuditEntry.objects.get(seq=without - 1)
-        for entry in AuditEntry.objects.filter(seq__gt=without).order_by("seq"):
-            entry.seq, entry.prev_hash = entry.seq - 1, before.hash
-            entry.hash = audit_hash(entry)
-            entry.save()
-            before = entry
-        Journal.objects.filter(tenant=house.tenant).update(audit_seq=before.seq, audit_hash=before.hash)
 
 
 def test_a_whole_log_says_where_it_ends(busy: House) -> None:
@@ -338,151 +298,3 @@ def test_the_installations_log_has_the_same_retention() -> None:
     assert InstallationJournal.objects.get().audit_floor
     assert not InstallationEntry.objects.exists()
     assert chain_verify(None).is_whole
-
-
-# -- files -------------------------------------------------------------------------------------------------------
-
-
-def test_a_log_of_any_length_costs_the_same_memory_and_one_query(house: House) -> None:
-    with tenant_scope(house.tenant):
-        seed = AuditEntry.objects.latest("seq")
-        journal = Journal.objects.get(tenant=house.tenant)
-        rows, before = [], seed
-        for number in range(20_000):
-            entry = AuditEntry(
-                tenant=house.tenant, seq=before.seq + 1, at=seed.at, actor_label="a", via="test", action="test.do",
-                changes={"number": [number, number + 1]}, prev_hash=before.hash,
-            )  # fmt: skip
-            entry.hash = audit_hash(entry)
-            rows.append(entry)
-            before = entry
-        AuditEntry.objects.bulk_create(rows, batch_size=1000)
-        rows.clear()
-        journal.audit_seq, journal.audit_hash = before.seq, before.hash
-        journal.save()
-
-        tracemalloc.start()
-        with CaptureQueriesContext(connection) as queries:
-            assert chain_verify(house.tenant).is_whole
-            written = sum(len(line) for line in audit_lines(AuditEntry.objects.all()))
-        _now, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-
-    assert len(queries) <= 3
-    assert written > 20_000 * 400
-    assert peak < 20 * 1024 * 1024
-
-
-@pytest.mark.parametrize("lively", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1", "=cmd|' /C calc'!A0"])
-def test_no_cell_is_a_formula(house: House, lively: str) -> None:
-    """P-D: a name that begins like a formula stays text in a spreadsheet."""
-    with tenant_scope(house.tenant):
-        house.tenant.name = lively
-        audit_record(house.actor, "test.do", house.tenant)
-        text = "".join(audit_csv(AuditEntry.objects.all()))
-
-    cell = list(csv.DictReader(io.StringIO(text, newline="")))[-1]["subject_name"]
-    assert cell == tame(lively) == f"'{lively}"
-
-
-def test_lines_hold_all_that_the_hash_covers(busy: House) -> None:
-    """Whoever has the file can check it without the portal."""
-    with tenant_scope(busy.tenant):
-        lines = [json.loads(line) for line in audit_lines(AuditEntry.objects.all())]
-
-    import hashlib
-
-    before = "0" * 64
-    for line in lines:
-        said = [
-            str(busy.tenant.pk), line["seq"], line["at"], line["actor_id"], line["actor"], line["via"], line["address"],
-            line["request_id"], line["action"], line["subject_type"], line["subject_id"], line["subject_name"],
-            line["changes"],
-        ]  # fmt: skip
-        text = json.dumps([before, said], sort_keys=True, separators=(",", ":"))
-        assert line["hash"] == hashlib.sha256(text.encode()).hexdigest()
-        before = line["hash"]
-
-
-# -- REST --------------------------------------------------------------------------------------------------------
-
-
-def test_a_tenant_checks_its_own_log(busy: House) -> None:
-    rest = Rest(busy.token)
-
-    first = rest.get(f"{busy.url}/audit-events/verify").json
-    factories.network(busy)
-    second = rest.get(
-        f"{busy.url}/audit-events/verify?after_seq={first['end']['seq']}&hash={first['end']['hash']}"
-    ).json
-
-    assert first["whole"]
-    assert (first["fault"], first["place"], first["more"]) == (None, None, False)
-    assert second["whole"]
-    assert second["end"]["seq"] == first["end"]["seq"] + 1
-
-    rewrite_all(busy, without=5)
-    third = rest.get(f"{busy.url}/audit-events/verify?after_seq={first['end']['seq']}&hash={first['end']['hash']}").json
-    assert (third["whole"], third["fault"], third["place"]) == (False, "anchor_differs", first["end"]["seq"])
-
-
-@pytest.mark.parametrize("query", ["after_seq=3", "hash=" + "0" * 64, "after_seq=1&hash=abc", "after=1"])
-def test_half_an_anchor_is_refused(house: House, query: str) -> None:
-    assert Rest(house.token).get(f"{house.url}/audit-events/verify?{query}").status == 422
-
-
-def test_the_log_as_a_file(busy: House) -> None:
-    rest = Rest(busy.token)
-
-    lines = rest.get(f"{busy.url}/audit-events/export?action=test.do")
-    table = rest.get(f"{busy.url}/audit-events/export?format=csv&action=test.")
-
-    assert lines.headers["Content-Type"] == "application/x-ndjson"
-    assert [json.loads(line)["changes"]["number"] for line in lines.body.splitlines()] == list(range(10))
-    assert table.headers["Content-Disposition"] == 'attachment; filename="audit-acme.csv"'
-    assert len(list(csv.DictReader(io.StringIO(table.body.decode())))) == 10
-    head = rest.ask("HEAD", f"{busy.url}/audit-events/export")
-    assert (head.status, head.body) == (200, b"")
-
-
-def test_a_file_holds_nothing_of_another_tenant(busy: House) -> None:
-    other = factories.tenant_with_owner("other")
-
-    answer = Rest(other.token).get(f"{other.url}/audit-events/export")
-
-    assert b"acme" not in answer.body
-    assert Rest(other.token).get(f"{busy.url}/audit-events/export").status == 404
-
-
-def test_entries_are_found_by_what_is_known_of_them(busy: House) -> None:
-    rest = Rest(busy.token)
-    factories.network(busy, "blue")
-    last = entries(busy)[-1]
-
-    def found(query: str) -> list[str]:
-        return [item["action"] for item in rest.get(f"{busy.url}/audit-events?{query}").json["items"]]
-
-    assert found("action=network.create") == found("action=network.") == found("q=blue") == ["network.create"]
-    assert found(f"subject_id={last.subject_id}&subject_type=network") == ["network.create"]
-    assert found(f"actor={busy.owner.email.upper()}&action=network.") == ["network.create"]
-    assert found("since=2999-01-01T00:00:00Z") == []
-    assert found("until=2000-01-01T00:00:00Z") == []
-
-
-def test_operators_read_and_check_the_installations_log(busy: House) -> None:
-    _person, token = factories.operator()
-    flavor_write(None, name="huge", vcpus=1, memory_mib=64, disk_gib=1, actor=factories.desk())
-
-    items = Rest(token).get("/audit-events?action=flavor.&limit=1").json["items"]
-
-    assert [item["subject"]["name"] for item in items] == ["huge"]
-    assert Rest(token).get("/audit-events/verify").json["whole"]
-    assert Rest(busy.token).get("/audit-events").status == 403
-
-
-def test_pages_of_the_log_are_lazy(busy: House) -> None:
-    """A file begins before all of it is read."""
-    with tenant_scope(busy.tenant):
-        lines = audit_lines(AuditEntry.objects.all())
-        assert len(list(islice(lines, 2))) == 2
-        assert Tenant.objects.filter(slug="acme").exists()

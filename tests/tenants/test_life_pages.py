@@ -18,7 +18,7 @@ from tenants.services.tenants import tenant_close, tenant_suspend
 from tests import factories
 from tests.architecture.test_pages import browser
 from tests.factories import House
-from tests.tenants.test_audit_log import rewrite_all
+from tests.tenants.auditing import rewrite_all
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}

@@ -103,7 +103,7 @@ class GuestQuery(Listing):
         return GuestFilters(
             q=self.q,
             name=self.name,
-            status=self.status,
+            status=tuple(self.status),
             tag=self.tag,
             flavor=self.flavor,
             image=self.image,

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
 from ipaddress import ip_address
 from operator import or_
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Value
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models import Count, Exists, Field, OuterRef, Q, QuerySet, Subquery, UUIDField, Value
 from django.db.models.functions import Coalesce
 
 from operations.models import Operation, OperationLock
 from operations.selectors import operations_live_on
 from operations.states import LIVE
 from portal.core.ids import uuid_or_none
-from portal.core.paging import LIMIT, Page, Sorts, keyset_page
-from tenants.actors import Actor
+from portal.core.paging import LIMIT, Order, Page, Sorts, place_in
+from tenants.actors import Actor, Reach, within
 from tenants.journal.events import shows
-from vms.models import Address, Guest, Port, Tag, Volume
+from tenants.policy import Permission
+from tenants.prepared import Given, columns_of, prepared
+from vms.models import Address, Guest, Host, Port, Tag, Volume
 from vms.models.guests import Charge
 from vms.models.hardware import HARDWARE
 from vms.selectors.metrics import cpu_sparks
@@ -31,19 +34,16 @@ from vms.states import GuestStatus, HostState, Power
 GUEST_SORTS: Sorts = {"name": ("name", "id"), "created_at": ("created_at", "id")}
 SECRETS: Final = ("user_data", "password_hash", "new_password", "display_password")
 """Never needed to show a guest, and dear to decrypt."""
-SHOWN: Final = (
-    "tenant", "name", "vcpus", "memory_mib", "disk_gib", *HARDWARE, "in_rescue", "protected", "ssh_keys", "want_power",
-    "seen_power", "seen_since", "seen_display", "built_at", "problem_code", "problem_message", "binned_at", "purge_after",
-    "lease_ends_at", "version", "created_at", "flavor", "next_flavor", "image", "host__name", "host__state",
+SHOWN: Final = columns_of(
+    Guest, "id", "tenant_id", "name", "vcpus", "memory_mib", "disk_gib", *HARDWARE, "in_rescue", "protected", "ssh_keys",
+    "want_power", "seen_power", "seen_since", "seen_display", "built_at", "problem_code", "problem_message", "binned_at",
+    "purge_after", "lease_ends_at", "version", "created_at", "flavor_id", "next_flavor_id", "image_id",
 )  # fmt: skip
 """What lists and pages show of a guest; whatever else is asked of a row costs a query of its own."""
-NAMES: Final = {
-    "flavor_name": F("flavor__name"),
-    "next_flavor_name": F("next_flavor__name"),
-    "image_name": F("image__name"),
-    "os_family": F("image__os_family"),
-}
+NAMES: Final = ("flavor__name", "next_flavor__name", "image__name", "image__os_family")
 """What is shown of its flavor and image: words, since two more rows for every guest cost as much as the guest."""
+OF_HOST: Final = columns_of(Host, "id", "name", "state")
+COLUMNS: Final = (*SHOWN, *(f"host__{name}" for name in OF_HOST), *NAMES)
 BUSY_STATUS: Final = {
     "guest.create": GuestStatus.BUILDING,
     "guest.rebuild": GuestStatus.BUILDING,
@@ -53,6 +53,7 @@ BUSY_STATUS: Final = {
 }
 """Kinds of live operations that say more than what was seen; the same as ``Guest.status``."""
 
+GUESTS: Final = Given("guests", UUIDField(), many=True)
 AGAIN_AFTER: Final = timedelta(hours=1)
 """Between two tries to remove what a failed creation left."""
 
@@ -67,7 +68,7 @@ class GuestFilters:
 
     q: str = ""
     name: str = ""
-    status: Sequence[GuestStatus] = ()
+    status: tuple[GuestStatus, ...] = ()
     tag: str = ""
     flavor: str = ""
     image: str = ""
@@ -140,14 +141,33 @@ def guest_rows(
 
     Without ``volumes`` their disks are not read and no row has any; with ``sparks`` one more query reads their last hour's CPU.
     """
-    rows = _with_parts(_narrowed(guests_visible(actor), filters or GuestFilters()))
-    page = keyset_page(rows, sorts=GUEST_SORTS, sort=sort, cursor=cursor, limit=limit)
+    place = place_in(Guest, sorts=GUEST_SORTS, sort=sort, cursor=cursor)
+    after = dict(zip(place.order.columns, place.after or (), strict=False))
+    reach = actor.reach(Permission.GUEST_VIEW)
+    found = _page_rows(reach, filters or GuestFilters(), place.order, bool(after), limit + 1, **after)
+    page = place.page(_guests(found), limit)
     return page.of(_rows(page.items, volumes=volumes, sparks=sparks))
+
+
+@prepared
+def _page_rows(
+    reach: Reach, filters: GuestFilters, order: Order, later: bool, limit: int
+) -> QuerySet[Any, tuple[Any, ...]]:
+    rows = _narrowed(within(Guest.objects.all(), reach), filters)
+    if later:
+        columns = [cast("Field[Any, Any]", Guest._meta.get_field(name)) for name in order.columns]
+        rows = rows.filter(order.beyond([Given(column.name, column) for column in columns]))
+    return order.of(rows).values_list(*COLUMNS)[:limit]
+
+
+@prepared
+def _one_row() -> QuerySet[Any, tuple[Any, ...]]:
+    return Guest.objects.filter(pk=Given("pk", UUIDField())).values_list(*COLUMNS)
 
 
 def guest_row(guest: Guest, *, sparks: bool = False) -> GuestRow:
     """One guest as ``guest_rows`` would show it, read afresh."""
-    return _rows(list(_with_parts(Guest.objects.defer(*SECRETS).filter(pk=guest.pk))), sparks=sparks)[0]
+    return _rows(_guests(_one_row(pk=guest.pk)), sparks=sparks)[0]
 
 
 def guest_counts(actor: Actor) -> dict[GuestStatus, int]:
@@ -156,16 +176,21 @@ def guest_counts(actor: Actor) -> dict[GuestStatus, int]:
     All are grouped by what was seen of them, then the few on which something is being done are taken out and put elsewhere:
     to look at each of fifty thousand for who holds it would take twice as long as counting them.
     """
-    held = OperationLock.objects.filter(resource_type="guest", exclusive=True, operation__kind__in=BUSY_STATUS)
-    everyone = guests_visible(actor).order_by()
-    busy = everyone.filter(pk__in=held.values("resource_id"))
     counts: Counter[GuestStatus] = Counter()
-    for power, built, binned, kind, number in _groups(everyone, Value("")).union(_groups(busy, _live_kind()), all=True):
+    for power, built, binned, kind, number in _number_rows(actor.reach(Permission.GUEST_VIEW)):
         resting = _resting(power, built=built, binned=binned)
         counts[BUSY_STATUS.get(kind, resting)] += number
         if kind:
             counts[resting] -= number
     return {status: counts[status] for status in GuestStatus}
+
+
+@prepared
+def _number_rows(reach: Reach) -> QuerySet[Any, tuple[Any, ...]]:
+    held = OperationLock.objects.filter(resource_type="guest", exclusive=True, operation__kind__in=BUSY_STATUS)
+    everyone = within(Guest.objects.order_by(), reach)
+    busy = everyone.filter(pk__in=held.values("resource_id"))
+    return _groups(everyone, Value("")).union(_groups(busy, _live_kind()), all=True)
 
 
 def _groups(rows: QuerySet[Guest], kind: Value | Coalesce) -> QuerySet[Guest, tuple[Any, ...]]:
@@ -182,26 +207,40 @@ def _resting(power: str, *, built: bool, binned: bool) -> GuestStatus:
     return guest.status()
 
 
-def _with_parts(rows: QuerySet[Guest]) -> QuerySet[Guest]:
-    return rows.select_related("host").annotate(**NAMES).only(*SHOWN)
+def _guests(rows: Iterable[tuple[Any, ...]]) -> list[Guest]:
+    """Guests of rows of ``COLUMNS``, each with its host; the names are attributes as ``values_list`` called them."""
+    hosts: dict[tuple[Any, ...], Host | None] = {(None, None, None): None}
+    guests = []
+    for row in rows:
+        guest = Guest.from_db(DEFAULT_DB_ALIAS, SHOWN, row[: len(SHOWN)])
+        of_host = row[len(SHOWN) : -len(NAMES)]
+        if of_host not in hosts:
+            hosts[of_host] = Host.from_db(DEFAULT_DB_ALIAS, OF_HOST, of_host)
+        guest.host = hosts[of_host]
+        vars(guest).update(zip(NAMES, row[-len(NAMES) :], strict=True))
+        guests.append(guest)
+    return guests
 
 
 def _rows(guests: list[Guest], *, volumes: bool = True, sparks: bool = False) -> list[GuestRow]:
+    if not guests:
+        return []
     ids = [guest.pk for guest in guests]
     live, tags, addresses = operations_live_on("guest", ids), _tags(ids), _addresses(ids)
     disks = _volumes(ids) if volumes else defaultdict(list)
     lately = cpu_sparks(ids) if sparks else {}
     rows = []
     for guest in guests:
-        operation, read = live.get(guest.pk), vars(guest)
+        operation = live.get(guest.pk)
+        flavor, next_flavor, image, family = (vars(guest)[name] for name in NAMES)
         guest.tags_known(tags[guest.pk])
         rows.append(
             GuestRow(
                 guest=guest,
-                flavor_name=read["flavor_name"],
-                next_flavor_name=read["next_flavor_name"] or "",
-                image_name=read["image_name"],
-                os_family=read["os_family"],
+                flavor_name=flavor,
+                next_flavor_name=next_flavor or "",
+                image_name=image,
+                os_family=family,
                 operation=operation,
                 status=guest.status(operation.kind if operation is not None else ""),
                 tags=tags[guest.pk],
@@ -213,30 +252,43 @@ def _rows(guests: list[Guest], *, volumes: bool = True, sparks: bool = False) ->
     return rows
 
 
+@prepared
+def _tag_rows() -> QuerySet[Any, tuple[Any, ...]]:
+    worn: QuerySet[Any] = Guest.tags.through.objects.filter(guest__pk__among=GUESTS).order_by("tag__name")
+    return worn.values_list("guest", "tag__name")
+
+
 def _tags(guests: Sequence[UUID]) -> dict[UUID, list[str]]:
     """By guest, sorted."""
     worn: defaultdict[UUID, list[str]] = defaultdict(list)
-    rows = Guest.tags.through.objects.filter(guest__in=guests).order_by("tag__name")
-    for guest, name in rows.values_list("guest", "tag__name"):
+    for guest, name in _tag_rows(guests=guests):
         worn[guest].append(name)
     return worn
 
 
+@prepared
+def _address_rows() -> QuerySet[Any, tuple[Any, ...]]:
+    rows = Address.objects.filter(port__guest__pk__among=GUESTS).order_by("port__position", "pk")
+    return rows.values_list("port__guest", "ip", "kind", "port__mac", "port__network", "port__network__name")
+
+
 def _addresses(guests: Sequence[UUID]) -> dict[UUID, list[AddressRow]]:
-    """By guest; tuples, since model rows of card and network would be made anew for every address."""
+    """By guest."""
     found: defaultdict[UUID, list[AddressRow]] = defaultdict(list)
-    rows = Address.objects.filter(port__guest__in=guests).order_by("port__position", "pk")
-    columns = rows.values_list("port__guest", "ip", "kind", "port__mac", "port__network", "port__network__name")
-    for guest, ip, kind, mac, network, name in columns:
+    for guest, ip, kind, mac, network, name in _address_rows(guests=guests):
         found[guest].append(AddressRow(ip, kind, mac, network, name))
     return found
 
 
+@prepared
+def _volume_rows() -> QuerySet[Any, tuple[Any, ...]]:
+    rows = Volume.objects.filter(guest__pk__among=GUESTS).order_by("position")
+    return rows.values_list("guest", "pk", "name", "size_gib", "state", "position", "delete_with_guest")
+
+
 def _volumes(guests: Sequence[UUID]) -> dict[UUID, list[VolumeRow]]:
     found: defaultdict[UUID, list[VolumeRow]] = defaultdict(list)
-    rows = Volume.objects.filter(guest__in=guests).order_by("position")
-    columns = rows.values_list("guest", "pk", "name", "size_gib", "state", "position", "delete_with_guest")
-    for guest, pk, name, size_gib, state, position, goes in columns:
+    for guest, pk, name, size_gib, state, position, goes in _volume_rows(guests=guests):
         found[guest].append(VolumeRow(pk, name, size_gib, state, position, goes))
     return found
 
@@ -300,15 +352,21 @@ def _has_status(status: GuestStatus) -> Q:
 
 def tags_worn(actor: Actor, *, limit: int = 12) -> list[str]:
     """The tags that machines outside the bin wear, commonest first, then by name."""
-    worn = Tag.objects.filter(guests__in=guests_visible(actor).filter(binned_at=None).values("pk"))
-    return [tag.name for tag in worn.annotate(number=Count("pk")).order_by("-number", "name")[:limit]]
+    return [name for name, _number in _worn_rows(actor.reach(Permission.GUEST_VIEW), limit)]
+
+
+@prepared
+def _worn_rows(reach: Reach, limit: int) -> QuerySet[Any, tuple[Any, ...]]:
+    wearers = within(Guest.objects.filter(binned_at=None), reach).values("pk")
+    worn = Tag.objects.filter(guests__in=wearers).values_list("name").annotate(number=Count("pk"))
+    return worn.order_by("-number", "name")[:limit]
 
 
 def guests_ailing(actor: Actor, *, limit: int) -> list[GuestRow]:
     """Machines that somebody should look at: in error, on a silent host, or with a problem left by what was tried last."""
     rows = guests_visible(actor).annotate(live=_live_kind()).filter(binned_at=None)
     ailing = rows.filter(_has_status(GuestStatus.ERROR) | _has_status(GuestStatus.UNKNOWN) | ~Q(problem_code=""))
-    return _rows(list(_with_parts(ailing).order_by("name", "pk")[:limit]))
+    return _rows(_guests(ailing.order_by("name", "pk").values_list(*COLUMNS)[:limit]))
 
 
 def guests_unremoved(*, at: datetime) -> QuerySet[Guest]:

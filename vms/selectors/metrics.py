@@ -9,12 +9,13 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import F, Q, StringAgg, Sum, TextField, Value
+from django.db.models import F, IntegerField, Q, QuerySet, StringAgg, Sum, TextField, UUIDField, Value
 from django.db.models.functions import Cast, Least
 from django.utils.translation import gettext as _
 
 from portal.core.clock import now
 from portal.core.errors import FieldError, Invalid
+from tenants.prepared import Given, prepared
 from vms.models import Guest, MetricPoint
 from vms.models.metrics import AMOUNTS, HOUR, MINUTE, QUARTER
 
@@ -140,8 +141,14 @@ def cpu_sparks(guests: Sequence[UUID]) -> dict[UUID, str]:
     Put into one text a machine by the database: three thousand rows would cost a list of fifty machines a third of its time.
     """
     since = int(now().timestamp()) // 60 - SPARK_MIN
+    return dict(_spark_rows(guests=guests, since=since, until=since + SPARK_MIN))
+
+
+@prepared
+def _spark_rows() -> QuerySet[Any, tuple[Any, ...]]:
+    since, until = Given("since", IntegerField()), Given("until", IntegerField())
     percent = Least(F("cpu_ms") * 100 / F("vcpu_ms"), Value(100))
     number = Cast((F("minute") - since) * 1000 + percent, TextField())
-    hour = Q(minutes=MINUTE, minute__gte=since, minute__lte=since + SPARK_MIN)
-    rows = MetricPoint.objects.filter(hour, guest__in=guests, vcpu_ms__gt=0)
-    return dict(rows.values_list("guest").annotate(spark=StringAgg(number, delimiter=Value(" "))))
+    hour = Q(minutes=MINUTE, minute__gte=since, minute__lte=until)
+    rows = MetricPoint.objects.filter(hour, guest__pk__among=Given("guests", UUIDField(), many=True), vcpu_ms__gt=0)
+    return rows.values_list("guest").annotate(spark=StringAgg(number, delimiter=Value(" ")))

@@ -81,7 +81,7 @@ def _list_context(request: HttpRequest, counts: dict[GuestStatus, int]) -> dict[
 
 def _filters(query: QueryDict) -> GuestFilters:
     status = query.get("status", "")
-    known = [GuestStatus(status)] if status in GuestStatus._value2member_map_ else []
+    known = (GuestStatus(status),) if status in GuestStatus._value2member_map_ else ()
     return GuestFilters(q=query.get("q", "").strip()[:100], tag=query.get("tag", "")[:32], status=known)
 
 

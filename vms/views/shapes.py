@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -20,7 +20,7 @@ from tenants.policy import Permission
 from vms.models import Guest, Image
 from vms.selectors.guests import GuestRow
 from vms.selectors.hardware import hardware_words
-from vms.services.guests.allowed import ASK_AN_OPERATOR, Answer, answer
+from vms.services.guests.allowed import ASK_AN_OPERATOR, Answer, answer, condition_of
 from vms.services.guests.power import ACTIONS, guest_actions
 from vms.states import GuestStatus, Power, VolumeState
 
@@ -47,6 +47,8 @@ WARNINGS: Final[dict[str, str | Promise]] = {
     "stop": gettext_lazy("Like pulling the plug: off at once. What it has not written to disk is lost."),
 }
 """Actions that ask first, and what they cost."""
+DECIDING: Final = (Permission.GUEST_POWER, Permission.GUEST_DELETE, Permission.GUEST_EDIT, Permission.GUEST_CONSOLE)
+"""Permissions on a machine that decide what can be done to it."""
 VOLUME_STATES: Final[dict[str, str | Promise]] = {
     VolumeState.PLANNED: gettext_lazy("Planned"),
     VolumeState.READY: gettext_lazy("Ready"),
@@ -165,55 +167,108 @@ class GuestShown:
     spark: str = field(default="", compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What can be done to machines in one condition by somebody who may the same to each."""
+
+    actions: tuple[ActionShown, ...]
+    may_delete: bool
+    may_edit: bool
+    may_resize: bool
+    may_rebuild: bool
+    may_rescue: bool
+    may_unrescue: bool
+    console: bool
+
+
+class _Page:
+    """Machines as one actor sees them; what is the same for many is worked out once."""
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+        self.offers: dict[tuple[Any, ...], _Offer] = {}
+        self.words: dict[str, str] = {}
+
+    def word(self, key: str, words: Mapping[Any, str | Promise]) -> str:
+        """What ``words`` call it in the reader's language, or itself; no key is in two tables."""
+        if key not in self.words:
+            self.words[key] = str(words.get(key, key))
+        return self.words[key]
+
+    def offer(self, guest: Guest, *, busy: bool) -> _Offer:
+        """What can be done to this one."""
+        may = tuple(self.actor.may(permission, guest) for permission in DECIDING)
+        key = (condition_of(guest), busy, *may)
+        if key not in self.offers:
+            self.offers[key] = self._offer(guest, busy, *may)
+        return self.offers[key]
+
+    def _offer(self, guest: Guest, busy: bool, power: bool, delete: bool, edit: bool, console: bool) -> _Offer:
+        def may(kind: str, allowed: bool) -> bool:
+            return allowed and not busy and answer(guest, kind, self.actor) == Answer.NOW
+
+        return _Offer(
+            actions=tuple(BUTTONS[action.name] for action in guest_actions(guest, self.actor, busy=busy)),
+            may_delete=delete and not busy,
+            may_edit=edit and guest.binned_at is None,
+            may_resize=may("guest.resize", edit),
+            may_rebuild=may("guest.rebuild", delete),
+            may_rescue=may("guest.rescue", edit),
+            may_unrescue=may("guest.unrescue", edit),
+            console=console,
+        )
+
+    def shown(self, row: GuestRow) -> GuestShown:
+        """One of them."""
+        guest = row.guest
+        offer = self.offer(guest, busy=row.operation is not None)
+        return GuestShown(
+            pk=guest.pk,
+            name=guest.name,
+            status=row.status,
+            status_label=_in_the_bin(guest) if row.status == GuestStatus.BINNED else self.word(row.status, STATUS),
+            operation=operation_shown(row.operation, self.actor) if row.operation is not None else None,
+            problem=_problem(row),
+            os_family=system_of(row.os_family, row.image_name),
+            image_name=row.image_name,
+            flavor_name=row.flavor_name,
+            next_flavor_name=row.next_flavor_name,
+            vcpus=guest.vcpus,
+            memory_label=mib_label(guest.memory_mib),
+            disk_gib=guest.disk_gib,
+            firmware=hardware_words(guest),
+            addresses=tuple(
+                AddressShown(one.ip, one.mac, one.network_name, self.word(one.kind, ADDRESS_KINDS))
+                for one in row.addresses
+            ),
+            volumes=_volumes(row),
+            tags=tuple(row.tags),
+            protected=guest.protected,
+            created_at=guest.created_at,
+            lease_ends_at=guest.lease_ends_at,
+            actions=offer.actions,
+            console=offer.console and _has_console(guest),
+            may_delete=offer.may_delete,
+            may_restore=offer.may_delete and guest.binned_at is not None,
+            may_edit=offer.may_edit,
+            may_resize=offer.may_resize,
+            may_rebuild=offer.may_rebuild,
+            may_rescue=offer.may_rescue,
+            may_unrescue=offer.may_unrescue,
+            in_rescue=guest.in_rescue,
+            spark=row.spark,
+        )
+
+
 def guest_shown(row: GuestRow, actor: Actor) -> GuestShown:
     """A machine as ``actor`` may see it; asks the database nothing that ``guest_rows`` has not read."""
-    guest = row.guest
-    busy = row.operation is not None
-    binned = guest.binned_at is not None
-    deletable = actor.may(Permission.GUEST_DELETE, guest) and not busy
-    return GuestShown(
-        pk=guest.pk,
-        name=guest.name,
-        status=row.status,
-        status_label=_status_label(row),
-        operation=operation_shown(row.operation, actor) if row.operation is not None else None,
-        problem=_problem(row),
-        os_family=system_of(row.os_family, row.image_name),
-        image_name=row.image_name,
-        flavor_name=row.flavor_name,
-        next_flavor_name=row.next_flavor_name,
-        vcpus=guest.vcpus,
-        memory_label=mib_label(guest.memory_mib),
-        disk_gib=guest.disk_gib,
-        firmware=hardware_words(guest),
-        addresses=_addresses(row),
-        volumes=_volumes(row),
-        tags=tuple(row.tags),
-        protected=guest.protected,
-        created_at=guest.created_at,
-        lease_ends_at=guest.lease_ends_at,
-        actions=tuple(BUTTONS[action.name] for action in guest_actions(guest, actor, busy=busy)),
-        console=_has_console(guest) and actor.may(Permission.GUEST_CONSOLE, guest),
-        may_delete=deletable,
-        may_restore=deletable and binned,
-        may_edit=actor.may(Permission.GUEST_EDIT, guest) and not binned,
-        may_resize=_may(guest, actor, "guest.resize", busy=busy),
-        may_rebuild=deletable and answer(guest, "guest.rebuild", actor) == Answer.NOW,
-        may_rescue=_may(guest, actor, "guest.rescue", busy=busy),
-        may_unrescue=_may(guest, actor, "guest.unrescue", busy=busy),
-        in_rescue=guest.in_rescue,
-        spark=row.spark,
-    )
-
-
-def _may(guest: Guest, actor: Actor, kind: str, *, busy: bool) -> bool:
-    """Is there a button for what changes the machine?"""
-    return not busy and actor.may(Permission.GUEST_EDIT, guest) and answer(guest, kind, actor) == Answer.NOW
+    return _Page(actor).shown(row)
 
 
 def guests_shown(rows: Iterable[GuestRow], actor: Actor) -> list[GuestShown]:
     """Machines as ``actor`` may see them."""
-    return [guest_shown(row, actor) for row in rows]
+    page = _Page(actor)
+    return [page.shown(row) for row in rows]
 
 
 def bulk_actions(actor: Actor) -> list[dict[str, Any]]:
@@ -238,10 +293,10 @@ def version_of(image: Image) -> str:
     return _("Version %s") % image.os_version if image.os_version.isdecimal() else image.os_version
 
 
-def _status_label(row: GuestRow) -> str:
-    if row.status == GuestStatus.BINNED and row.guest.purge_after is not None:
-        return _("In the bin until %s") % date_format(row.guest.purge_after, "j M")
-    return str(STATUS[row.status])
+def _in_the_bin(guest: Guest) -> str:
+    if guest.purge_after is None:
+        return str(STATUS[GuestStatus.BINNED])
+    return _("In the bin until %s") % date_format(guest.purge_after, "j M")
 
 
 def _problem(row: GuestRow) -> ProblemShown | None:
@@ -267,13 +322,6 @@ def _problem(row: GuestRow) -> ProblemShown | None:
 
 def _has_console(guest: Guest) -> bool:
     return Power(guest.seen_power) in (Power.RUNNING, Power.PAUSED) and bool(guest.seen_display)
-
-
-def _addresses(row: GuestRow) -> tuple[AddressShown, ...]:
-    return tuple(
-        AddressShown(address.ip, address.mac, address.network_name, str(ADDRESS_KINDS.get(address.kind, address.kind)))
-        for address in row.addresses
-    )
 
 
 def _volumes(row: GuestRow) -> tuple[VolumeShown, ...]:

@@ -14,7 +14,7 @@ from portal.core.sealed import unseal
 from tenants.models import AuditEntry, InstallationEntry, SignInDomain
 from tenants.scoping import every_tenant
 from tests.factories import House
-from tests.portal.admin.test_deeds import add, address, do, said
+from tests.portal.admin.doing import add, address, do, said
 from tests.support.openid import CLIENT, SECRET, Provider, provider
 
 CALLBACK = "http://testserver/account/oidc/acme/login/callback/"

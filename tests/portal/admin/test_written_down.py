@@ -31,8 +31,8 @@ from tenants.scoping import every_tenant
 from tenants.services.sign_in import sign_in_domain_delete
 from tenants.services.sign_in_providers import provider_switch
 from tests import factories
+from tests.portal.admin.doing import add, do
 from tests.portal.admin.rows import one_of_each
-from tests.portal.admin.test_deeds import add, do
 from tests.support.openid import Provider, provider
 from vms.models import Flavor, Guest, Host, Image, ImageCopy, StorageClass, StoragePool
 
@@ -103,7 +103,11 @@ CASES: dict[tuple[type[Model], str], Case] = {
     (StoragePool, "prepare"): Case(),
     (StoragePool, "close"): Case(),
     (StoragePool, "open"): Case(first=be(enabled=False)),
-    (StoragePool, "remove"): Case(first=be(path="/srv/other")),
+    (StoragePool, "remove"): Case(
+        first=lambda row: StoragePool.objects.create(
+            host=row.host, name="empty", path="/srv/empty", storage_class=row.storage_class
+        )
+    ),
     (Guest, "start"): Case(first=be(want_power="stopped", seen_power="stopped")),
     (Guest, "shutdown"): Case({"grace_s": 30}, be(want_power="running", seen_power="running")),
     (Guest, "stop"): Case(first=be(want_power="running", seen_power="running")),

@@ -21,7 +21,7 @@ from tenants.services.invitations import invitation_by_secret
 from tenants.services.people import password_set
 from tests import factories
 from tests.tenants.accounts.people import is_in, signs_in
-from tests.tenants.test_invitations import invite, link, secret
+from tests.tenants.inviting import invite, link, secret
 
 pytestmark = pytest.mark.django_db
 PAGE = "/account/sessions/"
