@@ -37,6 +37,7 @@ import vms.api.keys
 import vms.api.metrics
 import vms.api.networks
 import vms.api.pools
+import vms.api.snapshots
 import vms.api.storage_classes
 import vms.api.volumes
 from portal.api_docs import docs
@@ -151,6 +152,7 @@ for nouns in (
     vms.api.image_uploads,
     vms.api.networks,
     vms.api.volumes,
+    vms.api.snapshots,
     vms.api.keys,
     vms.api.metrics,
     tenants.api.members,

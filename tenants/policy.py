@@ -24,6 +24,8 @@ class Permission(StrEnum):
     IMAGE_MANAGE = "image.manage"
     VOLUME_VIEW = "volume.view"
     VOLUME_MANAGE = "volume.manage"
+    SNAPSHOT_VIEW = "snapshot.view"
+    SNAPSHOT_MANAGE = "snapshot.manage"
     NETWORK_VIEW = "network.view"
     NETWORK_MANAGE = "network.manage"
     KEY_VIEW = "key.view"
@@ -59,6 +61,7 @@ _VIEW = frozenset(
         P.GUEST_VIEW,
         P.IMAGE_VIEW,
         P.VOLUME_VIEW,
+        P.SNAPSHOT_VIEW,
         P.NETWORK_VIEW,
         P.KEY_VIEW,
         P.OPERATION_VIEW,
@@ -76,6 +79,7 @@ _WORK = _VIEW | {
     P.GUEST_DELETE,
     P.GUEST_CONSOLE,
     P.VOLUME_MANAGE,
+    P.SNAPSHOT_MANAGE,
     P.IMAGE_MANAGE,
     P.KEY_MANAGE,
     P.OPERATION_CANCEL,

@@ -43,6 +43,7 @@ TITLES: Final[dict[str, tuple[str, str | Promise]]] = {
     "guest_disk_gib": ("database", gettext_lazy("Disk a machine")),
     "guest_ports": ("plug-connected", gettext_lazy("Network cards a machine")),
     "guest_volumes": ("database", gettext_lazy("Volumes a machine")),
+    "guest_snapshots": ("camera", gettext_lazy("Snapshots a machine")),
     "guest_creates_per_day": ("plus", gettext_lazy("New machines a day")),
 }
 """Icon and title of every counted resource."""

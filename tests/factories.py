@@ -23,7 +23,8 @@ from tenants.services.people import user_create
 from tenants.services.roles import role_named
 from tenants.services.tenants import tenant_create
 from tenants.services.tokens import token_create
-from vms.models import Flavor, Guest, Host, Image, ImageUpload, Installation, MetricPoint, Network, Volume
+from vms.models import Flavor, Guest, Host, Image, ImageUpload, Installation, MetricPoint, Network, Snapshot, Volume
+from vms.models.snapshots import Consistency
 from vms.services.flavors import flavor_write
 from vms.services.guests import Observation, guest_create, guest_delete, guest_record_observation
 from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat
@@ -31,6 +32,8 @@ from vms.services.image_arrival import image_register
 from vms.services.image_uploads import upload_create
 from vms.services.images import image_charge, image_import, image_record_file
 from vms.services.networks import network_create
+from vms.services.snapshots import snapshot_create
+from vms.services.snapshots.record import snapshot_record_taken
 from vms.services.volumes import volume_create, volume_record
 from vms.specs import GuestSpec, ImageSpec, VolumeSpec
 from vms.states import Power, VolumeState
@@ -273,6 +276,18 @@ def volume(house: House, name: str = "", *, size_gib: int = 1) -> Volume:
         row = Volume.objects.get(pk=operation.subject_id)
         volume_record(row, VolumeState.READY)
         operation_done(operation)
+        return row
+
+
+def snapshot(house: House, name: str = "", *, of: Guest | Volume | None = None) -> Snapshot:
+    """A snapshot that is there: of a volume of its own, where nothing is named."""
+    whole = of or volume(house)
+    with tenant_scope(house.tenant):
+        operation = snapshot_create(whole, name=name or f"snapshot-{next(_numbers)}", actor=house.actor)
+        row = Snapshot.objects.get(pk=operation.subject_id)
+        snapshot_record_taken(row, Consistency.OFF)
+        operation_done(operation)
+        row.refresh_from_db()
         return row
 
 

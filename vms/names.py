@@ -86,3 +86,13 @@ def serial_socket(run_dir: str, guest: UUID) -> str:
 def serial_log(guest: UUID) -> str:
     """What a guest wrote to its serial line, inside our pool, so that it goes with the guest."""
     return f"tty-{guest.hex}.log"
+
+
+def snapshot_name(snapshot: UUID) -> str:
+    """A snapshot, inside each disk's file; never one of the bare numbers by which QEMU also finds them."""
+    return f"snap-{snapshot.hex}"
+
+
+def keeper_name(owner: Owner, path: str) -> str:
+    """The domain that never runs, by which a host changes the file of a disk that nobody has open."""
+    return f"gh-{owner.short}-k-{hashlib.sha256(path.encode()).hexdigest()[:16]}"

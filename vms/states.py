@@ -60,6 +60,16 @@ class VolumeState(StrEnum):
     DELETING = "deleting"
 
 
+class SnapshotState(StrEnum):
+    """Where a snapshot stands: only a ready one can be reverted to; of one in error only part may lie in its disks."""
+
+    CREATING = "creating"
+    READY = "ready"
+    REVERTING = "reverting"
+    DELETING = "deleting"
+    ERROR = "error"
+
+
 class GuestStatus(StrEnum):
     """The one word a customer sees; derived, never stored (see ``vms.models.guests``)."""
 

@@ -253,6 +253,7 @@ DEFAULT_QUOTA = {
     "guest_disk_gib": None,
     "guest_ports": None,
     "guest_volumes": None,
+    "guest_snapshots": 16,
     "guest_creates_per_day": None,
 }
 QUOTA_GRACE = timedelta(days=7)

@@ -26,8 +26,10 @@ STATE_OF = {
     "ready": "running",
     "deprecated": "stopped",
     "planned": "building",
+    "creating": "building",
+    "reverting": "building",
 }
-"""Words of operations, images and volumes that borrow a machine state's shape."""
+"""Words of operations, images, volumes and snapshots that borrow a machine state's shape."""
 SYSTEMS = frozenset({"debian", "ubuntu", "windows", "alpine", "fedora", "rocky"})
 LEVELS = {"ok": "used", "warn": "warn", "full": "full"}
 

@@ -40,4 +40,5 @@ class LimitsIn(Body):
     guest_disk_gib: Limit = LIMIT
     guest_ports: Limit = LIMIT
     guest_volumes: Limit = LIMIT
+    guest_snapshots: Limit = LIMIT
     guest_creates_per_day: Limit = LIMIT

@@ -31,6 +31,7 @@ from tenants.types import HttpRequest
 THINGS: Final[dict[str, tuple[str, str | Promise]]] = {
     "guest": ("server-2", gettext_lazy("Machines, with their disks")),
     "network": ("network", gettext_lazy("Networks")),
+    "snapshot": ("camera", gettext_lazy("Snapshots of volumes")),
     "volume": ("database", gettext_lazy("Volumes")),
     "image": ("photo", gettext_lazy("Own images")),
     "key": ("key", gettext_lazy("SSH keys")),

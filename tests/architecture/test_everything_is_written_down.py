@@ -106,6 +106,8 @@ FORMS: dict[str, dict[str, str]] = {
     "vms:volume_extend": {"size_gib": "2"},
     "vms:volume_limits": {"iops": "5", "mbps": "0"},
     "vms:volume_delete": {"typed": "spare"},
+    "vms:volume_snapshot": {"name": "fresh"},
+    "vms:snapshot_edit": {"name": "renamed"},
     "vms:key_create": {"key-name": "fresh", "key-public_key": factories.public_key()},
 }
 """What is sent from a page for it to do something; nothing, where a click is all."""
@@ -132,6 +134,7 @@ IDLE_PAGES = {
     "vms:guest_rescue": BUILT,
     "vms:guest_unrescue": BUILT,
     "vms:guest_look": BUILT,
+    "vms:guest_snapshot": BUILT,
     "vms:guest_password": BUILT,
     "vms:guest_keys": BUILT,
     "vms:guest_restore": BUILT,

@@ -51,7 +51,7 @@ def wanted(row: Row, who: Persona) -> int | None:
 
 def out_of_reach(row: Row, who: Persona) -> bool:
     """Is the thing that the row names one that this persona does not see, though they may look at others of its kind?"""
-    reach = {"tagged": ("{guest_id}", "{volume_id}", "{port_id}", "{operation_id}")}.get(who.name, ())
+    reach = {"tagged": ("{guest_id}", "{volume_id}", "{snapshot_id}", "{port_id}", "{operation_id}")}.get(who.name, ())
     return any(name in row.route for name in reach)
 
 
@@ -143,7 +143,8 @@ def _unseen(row: PageRow, who: Persona) -> bool:
     seen = {
         "tagged": (
             "guest", "console", "volume_detail", "volume_edit", "volume_attach", "volume_detach", "volume_extend",
-            "volume_limits", "volume_delete", "operation_detail", "operation_partial", "operation_cancel",
+            "volume_limits", "volume_delete", "volume_snapshot", "snapshot_edit", "snapshot_revert", "snapshot_delete",
+            "operation_detail", "operation_partial", "operation_cancel",
         )
     }.get(who.name, ())  # fmt: skip
     return any(part in row.name for part in seen) or bool(row.also and not set(row.also) <= who.permissions)

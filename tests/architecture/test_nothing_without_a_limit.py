@@ -27,6 +27,8 @@ QUOTA, CAP, WITH, RATE, OPERATOR = "quota", "cap", "bounded by", "request rate a
 LIMITS: dict[str, tuple[str, str]] = {
     "vms.Guest": (QUOTA, "guests"),
     "vms.Volume": (QUOTA, "volumes"),
+    "vms.Snapshot": (QUOTA, "snapshots"),
+    "vms.SnapshotDisk": (WITH, "vms.Snapshot"),
     "vms.Image": (QUOTA, "images"),
     "vms.ImageCopy": (WITH, "vms.Image"),
     "vms.ImageUpload": (WITH, "vms.Image"),
@@ -102,9 +104,10 @@ def test_every_model_says_what_limits_it() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("resource", sorted({what for kind, what in LIMITS.values() if kind == QUOTA}))
 def test_a_quota_of_none_lets_none_be_made(resource: str) -> None:
+    factories.host_up()
     house = factories.tenant_with_owner(limits={resource: 0})
 
-    make_one = factories.own_image if resource == "images" else factories.guest
+    make_one = {"images": factories.own_image, "snapshots": factories.snapshot}.get(resource, factories.guest)
 
     with pytest.raises(OverQuota) as refusal:
         make_one(house)

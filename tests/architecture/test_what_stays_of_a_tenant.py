@@ -34,6 +34,8 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "vms.Guest_tags": (GOES, ""),
     "vms.Tag": (GOES, ""),
     "vms.Volume": (GOES, ""),
+    "vms.Snapshot": (GOES, ""),
+    "vms.SnapshotDisk": (GOES, ""),
     "vms.HostClaim": (GOES, ""),
     "vms.Reading": (GOES, ""),
     "vms.PowerSchedule": (GOES, ""),

@@ -29,6 +29,7 @@ class Things:
     operation: str
     volume: str
     image: str
+    snapshot: str
 
     def pages(self) -> dict[str, str]:
         """Every page by a name for its picture; paths below the project's address."""
@@ -43,6 +44,11 @@ class Things:
             "machine-metrics": f"{machine}?tab=metrics",
             "machine-metrics-table": f"{machine}?tab=metrics&range=day&as=table",
             "machine-storage": f"{machine}?tab=storage",
+            "machine-snapshots": f"{machine}?tab=snapshots",
+            "snapshot-take": f"{machine}snapshot/",
+            "snapshot-edit": f"snapshots/{self.snapshot}/edit/",
+            "snapshot-revert": f"snapshots/{self.snapshot}/revert/",
+            "snapshot-delete": f"snapshots/{self.snapshot}/delete/",
             "machine-network": f"{machine}?tab=network",
             "machine-inside": f"{machine}?tab=inside",
             "machine-activity": f"{machine}?tab=activity",
@@ -91,8 +97,10 @@ def things(customer: Customer) -> Iterator[Things]:
     customer.done(customer.delete(f"/guests/{made['thrown']['id']}"))
     last = customer.get("/operations").json()["items"][0]
     volume = customer.done(customer.post("/volumes", {"name": "spare", "size_gib": 1}))["subject"]["id"]
+    words = {"guest": "still", "name": "before-php-8.4", "description": HOSTILE}
+    snapshot = customer.done(customer.post("/snapshots", words))["subject"]["id"]
     own, half = customer.upload("own", b"\x5a" * 4096), customer.post("/image-uploads", {"name": "half", "size": 4096})
-    yield Things(made["still"]["id"], made["shielded"]["id"], made["thrown"]["id"], last["id"], volume, own)
+    yield Things(made["still"]["id"], made["shielded"]["id"], made["thrown"]["id"], last["id"], volume, own, snapshot)
     customer.done(customer.delete(f"/volumes/{volume}"))
     customer.done(customer.delete(f"/images/{own}"))
     customer.delete(f"/image-uploads/{half.json()['id']}")

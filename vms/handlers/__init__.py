@@ -1,6 +1,19 @@
 """One function per kind of operation; imported by workers only, for what it registers."""
 
-from vms.handlers import guests, hosts, image_copies, images, inside, networks, pools, power, rebuild, resize, volumes
+from vms.handlers import (
+    guests,
+    hosts,
+    image_copies,
+    images,
+    inside,
+    networks,
+    pools,
+    power,
+    rebuild,
+    resize,
+    snapshots,
+    volumes,
+)
 
 __all__ = [
     "guests",
@@ -13,5 +26,6 @@ __all__ = [
     "power",
     "rebuild",
     "resize",
+    "snapshots",
     "volumes",
 ]

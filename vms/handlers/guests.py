@@ -19,7 +19,7 @@ from vms.cloudinit import Seed
 from vms.disks.seed import seed_iso
 from vms.handlers.image_copies import ensure_copy
 from vms.handlers.place import There, at
-from vms.models import Guest, Image, Network, Spare, Volume
+from vms.models import Guest, Image, Network, Snapshot, Spare, Volume
 from vms.models.volumes import Scrub
 from vms.names import (
     base_name,
@@ -30,6 +30,7 @@ from vms.names import (
     seed_name,
     serial_log,
     serial_socket,
+    snapshot_name,
     vnc_socket,
     volume_name,
 )
@@ -80,6 +81,7 @@ def purge(run: Run) -> None:
     """Off the host with everything that was its own."""
     with at(run) as place:
         reached(converge(run, place, progress=20), place.guest)
+        drop_snapshots(run, place)
         drop_firmware(run, place)
         drop_volumes(run, place)
         drop_networks(run, place)
@@ -235,6 +237,23 @@ def ensure_networks(run: Run, place: Place) -> None:
         if not is_running:
             with run.effect("network"):
                 place.hv.ensure_network(design.network_spec(network, subnet, place.owner))
+
+
+def drop_snapshots(run: Run, place: Place) -> None:
+    """No disk that is kept holds a snapshot of the machine any more; in the others they go with the file."""
+    kept = Volume.objects.filter(guest=place.guest).exclude(pk__in=volumes_going(place.guest).values("pk"))
+    if place.hv.pool(pool_name(place.owner)) is None:
+        return
+    for snapshot in Snapshot.objects.filter(guest=place.guest):
+        paths = [
+            berth(volume, place.host, place.owner).path
+            for volume in kept.select_related("pool").filter(kept_in__snapshot=snapshot)
+        ]
+        if paths:
+            with run.effect("drop_snapshot"):
+                place.hv.drop_snapshot(
+                    snapshot_name(snapshot.pk), paths, uuid="", owner=place.owner, roots=design.roots(place.host)
+                )
 
 
 def drop_volumes(run: Run, place: Place) -> None:

@@ -16,6 +16,7 @@ from vms.hypervisor.disks import Disks
 from vms.hypervisor.inside import Inside
 from vms.hypervisor.pools import Pools
 from vms.hypervisor.sizes import Sizes
+from vms.hypervisor.snapshots import Snapshots
 from vms.hypervisor.stats import DomainStats
 from vms.hypervisor.xml.domain import DomainSpec
 from vms.hypervisor.xml.metadata import Owner
@@ -155,8 +156,8 @@ type OnEvent = Callable[[PowerEvent], None]
 type OnClose = Callable[[str], None]
 
 
-class Hypervisor(Disks, Inside, Pools, Sizes, Protocol):
-    """A live connection to one host; more of its verbs stand in ``disks``, ``pools``, ``sizes`` and ``inside``."""
+class Hypervisor(Disks, Inside, Pools, Sizes, Snapshots, Protocol):
+    """A live connection to one host; more verbs stand in ``disks``, ``pools``, ``sizes``, ``snapshots`` and ``inside``."""
 
     # --- the host -----------------------------------------------------------------------------------------------
     def facts(self) -> HostFacts: ...

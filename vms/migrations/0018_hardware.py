@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('tenants', '0017_built_in_roles_of_storage'),
-        ('vms', '0014_power_schedules_and_leases'),
+        ('vms', '0016_quota_of_snapshots'),
     ]
 
     operations = [

@@ -10,6 +10,7 @@ from vms.models.metrics import MetricPoint
 from vms.models.networks import Address, Network, NetworkOnHost, Port, Subnet
 from vms.models.readings import Reading
 from vms.models.schedules import PowerSchedule
+from vms.models.snapshots import Snapshot, SnapshotDisk
 from vms.models.spares import Spare
 from vms.models.volumes import StorageClass, StoragePool, Volume
 
@@ -31,6 +32,8 @@ __all__ = [
     "Port",
     "PowerSchedule",
     "Reading",
+    "Snapshot",
+    "SnapshotDisk",
     "Spare",
     "SshKey",
     "StorageClass",

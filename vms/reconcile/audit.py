@@ -31,15 +31,15 @@ from vms.hypervisor import pool as connections
 from vms.hypervisor.disks import SeenDisks
 from vms.hypervisor.driver import Hypervisor, SeenVolume
 from vms.hypervisor.xml.parse import root_of, size_of
-from vms.models import Guest, Host, HostClaim, ImageCopy, NetworkOnHost, Port, Spare, Volume
+from vms.models import Guest, Host, HostClaim, ImageCopy, NetworkOnHost, Port, Snapshot, Spare, Volume
 from vms.models.guests import Charge
 from vms.models.spares import SpareRole
-from vms.names import Owner, network_name, nvram_name, pool_name, seed_name, serial_log, volume_name
+from vms.names import Owner, network_name, nvram_name, pool_name, seed_name, serial_log, snapshot_name, volume_name
 from vms.reconcile.converge import guest_id
 from vms.selectors.installation import installation_owner
 from vms.selectors.volumes import volumes_home, volumes_in
 from vms.services.guests.wanting import guest_runs
-from vms.states import ON, Power, VolumeState
+from vms.states import ON, Power, SnapshotState, VolumeState
 
 LATE = timedelta(seconds=60)
 KEPT_ON_FAILED = {Status.FAILED, Status.CANCELLED}
@@ -106,8 +106,8 @@ def _journals() -> Iterator[str]:
         newest = last.get((volume.pk, "disk_gib"))
         if newest is None or newest.ended_at is not None or newest.quantity != volume.size_gib:
             yield f"I5 volume {volume.pk} is not counted as {volume.size_gib} GiB"
-    there = {*Guest.objects.values_list("pk", flat=True), *Volume.objects.values_list("pk", flat=True)}
-    open_ones = UsageInterval.objects.filter(ended_at=None, resource_type__in=["guest", "volume"])
+    there = {pk for model in (Guest, Volume, Snapshot) for pk in model.objects.values_list("pk", flat=True)}
+    open_ones = UsageInterval.objects.filter(ended_at=None, resource_type__in=["guest", "volume", "snapshot"])
     for interval in open_ones.exclude(resource_id__in=there):
         yield f"I5 {interval.meter} of {interval.resource_type} {interval.resource_id} counts on, and it is gone"
 
@@ -236,6 +236,7 @@ def _storage(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
             yield f"I1 volume {volume.pk} has no file on {host.name}"
         elif name in files:
             yield from _file(volume, files[name])
+            yield from _kept(volume, {seen.name for seen in hv.snapshots(pool, name)})
     known |= {volume_name(pk) for pk in Spare.objects.filter(guest__host=host).values_list("pk", flat=True)}
     guests = Guest.objects.filter(host=host)
     known |= {nvram_name(pk) for pk in guests.filter(firmware="uefi").values_list("pk", flat=True)}
@@ -269,6 +270,14 @@ def _file(volume: Volume, seen: SeenVolume) -> Iterator[str]:
         yield f"I3 volume {volume.pk} is {seen.capacity} bytes, charged for {volume.size_gib} GiB"
     if volume.guest is None or volume.guest.seen_power in (Power.STOPPED, Power.ABSENT):
         yield from _soundness(volume, Path(seen.path))
+
+
+def _kept(volume: Volume, seen: set[str]) -> Iterator[str]:
+    """I2: a disk holds exactly the snapshots that its rows say; of one that could not be taken or deleted, perhaps."""
+    rows = {snapshot_name(kept.snapshot_id): kept.snapshot.state for kept in volume.kept_in.select_related("snapshot")}
+    sure = {name for name, state in rows.items() if state == SnapshotState.READY}
+    if not sure <= seen <= set(rows):
+        yield f"I2 volume {volume.pk} holds the snapshots {sorted(seen)}, its rows say {sorted(rows)}"
 
 
 def _soundness(volume: Volume, path: Path) -> Iterator[str]:

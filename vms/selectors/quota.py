@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce, Greatest
 
 from tenants.models import Tenant
 from tenants.services.quota import class_disk, usage_source
-from vms.models import Address, Guest, Image, Network, Port, Volume
+from vms.models import Address, Guest, Image, Network, Port, Snapshot, Volume
 from vms.models.guests import Charge
 
 
@@ -40,6 +40,7 @@ def held_amounts(tenants: Sequence[Tenant]) -> Mapping[UUID, Counter[str]]:
         ("ports", Port.objects.exclude(guest__charge=Charge.NONE)),
         ("addresses", Address.objects.exclude(port__guest__charge=Charge.NONE)),
         ("networks", Network.objects.all()),
+        ("snapshots", Snapshot.objects.all()),
     ):
         for pk, n in rows.filter(tenant__in=tenants).order_by().values_list("tenant").annotate(n=Count("pk")):
             held[pk][name] += n

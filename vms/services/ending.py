@@ -14,11 +14,12 @@ from portal.core.errors import PortalError
 from tenants.actors import Actor
 from tenants.models import Tenant
 from tenants.services.ending import Left, takes_away
-from vms.models import Guest, Host, Image, Network, NetworkOnHost, SshKey, Tag, Volume
+from vms.models import Guest, Host, Image, Network, NetworkOnHost, Snapshot, SshKey, Tag, Volume
 from vms.services.guests import guest_delete, guest_edit
 from vms.services.images import image_delete
 from vms.services.keys import key_delete
 from vms.services.networks import network_delete
+from vms.services.snapshots import snapshot_delete
 from vms.services.volumes import volume_delete
 from vms.states import HostState
 
@@ -40,6 +41,23 @@ def guests(tenant: Tenant, actor: Actor | None) -> list[Left]:
         if not why and actor is not None and number < AT_ONCE:
             why = _purge(guest, actor)
         left.append(Left("guest", guest.name, why or guest.problem_message))
+    return left
+
+
+@takes_away
+def snapshots(tenant: Tenant, actor: Actor | None) -> list[Left]:
+    """Those of volumes that hang on no machine; those of machines go with them. Not while their host does not answer."""
+    left = []
+    rows = list(Snapshot.objects.filter(guest=None, disks__volume__guest=None).order_by("created_at", "pk"))
+    busy = _busy(rows)
+    for number, snapshot in enumerate(rows):
+        disk = snapshot.disks.select_related("volume__pool__host").get()
+        why = _silent(disk.volume.pool.host if disk.volume.pool is not None else None)
+        if not why and snapshot.pk in busy:
+            why = _("Something is being done with it.")
+        if not why and actor is not None and number < AT_ONCE:
+            why = _refusal(lambda row=snapshot: snapshot_delete(row, actor=actor))
+        left.append(Left("snapshot", snapshot.name, why))
     return left
 
 

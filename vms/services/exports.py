@@ -14,6 +14,7 @@ from tenants.services.export import CHUNK, exports
 from vms.models import Guest, Image, MetricPoint, Network, Port, SshKey, Volume
 from vms.models.hardware import HARDWARE
 from vms.models.metrics import AMOUNTS, HOUR
+from vms.selectors.snapshots import snapshots_visible
 
 Facts = dict[str, Any]
 GUEST: Final = (
@@ -60,6 +61,15 @@ def _volumes(tenant: Tenant, actor: Actor) -> Iterator[Any]:
         rows = rows.filter(guest__in=actor.visible(Guest.objects.all()))
     columns = ("id", "name", "guest_id", "guest__name", "position", "size_gib", "storage_class__name", "state")
     yield from rows.values(*columns, "created_at").iterator(chunk_size=CHUNK)
+
+
+@exports("snapshots", Permission.SNAPSHOT_VIEW)
+def _snapshots(tenant: Tenant, actor: Actor) -> Iterator[Facts]:
+    rows = snapshots_visible(actor).order_by("created_at", "pk").prefetch_related("disks")
+    columns = ("id", "name", "description", "guest_id", "state", "consistency", "with_memory", "taken_at", "created_at")
+    for snapshot in rows.iterator(chunk_size=CHUNK):
+        disks = [{"volume": disk.volume_id, "size_gib": disk.size_gib} for disk in snapshot.disks.all()]
+        yield {**{name: getattr(snapshot, name) for name in columns}, "disks": disks}
 
 
 @exports("networks", Permission.NETWORK_VIEW)

@@ -27,6 +27,7 @@ from vms.views.find import guest_now, guest_or_404, tenant_of
 from vms.views.guest_inside import inside_context
 from vms.views.metrics import metrics_context
 from vms.views.shapes import GuestShown
+from vms.views.snapshots import snapshots_context
 from vms.views.timing import timing_context
 from vms.views.volumes import guest_storage
 
@@ -34,6 +35,7 @@ TABS: Final = {
     "overview": gettext_lazy("Overview"),
     "metrics": gettext_lazy("Metrics"),
     "storage": gettext_lazy("Storage"),
+    "snapshots": gettext_lazy("Snapshots"),
     "network": gettext_lazy("Network"),
     "inside": gettext_lazy("Inside"),
     "activity": gettext_lazy("Activity"),
@@ -71,6 +73,8 @@ def detail_page(request: HttpRequest, guest: Guest, *, tab: str, form: forms.For
     if tab == "activity":
         rows = operations_about(actor, guest.pk, limit=SHOWN_ALL) if actor.may(Permission.OPERATION_VIEW) else []
         context["operations"] = [operation_shown(row, actor) for row in rows]
+    if tab == "snapshots":
+        context |= snapshots_context(actor, guest, busy=shown.operation is not None)
     if tab == "inside":
         context |= inside_context(guest, actor, busy=shown.operation is not None)
     if tab == "metrics":

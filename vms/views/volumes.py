@@ -34,6 +34,7 @@ from vms.services import volumes as services
 from vms.states import VolumeState
 from vms.views.find import tenant_of
 from vms.views.shapes import VOLUME_STATES
+from vms.views.snapshots import snapshots_context
 
 TILES = ("volumes", "disk_gib")
 SHOWN = 20
@@ -148,6 +149,7 @@ def _detail(request: HttpRequest, volume: Volume, **forms: forms.Form) -> HttpRe
         "extend_form": ExtendForm(volume=volume),
         "limits_form": LimitsForm(volume=volume),
         "gauges": _room(request),
+        **snapshots_context(request.actor, volume, busy=live is not None),
         **forms,
     }
     return render(request, "vms/volume_detail.html", context, status=422 if forms else 200)

@@ -50,6 +50,7 @@ RESOURCES: Final[dict[str, str | Promise]] = {
     "guest_disk_gib": gettext_lazy("disk (GiB) of one machine"),
     "guest_ports": gettext_lazy("network cards of one machine"),
     "guest_volumes": gettext_lazy("volumes of one machine"),
+    "guest_snapshots": gettext_lazy("snapshots of one machine"),
     "guest_creates_per_day": gettext_lazy("new machines a day"),
 }
 """Every resource that each tenant has a row of, and its name in a sentence."""

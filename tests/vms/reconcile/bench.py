@@ -53,12 +53,12 @@ class Bench:
         self.enrol(f"fake://{self.name}", data_dir=f"/data/{self.name}", run_dir=f"/run/{self.name}")
         host_record_facts(self.host, facts={}, cpus=64, memory_mib=256 * 1024)
         self.image = factories.image("tiny", virtual_size=SIZE, size=4096)
-        self.furnish: Callable[[Guest], None] = lambda _guest: None
-        """What a machine is given besides as soon as it is there."""
         self.place_image(b"QFI\xfb" + struct.pack(">IQIIQ", 3, 0, 0, 16, SIZE) + bytes(4096))
 
     def enrol(self, uri: str, *, data_dir: str, run_dir: str) -> None:
         """The host, tested and heard, and a tenant without limits."""
+        self.furnish: Callable[[Guest], None] = lambda _guest: None
+        """What a machine is given besides as soon as it is there."""
         factories.installation()
         with every_tenant(why="test"):
             self.host, probe = host_enrol(

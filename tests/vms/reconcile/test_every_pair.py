@@ -24,15 +24,16 @@ from tests.portal.api.rest import Answer as Said
 from tests.portal.api.rest import Rest
 from tests.vms.reconcile.bench import KEY, Bench
 from tests.vms.reconcile.lives import Killed, at_points
+from tests.vms.reconcile.snapshot_lives import Shots
 from tests.vms.reconcile.test_kill_points import clear
 from tests.vms.reconcile.volume_lives import Disks
 from vms.hypervisor.errors import Refused
-from vms.models import Guest, Volume
+from vms.models import Guest, Snapshot, Volume
 from vms.reconcile.sweep import sweep
 from vms.services.guests import guests_mark_unknown
 from vms.services.guests.allowed import OURS, TABLE, Answer, Condition, condition_of, refuse_unless_allowed
 from vms.services.hosts import host_record_heartbeat
-from vms.states import HostState, Power
+from vms.states import HostState, Power, SnapshotState
 
 SAMPLE: Final = 4
 
@@ -46,10 +47,11 @@ class Wish:
     body: Callable[[Bench, Guest], Any] = lambda _bench, _guest: None
 
     def url(self, guest: Guest) -> str:
-        if not self.path.startswith("/volumes"):
+        if not self.path.startswith(("/volumes", "/snapshots")):
             return f"/guests/{guest.pk}{self.path}"
         with every_tenant(why="test"):
-            names = {"hung": _data(guest), "free": _data(None)}
+            kept = Snapshot.objects.filter(guest=guest).first()
+            names = {"hung": _data(guest), "free": _data(None), "kept": kept}
         return self.path.format(**{name: row.pk if row is not None else "" for name, row in names.items()})
 
 
@@ -78,12 +80,15 @@ WISHES: Final = {
     "volume.detach": Wish("POST", "/volumes/{hung}/detach"),
     "volume.extend": Wish("POST", "/volumes/{hung}/extend", lambda _bench, _guest: {"size_gib": 2}),
     "volume.limit": Wish("POST", "/volumes/{hung}/limits", lambda _bench, _guest: {"iops": 100}),
+    "snapshot.create": Wish("POST", "/snapshots", lambda _bench, guest: {"name": "s", "guest": str(guest.pk)}),
+    "snapshot.revert": Wish("POST", "/snapshots/{kept}/revert"),
+    "snapshot.delete": Wish("DELETE", "/snapshots/{kept}"),
 }
 """Every kind of the table."""
-NOT_ON_OFFER: Final = {("volume.create", Condition.BINNED), ("volume.attach", Condition.BINNED)}
+NOT_ON_OFFER: Final = {(kind, Condition.BINNED) for kind in ("volume.create", "volume.attach", "snapshot.create")}
 """REST knows no such machine: what is in the bin is offered nothing."""
-STILL: Final = {("volume.detach", Condition.GONE): "is not defined on"}
-"""What the audit says afterwards as before: letting go of a disk does not bring the machine back."""
+STILL: Final = {(kind, Condition.GONE): "is not defined on" for kind in ("volume.detach", "snapshot.delete")}
+"""What the audit says afterwards as before: letting go of a disk or a snapshot does not bring the machine back."""
 
 
 def _unbuilt(bench: Bench) -> Guest:
@@ -155,13 +160,15 @@ def ask(bench: Bench, guest: Guest, kind: str) -> Said:
     return Rest(bench.house.token).ask(wish.method, bench.house.url + wish.url(guest), wish.body(bench, guest))
 
 
-def furnish(bench: Bench) -> None:
-    """From now on a machine has a data volume, and there is one beside it that hangs on none."""
+def furnish(bench: Bench, *, shots: bool = True) -> None:
+    """From now on a machine has a data volume, and there is one beside it that hangs on none; with ``shots`` a snapshot."""
     disks = Disks(bench)
 
     def furnished(guest: Guest) -> None:
         disks.volume(guest)
         disks.volume()
+        if shots:
+            Shots(bench).snapshot(guest)
 
     bench.furnish = furnished
 
@@ -171,7 +178,7 @@ def answered(kind: str, condition: Condition, bench: Bench) -> Answer:
 
 
 def test_every_kind_that_people_ask_of_a_machine_has_a_row_and_every_row_a_kind() -> None:
-    about_guests = {name for name in kinds() if name.startswith(("guest.", "volume."))}
+    about_guests = {name for name in kinds() if name.startswith(("guest.", "volume.", "snapshot."))}
 
     assert set(TABLE) == about_guests - OURS
     assert set(TABLE) == set(WISHES)
@@ -183,6 +190,7 @@ def _hang_a_row(bench: Bench, guest: Guest) -> None:
     _free, hung = factories.volume(bench.house), factories.volume(bench.house)
     with tenant_scope(bench.house.tenant):
         Volume.objects.filter(pk=hung.pk).update(guest=guest, position=1)
+        Snapshot.objects.create(tenant=bench.house.tenant, name="kept", guest=guest, state=SnapshotState.READY)
 
 
 @pytest.mark.parametrize("condition", Condition)
@@ -229,8 +237,8 @@ def test_what_the_table_takes_is_done_and_the_books_agree(
 
 def accepted(bench: Bench, condition: Condition, kind: str) -> Operation:
     speak(bench)
-    if kind.startswith("volume."):
-        furnish(bench)
+    if not kind.startswith("guest."):
+        furnish(bench, shots=kind.startswith("snapshot."))
     guest = MAKE[condition](bench)
     assert condition_of(bench.fresh(guest)) == condition
     said = ask(bench, guest, kind)
@@ -260,7 +268,8 @@ def test_a_machine_that_is_being_worked_on_takes_no_second_wish(bench: Bench) ->
     assert {said.status for said in codes.values()} == {409}
     for kind, said in codes.items():
         free = answered(kind, Condition.RUNNING, bench) == Answer.NO
-        assert free or said.json["code"] == "operation_in_progress", (kind, said)
+        torn = kind in ("guest.rebuild", "volume.detach") and said.json["code"] == "has_snapshots"
+        assert free or torn or said.json["code"] == "operation_in_progress", (kind, said)
     assert run(live.pk) == "succeeded"
     assert bench.findings() == []
 

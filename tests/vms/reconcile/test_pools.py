@@ -26,6 +26,7 @@ from vms.selectors.installation import installation_owner
 from vms.services.guests import guest_create
 from vms.services.hosts import NoRoom, host_enrol, host_record_facts, host_record_heartbeat
 from vms.services.pools import PoolWish, pool_add, pool_offer, pool_remove
+from vms.services.snapshots import snapshot_create
 from vms.services.storage_classes import storage_class_write
 from vms.services.volumes import volume_attach, volume_create, volume_delete, volume_detach, volume_extend
 from vms.services.volumes.create import NoStorage
@@ -344,6 +345,17 @@ def test_the_sweep_sees_what_is_missing_or_stray_in_every_pool_and_what_is_writt
     pool.refresh_from_db()
     assert pool.written == 4096
     assert len(bench.findings()) == 2
+
+
+def test_no_snapshot_is_taken_of_what_lies_elsewhere(bench: Bench, gold: StorageClass) -> None:
+    added(bench, gold, "lvm")
+    guest = bench.guest()
+    volume = made(bench, gold, guest=guest)
+
+    for of in (bench.fresh(guest), volume):
+        with tenant_scope(bench.house.tenant), pytest.raises(Conflict) as refused:
+            snapshot_create(of, name="s", actor=bench.house.actor)
+        assert refused.value.code == "no_snapshots_there"
 
 
 def test_a_pool_is_told_to_libvirt_as_its_row_says(bench: Bench, gold: StorageClass) -> None:

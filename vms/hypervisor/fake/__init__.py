@@ -14,12 +14,13 @@ from vms.hypervisor.fake.host import FakeDomain, FakeHost, FakePool, forget_host
 from vms.hypervisor.fake.inside import Inside
 from vms.hypervisor.fake.networks import Networks
 from vms.hypervisor.fake.sizes import Sizes
+from vms.hypervisor.fake.snapshots import Snapshots
 from vms.hypervisor.fake.stats import Stats
 
 __all__ = ["FakeDomain", "FakeHost", "FakeHypervisor", "FakePool", "connect", "forget_hosts", "host"]
 
 
-class FakeHypervisor(Inside, Sizes, Disks, Stats, Networks):
+class FakeHypervisor(Inside, Sizes, Snapshots, Disks, Stats, Networks):
     """The driver over a ``FakeHost``: the verbs of the protocol, with the real one's promises."""
 
 

@@ -62,6 +62,16 @@ class FakePool:
 
 
 @dataclass(slots=True)
+class FakeKept:
+    """One disk as a snapshot keeps it; of one with memory the first disk also has the domain as it ran."""
+
+    capacity: int
+    content: str
+    memory: int = 0
+    domain: FakeDomain | None = None
+
+
+@dataclass(slots=True)
 class _Fault:
     """Something that happens at the nth call of a verb: an error before or after its effect, or a long wait."""
 
@@ -91,6 +101,9 @@ class FakeHost:
     keys: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     logs: dict[str, bytes] = field(default_factory=dict)
     stats: dict[str, DomainStats] = field(default_factory=dict)
+    contents: dict[str, str] = field(default_factory=dict)
+    """What a test wrote on a disk, by its path; ``kept`` is what snapshots hold, by path and name."""
+    kept: dict[str, dict[str, FakeKept]] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     tpms: set[str] = field(default_factory=set)
     """Domains that have been on with a TPM, and whose TPM's memory nobody has taken away."""

@@ -84,6 +84,8 @@ class Storage(Link):
             there = self._host.pools.get(pool)
             if there is not None:
                 there.volumes.pop(name, None)
+                self._host.kept.pop(f"{there.path}/{name}", None)
+                self._host.contents.pop(f"{there.path}/{name}", None)
 
     def _get_pool(self, name: str) -> FakePool:
         pool = self._host.pools.get(name)

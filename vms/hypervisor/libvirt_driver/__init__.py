@@ -12,13 +12,14 @@ from vms.hypervisor.libvirt_driver.inside import Inside
 from vms.hypervisor.libvirt_driver.link import open_raw
 from vms.hypervisor.libvirt_driver.networks import Networks
 from vms.hypervisor.libvirt_driver.sizes import Sizes
+from vms.hypervisor.libvirt_driver.snapshots import Snapshots
 from vms.hypervisor.libvirt_driver.stats import Stats
 from vms.hypervisor.libvirt_driver.trial import Trial
 
 __all__ = ["LibvirtHypervisor", "connect"]
 
 
-class LibvirtHypervisor(Trial, Inside, Sizes, Disks, Stats, Networks, Events):
+class LibvirtHypervisor(Trial, Inside, Sizes, Snapshots, Disks, Stats, Networks, Events):
     """One live connection to one host; safe to use from several threads, never across a fork."""
 
 

@@ -177,8 +177,11 @@ TABLE: Final[Mapping[str, Row]] = {
     "volume.detach": Row(_PLUGS | {_A, _B}, instead=_LET_IT_RUN),
     "volume.extend": Row(_PLUGS | {_P}, instead=_LET_IT_RUN),
     "volume.limit": Row(_PLUGS | {_P}, instead=_LET_IT_RUN),
+    "snapshot.create": Row(_PLUGS | {_P}, instead={_Z: _LET_IT_RUN[_Z]}),
+    "snapshot.revert": Row(_PLUGS | {_P, _Z}),
+    "snapshot.delete": Row(_THERE | {_B}),
 }
-"""Every kind of operation that somebody can ask of a machine that is there, or of a volume that hangs on one."""
+"""Every kind of operation that somebody can ask of a machine that is there, of its volumes, or of their snapshots."""
 OURS: Final = frozenset({"guest.batch", "guest.create", "guest.tidy", "guest.withdraw", "volume.delete"})
 """Kinds that nobody asks of a machine: it is not there yet, it has let go, or the portal alone asks."""
 

@@ -15,6 +15,7 @@ from vms.models.spares import SpareRole
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.asking import guest_ask, guest_wish
 from vms.services.guests.spares import refuse_image, spare_make
+from vms.services.volumes.check import refuse_kept
 from vms.states import ON, Power
 
 
@@ -34,6 +35,7 @@ def guest_rebuild(guest: Guest, image: Image, *, actor: Actor) -> Operation:
     refuse_unless_allowed(guest, "guest.rebuild", actor)
     refuse_image(guest, image)
     root = Volume.objects.get(guest=guest, position=0)
+    refuse_kept(root, _("Snapshots hold the first disk of this machine."))
     if root.size_gib < image.min_disk_gib:
         message = _("This image needs a disk of %d GiB.") % image.min_disk_gib
         raise Invalid(errors=[FieldError("/image", "disk_too_small", message)])

@@ -26,6 +26,7 @@ from vms.services.guests.remove import guest_purge_failed_build, guest_withdraw,
 from vms.services.guests.resize import how_ended, resize_undo
 from vms.services.guests.spares import spares_tidy
 from vms.services.guests.wanting import WISH, guest_follow, guest_gone, guest_want
+from vms.services.snapshots.record import snapshots_go_with
 from vms.services.volumes.settle import volumes_let_go
 from vms.states import ON, SETTLED, Power
 
@@ -71,13 +72,14 @@ def powered(operation: Operation) -> None:
     if _ended(operation):
         guest.problem_code = guest.problem_message = ""
     else:
-        _want_seen(guest, operation)
+        want_seen(guest, operation)
         guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
     guest.save(update_fields=[*WISH, "problem_code", "problem_message"])
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
 
 
-def _want_seen(guest: Guest, operation: Operation) -> None:
+def want_seen(guest: Guest, operation: Operation) -> None:
+    """After a failure, want what the machine is seen to do; sets the wish, saves nothing."""
     if Power(guest.seen_power) in SETTLED:
         guest_want(guest, Power.STOPPED if guest.seen_power == Power.CRASHED else guest.seen_power, forced=True)
     elif guest.want_power in ON and operation.params.get("want_before", Power.RUNNING) not in ON:
@@ -116,7 +118,7 @@ def _changed_disks(guest: Guest, operation: Operation) -> None:
     if _ended(operation):
         guest.problem_code = guest.problem_message = ""
     else:
-        _want_seen(guest, operation)
+        want_seen(guest, operation)
         message = f"{operation.error_message} {operation.error_hint}".strip()
         guest.problem_code, guest.problem_message = operation.error_code, message
     guest.save(update_fields=[*WISH, "problem_code", "problem_message"])
@@ -226,6 +228,7 @@ def purged(operation: Operation) -> None:
         guest.save(update_fields=[*WISH, "problem_code", "problem_message"])
         event_append(tenant, "guest.changed", "guest", pk)
         return
+    snapshots_go_with(guest)
     volumes_let_go(guest)
     discharge(guest, Charge.NONE)
     guest_gone(guest)

@@ -12,13 +12,14 @@ from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.policy import Permission
 from tenants.services.quota import quota_reserve
-from vms.models import Guest, StoragePool, Volume
+from vms.models import Guest, Snapshot, StoragePool, Volume
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.volumes.check import (
     POSITIONS,
     guest_locked,
     limit_errors,
     locked,
+    refuse_kept,
     refuse_root,
     refuse_volume,
     require_reach,
@@ -73,6 +74,8 @@ def volume_detach(volume: Volume, *, actor: Actor) -> Operation:
     refuse_root(volume, _("This is the machine's first disk."))
     refuse_unless_allowed(guest, "volume.detach", actor)
     refuse_volume(volume)
+    if Snapshot.objects.filter(guest=guest, disks__volume=volume).exists():
+        refuse_kept(volume, _("Snapshots of the machine hold this volume."))
     operation = _ask(volume, guest, "volume.detach", actor=actor)
     audit_record(actor, "volume.detach", volume, guest=guest.name)
     volumes_say([volume])

@@ -117,3 +117,10 @@ def refuse_root(volume: Volume, sentence: str) -> None:
     """Raise ``Conflict`` for a machine's first disk."""
     if volume.is_root:
         raise Conflict(sentence, code="root_volume", hint=_("It goes with the machine."))
+
+
+def refuse_kept(volume: Volume, sentence: str) -> None:
+    """Raise ``Conflict`` while a snapshot holds the volume; ``sentence`` says what that forbids."""
+    kept = volume.kept_in.count()
+    if kept:
+        raise Conflict(sentence, code="has_snapshots", snapshots=kept, hint=_("Delete its snapshots first."))

@@ -12,7 +12,7 @@ from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.policy import Permission
 from vms.models import Volume
-from vms.services.volumes.check import locked, require_reach
+from vms.services.volumes.check import locked, refuse_kept, require_reach
 from vms.services.volumes.record import volumes_say
 from vms.states import VolumeState
 
@@ -34,6 +34,7 @@ def volume_delete(volume: Volume, *, actor: Actor) -> Operation:
             name=guest.name,
             hint=_("It goes with the machine.") if volume.is_root else _("Detach it first."),
         )
+    refuse_kept(volume, _("Snapshots hold this volume, and would go with it."))
     operation = _ask(volume, actor=actor)
     audit_record(actor, "volume.delete", volume, size_gib=volume.size_gib)
     return operation
