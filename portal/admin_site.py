@@ -57,6 +57,7 @@ NAVIGATION: tuple[tuple[str | Promise, tuple[Entry, ...]], ...] = (
             Entry(_("Mail domains"), "world", "tenants_signindomain_changelist"),
             Entry(_("Quota requests"), "gauge", "tenants_quotarequest_changelist"),
             Entry(_("Flavors"), "cpu", "vms_flavor_changelist"),
+            Entry(_("Storage classes"), "database", "vms_storageclass_changelist"),
             Entry(_("Images"), "photo", "vms_image_changelist"),
         ),
     ),

@@ -37,7 +37,9 @@ import vms.api.images
 import vms.api.keys
 import vms.api.metrics
 import vms.api.networks
+import vms.api.pools
 import vms.api.snapshots
+import vms.api.storage_classes
 import vms.api.volumes
 from portal.api_docs import docs
 from portal.core.bodies import read_json
@@ -169,6 +171,7 @@ for shared in (
     tenants.api.me.router,
     tenants.api.notices.router,
     vms.api.flavors.router,
+    vms.api.storage_classes.router,
     tenants.api.tenants.operators,
     tenants.api.quota.operators,
     tenants.api.quota_requests.operators,
@@ -178,6 +181,7 @@ for shared in (
     vms.api.images.operators,
     vms.api.hosts.router,
     vms.api.backups.operators,
+    vms.api.pools.router,
 ):
     api.add_router("", shared)
 

@@ -86,7 +86,12 @@ class ImageSpec:
     os_family: str = "linux"
     os_version: str = ""
     source_format: str = "qcow2"
+    kind: str = "disk"
     firmware: str = "bios"
+    secure_boot: bool = False
+    tpm: bool = False
+    disk_bus: str = "virtio"
+    nic_model: str = "virtio"
     init: str = "cloud-init"
     default_user: str = "root"
     min_memory_mib: int = 64

@@ -36,6 +36,14 @@ class ImageState(StrEnum):
     DELETING = "deleting"
 
 
+class ImageKind(StrEnum):
+    """What an image is: a disk that machines start from, a CD, or the CD whose drivers every Windows machine is given."""
+
+    DISK = "disk"
+    ISO = "iso"
+    DRIVERS = "drivers"
+
+
 class Init(StrEnum):
     """What in an image reads a machine's seed at its first start."""
 

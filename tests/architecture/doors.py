@@ -126,7 +126,8 @@ SITE: dict[str, tuple[str, ...]] = {
     "vms.hostpool": (),
     "vms.imagecopy": ("evict",),
     "vms.image": ("fetch", "deprecate", "offer", "delete"),
-    "vms.storagepool": (),
+    "vms.storageclass": ("add", "edit"),
+    "vms.storagepool": ("add", "prepare", "close", "open", "remove"),
 }
 """By model: its deeds, each for operators alone; the service behind a deed asks once more."""
 

@@ -38,6 +38,10 @@ TABLE = [
     Row("GET", "/flavors/{flavor_id}", None),
     Row("POST", "/flavors", P.OPERATE),
     Row("PATCH", "/flavors/{flavor_id}", P.OPERATE),
+    Row("GET", "/storage-classes", None),
+    Row("GET", "/storage-classes/{class_id}", None),
+    Row("POST", "/storage-classes", P.OPERATE),
+    Row("PATCH", "/storage-classes/{class_id}", P.OPERATE),
     # one tenant
     Row("GET", T, P.TENANT_VIEW),
     Row("PATCH", T, P.TENANT_EDIT),
@@ -206,4 +210,8 @@ TABLE = [
     Row("GET", "/host-pools/{pool_id}", P.OPERATE),
     Row("GET", "/storage-pools", P.OPERATE),
     Row("GET", "/storage-pools/{pool_id}", P.OPERATE),
+    Row("POST", "/storage-pools", P.OPERATE),
+    Row("PATCH", "/storage-pools/{pool_id}", P.OPERATE),
+    Row("POST", "/storage-pools/{pool_id}/prepare", P.OPERATE),
+    Row("DELETE", "/storage-pools/{pool_id}", P.OPERATE),
 ]

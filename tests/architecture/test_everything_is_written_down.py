@@ -39,6 +39,7 @@ SILENT_ROUTES = {"POST /me/notices/read": READ, "POST /hosts/{host_id}/test": LO
 GUEST = "POST /tenants/{tenant}/guests/{guest_id}/"
 REFUSED_ROUTES = {
     "DELETE /images/{image_id}": "machines stand on it",
+    "DELETE /storage-pools/{pool_id}": "it is the host's own directory",
     "PATCH /tenants/{tenant}/image-uploads/{upload_id}": "takes bytes alone",
     "DELETE /sign-in-providers/{provider_id}": "a domain signs in by it",
     "DELETE /tenants/{tenant}/roles/{role_id}": "a member has it",
@@ -66,7 +67,10 @@ YES = {"confirmed": "yes"}
 IMAGE_FORM = {
     "os_family": "linux",
     "source_format": "qcow2",
+    "kind": "disk",
     "firmware": "bios",
+    "disk_bus": "virtio",
+    "nic_model": "virtio",
     "init": "cloud-init",
     "default_user": "root",
     "min_memory_mib": "64",

@@ -103,6 +103,8 @@ KINDS = [
     Work("image.receive", P.IMAGE_MANAGE),
     Work("image.delete", P.IMAGE_MANAGE),
     Work("image.evict", P.OPERATE),
+    Work("pool.prepare", P.OPERATE),
+    Work("pool.forget", P.OPERATE),
     Work("host.probe", P.OPERATE),
     Work("host.clear", None),
 ]

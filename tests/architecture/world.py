@@ -17,7 +17,7 @@ from tenants.services.tokens import token_create
 from tests import factories
 from tests.architecture.permissions import Row
 from tests.factories import House
-from vms.models import BackupStore, Host, HostPool, StoragePool
+from vms.models import BackupStore, Host, HostPool, StorageClass, StoragePool
 from vms.models.readings import ReadingKind
 from vms.services.guests.inside import reading_record
 from vms.services.keys import key_create
@@ -90,6 +90,7 @@ def build(slug: str = "") -> World:
             "own_image_id": image.pk,
             "upload_id": upload.pk,
             "flavor_id": guest.flavor_id,
+            "class_id": StorageClass.objects.get(is_default=True).pk,
             "network_id": network.pk,
             "port_id": guest.ports.get().pk,
             "volume_id": factories.volume(house, "spare").pk,
@@ -144,6 +145,8 @@ def body_for(world: World, row: Row) -> Any:
         "{member_id}": {"role": NOBODY},
         "{role_id}": {"name": "renamed"},
         "{flavor_id}": {"sort": 5},
+        "{class_id}": {"iops": 5},
+        "{pool_id}": {"enabled": False},
         "{image_id}": {"deprecated": True},
         "{volume_id}": {"name": "renamed"},
         "{snapshot_id}": {"name": "renamed"},
@@ -184,6 +187,14 @@ def _post_body(world: World, last: str) -> Any:
         "console": {"kind": "vnc"},
         "close": {"confirm": world.house.tenant.slug},
         "flavors": {"name": "fresh", "vcpus": 1, "memory_mib": 64, "disk_gib": 1},
+        "storage-classes": {"name": "fresh"},
+        "storage-pools": {
+            "host": world.ids["host_id"],
+            "name": "fresh",
+            "kind": "dir",
+            "path": "/srv/fresh",
+            "storage_class": world.ids["class_id"],
+        },
         "tenants": {"slug": "fresh", "name": "Fresh"},
         "sign-in-providers": {
             "id": "fresh",

@@ -14,10 +14,10 @@ from operations.runner import LeaseLost, Run
 from portal.core.clock import now
 from portal.core.errors import Conflict
 from portal.core.units import GIB
-from vms import design
 from vms.backups import restic
 from vms.backups.disks import Kept, give_back, keep
 from vms.backups.restic import StoreFailed
+from vms.berths import berth
 from vms.handlers.place import connect, host_words
 from vms.handlers.restored import repository_place, scratch, store_words
 from vms.hypervisor.backups import DiskReader
@@ -141,7 +141,7 @@ def _open(run: Run, spot: Spot, folder: Path, opened: ExitStack) -> tuple[Backup
         backup.checkpoint, backup.changed_only, backup.why_full, backup.frozen = "", False, "off", False
         return None, _open_files(run, spot, rows, folder, opened)
     basis = None if run.params.get("full") else backup_basis(backup)
-    paths = {row.folder: design.volume_path(row.volume, spot.host) for row in rows if row.volume is not None}
+    paths = {row.folder: berth(row.volume, spot.host, spot.owner).path for row in rows if row.volume is not None}
     backup.checkpoint = f"gh-{backup.pk.hex}"
     run.say(_("Holding the disks"), 5)
     with run.effect("hold"):

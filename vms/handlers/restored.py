@@ -22,10 +22,10 @@ from portal.core.units import GIB
 from vms.backups.disks import give_back
 from vms.backups.restic import Place as Repository
 from vms.backups.restic import StoreFailed
+from vms.berths import berth
 from vms.handlers.place import There
 from vms.models import BackupDisk, BackupRepository, Volume
 from vms.models.backups import StoreKind
-from vms.names import pool_name, volume_name
 from vms.services.volumes import volume_record
 from vms.states import VolumeState
 
@@ -57,10 +57,9 @@ def fill_from_backup(run: Run, there: There, volume: Volume, disk: BackupDisk, *
         def sent(done: int) -> None:
             run.tick(_("Making the disk"), 65 + 25 * done // max(1, length))
 
+        spot = berth(volume, there.host, there.owner)
         with run.effect(effect):
-            there.hv.upload_volume(
-                pool_name(there.owner), volume_name(volume.pk), packed, disk_format="qcow2", progress=sent
-            )
+            there.hv.upload_volume(spot.pool, spot.name, packed, disk_format="qcow2", progress=sent)
             volume_record(volume, VolumeState.READY)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from operations.models import Operation
 from operations.services import Hold, operation_submit
-from portal.core.errors import FieldError, Invalid
+from portal.core.errors import Conflict, FieldError, Invalid
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.policy import Permission
 from tenants.services.quota import quota_reserve
 from vms.models import Backup, BackupDisk, Guest, Volume
+from vms.pool_kinds import is_home
 from vms.services.backups.record import backup_told
 from vms.services.backups.stores import repository_of
 from vms.services.guests.allowed import refuse_unless_allowed
@@ -44,7 +46,8 @@ def backup_create(guest: Guest, *, actor: Actor, name: str = "", full: bool = Fa
         image_id=guest.image_id,
         reserved_gib=1,
     )
-    for volume in Volume.objects.filter(guest=guest):
+    for volume in Volume.objects.filter(guest=guest).select_related("pool__host"):
+        _refuse_pool(volume)
         BackupDisk.objects.create(
             tenant=guest.tenant,
             backup=backup,
@@ -69,3 +72,14 @@ def backup_create(guest: Guest, *, actor: Actor, name: str = "", full: bool = Fa
     audit_record(actor, "backup.create", backup, guest=guest.name, full=full)
     backup_told(backup)
     return operation
+
+
+def _refuse_pool(volume: Volume) -> None:
+    """Raise ``Conflict`` for a disk outside its host's own directory: only what lies there is read at one moment."""
+    if volume.pool is not None and not is_home(volume.pool, volume.pool.host):
+        raise Conflict(
+            _("The volume %(name)s lies in a storage pool of which no backups are made."),
+            code="no_backups_there",
+            name=volume.name,
+            hint=_("Detach it first, or copy what is on it to another volume."),
+        )
