@@ -23,6 +23,7 @@ from vms.hypervisor.xml.devices import Disk
 from vms.models import Drift, Guest, Host, StorageClass, StoragePool, Volume
 from vms.reconcile.sweep import sweep
 from vms.selectors.installation import installation_owner
+from vms.services.backups.create import backup_create
 from vms.services.guests import guest_create
 from vms.services.hosts import NoRoom, host_enrol, host_record_facts, host_record_heartbeat
 from vms.services.pools import PoolWish, pool_add, pool_offer, pool_remove
@@ -345,6 +346,17 @@ def test_the_sweep_sees_what_is_missing_or_stray_in_every_pool_and_what_is_writt
     pool.refresh_from_db()
     assert pool.written == 4096
     assert len(bench.findings()) == 2
+
+
+def test_no_backup_is_made_of_a_machine_with_a_disk_elsewhere(bench: Bench, gold: StorageClass) -> None:
+    added(bench, gold, "lvm")
+    guest = bench.guest()
+    made(bench, gold, guest=guest)
+
+    with tenant_scope(bench.house.tenant), pytest.raises(Conflict) as refused:
+        backup_create(bench.fresh(guest), actor=bench.house.actor)
+
+    assert refused.value.code == "no_backups_there"
 
 
 def test_no_snapshot_is_taken_of_what_lies_elsewhere(bench: Bench, gold: StorageClass) -> None:

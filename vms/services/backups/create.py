@@ -34,6 +34,9 @@ def backup_create(guest: Guest, *, actor: Actor, name: str = "", full: bool = Fa
     name = name or f"{guest.name[:50]}-{Backup.objects.filter(guest=guest).count() + 1}"
     if errors := name_errors(name):
         raise Invalid(errors=[FieldError("/name", fault.code, fault.message) for fault in errors])
+    volumes = list(Volume.objects.filter(guest=guest).select_related("pool__host"))
+    for volume in volumes:
+        _refuse_pool(volume)
     quota_reserve(guest.tenant, {"backups_gib": 1})
     repository = repository_of(guest.tenant)
     backup = Backup.objects.create(
@@ -46,8 +49,7 @@ def backup_create(guest: Guest, *, actor: Actor, name: str = "", full: bool = Fa
         image_id=guest.image_id,
         reserved_gib=1,
     )
-    for volume in Volume.objects.filter(guest=guest).select_related("pool__host"):
-        _refuse_pool(volume)
+    for volume in volumes:
         BackupDisk.objects.create(
             tenant=guest.tenant,
             backup=backup,
