@@ -153,6 +153,27 @@ def test_clocks_that_change_skip_nothing_and_do_nothing_twice(cron: str, after: 
     assert found == moments
 
 
+@pytest.mark.parametrize(
+    ("cron", "zone", "after"),
+    [
+        ("30 2 * * *", "Europe/Berlin", "2026-10-25T01:04:33+00:00"),
+        ("59 1 * * *", "Australia/Lord_Howe", "2026-04-04T15:01:03+00:00"),
+    ],
+)
+def test_in_an_hour_that_comes_twice_what_is_over_is_not_next(cron: str, zone: str, after: str) -> None:
+    following = next_time(cron, zone, datetime.fromisoformat(after))
+
+    assert following is not None
+    assert following.astimezone(UTC) > datetime.fromisoformat(after)
+
+
+@pytest.mark.parametrize("hour", [0, 1, 22])
+def test_two_moments_that_are_too_near_are_found_at_whichever_hour_one_asks(hour: int, bench: Bench) -> None:
+    guest = bench.guest()
+    with time_machine.travel(datetime(2026, 11, 23, hour, 30, tzinfo=UTC), tick=False), pytest.raises(Invalid):
+        scheduled(bench, guest, "start", cron="2,58 0,2,4,6,8,10,12,14,16,18,20,22,23 * * *")
+
+
 def test_it_follows_the_projects_clocks_unless_it_has_its_own(bench: Bench) -> None:
     bench.house.tenant.timezone = "Asia/Tokyo"
     bench.house.tenant.save(update_fields=["timezone"])
