@@ -174,6 +174,18 @@ def test_two_moments_that_are_too_near_are_found_at_whichever_hour_one_asks(hour
         scheduled(bench, guest, "start", cron="2,58 0,2,4,6,8,10,12,14,16,18,20,22,23 * * *")
 
 
+def test_the_clock_does_not_start_what_is_gone_from_its_host_as_an_operator_may(bench: Bench) -> None:
+    guest = bench.guest(Power.STOPPED)
+    row = scheduled(bench, guest, "start")
+    assert row.next_at is not None
+    with every_tenant(why="test"):
+        Guest.objects.filter(pk=guest.pk).update(seen_power=Power.ABSENT)
+
+    assert schedules_run(at=row.next_at) == 0
+
+    assert (fresh(row).last_code, fresh(row).last_operation) == ("wrong_state", None)
+
+
 def test_it_follows_the_projects_clocks_unless_it_has_its_own(bench: Bench) -> None:
     bench.house.tenant.timezone = "Asia/Tokyo"
     bench.house.tenant.save(update_fields=["timezone"])
