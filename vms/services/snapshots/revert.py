@@ -21,7 +21,7 @@ from vms.services.guests.asking import guest_wish
 from vms.services.snapshots.check import locked, refuse_unready
 from vms.services.snapshots.create import lane_of
 from vms.services.snapshots.record import snapshot_say
-from vms.services.volumes.check import refuse_volume, require_reach
+from vms.services.volumes.check import refuse_volume
 from vms.states import ON, Power, SnapshotState
 
 
@@ -77,8 +77,7 @@ def snapshot_revert(snapshot: Snapshot, *, actor: Actor, memory: bool = False) -
     where it would run again, and too many run.
     """
     actor.require(Permission.SNAPSHOT_MANAGE, snapshot)
-    require_reach(actor, snapshot.guest)
-    snapshot, guest = locked(snapshot)
+    snapshot, guest = locked(snapshot, actor=actor)
     if guest is not None:
         refuse_unless_allowed(guest, "snapshot.revert", actor)
     refuse_unready(snapshot)
