@@ -12,6 +12,7 @@ from tests.vms.reconcile.bench import Bench
 from tests.vms.reconcile.snapshot_lives import Shots
 from vms.models import Volume
 from vms.services import snapshots as services
+from vms.services.snapshots import revert_foresee
 from vms.states import Power
 
 
@@ -36,3 +37,12 @@ def test_whoever_may_change_some_machines_leaves_the_volumes_of_others_alone(ver
 
     with tenant_scope(tenant), pytest.raises(Forbidden):
         getattr(services, f"snapshot_{verb}")(snapshot, actor=factories.actor_in(tenant, person), **more)
+
+
+def test_a_single_volumes_revert_promises_to_switch_nothing_off(shots: Shots) -> None:
+    guest = shots.machine(Power.RUNNING)
+    alone, whole = shots.snapshot(root_of(shots, guest)), shots.snapshot(guest)
+
+    with tenant_scope(shots.bench.house.tenant):
+        assert not revert_foresee(alone).stops
+        assert revert_foresee(whole).stops

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -23,6 +23,9 @@ from vms.services.snapshots.create import lane_of
 from vms.services.snapshots.record import snapshot_say
 from vms.services.volumes.check import refuse_volume
 from vms.states import ON, Power, SnapshotState
+
+KNOWS: Final = frozenset({*ON, Power.SUSPENDED})
+"""What a machine does while it, or the memory that was saved of it, knows what is on its disks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ def revert_foresee(snapshot: Snapshot) -> Outlook:
         disks=tuple(row.volume.name for row in rows),
         untouched=tuple(volume.name for volume in others),
         grown=tuple(row.volume.name for row in rows if row.volume.size_gib > row.size_gib),
-        stops=guest is not None and guest.seen_power in {*ON, Power.SUSPENDED},
+        stops=snapshot.guest_id is not None and guest is not None and guest.seen_power in KNOWS,
         no_memory=_no_memory(snapshot, guest, attached_since=bool(others)),
     )
 
@@ -114,9 +117,14 @@ def snapshot_revert(snapshot: Snapshot, *, actor: Actor, memory: bool = False) -
     return operation
 
 
+def is_in_use(volume: Volume) -> bool:
+    """Does a machine know what is on it, or will when it wakes? Then it is not put back under it."""
+    return volume.guest is not None and volume.guest.seen_power in KNOWS
+
+
 def _refuse_on(guest: Guest) -> None:
-    """One disk is not changed under a machine that knows its content, or will when it wakes."""
-    if guest.seen_power in {*ON, Power.SUSPENDED}:
+    """One disk is not changed under a machine that knows its content."""
+    if guest.seen_power in KNOWS:
         raise Conflict(
             _("The machine %(name)s has this volume in use."),
             code="in_use",
