@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from portal.core.errors import Forbidden
+from operations.runner import run
+from portal.core.errors import Conflict, Forbidden
 from tenants.policy import Permission
 from tenants.scoping import every_tenant, tenant_scope
 from tests import factories
@@ -12,6 +13,8 @@ from tests.vms.reconcile.bench import Bench
 from tests.vms.reconcile.snapshot_lives import Shots
 from vms.models import Volume
 from vms.services import snapshots as services
+from vms.services.guests import guest_resize
+from vms.services.guests.resize import When
 from vms.services.snapshots import revert_foresee
 from vms.states import Power
 
@@ -46,3 +49,20 @@ def test_a_single_volumes_revert_promises_to_switch_nothing_off(shots: Shots) ->
     with tenant_scope(shots.bench.house.tenant):
         assert not revert_foresee(alone).stops
         assert revert_foresee(whole).stops
+
+
+def test_memory_does_not_come_back_into_a_machine_that_waits_for_another_size(shots: Shots) -> None:
+    guest = shots.machine(Power.RUNNING)
+    snapshot = shots.snapshot(guest, memory=True)
+    with tenant_scope(shots.bench.house.tenant):
+        waits = guest_resize(guest, shots.bench.larger, when=When.POWER_OFF, actor=shots.bench.house.actor)
+    assert run(waits.pk) == "succeeded"
+    assert shots.bench.fresh(guest).next_flavor_id is not None
+
+    with pytest.raises(Conflict) as refused:
+        shots.ask(snapshot, "revert", memory=True)
+
+    assert refused.value.code == "no_memory"
+    assert run(shots.ask(snapshot, "revert").pk) == "succeeded"
+    assert shots.bench.fresh(guest).vcpus == shots.bench.larger.vcpus
+    assert shots.bench.findings() == []

@@ -66,6 +66,8 @@ def _no_memory(snapshot: Snapshot, guest: Guest | None, *, attached_since: bool)
         return _("This snapshot holds no memory.")
     if (guest.vcpus, guest.memory_mib) != (snapshot.vcpus, snapshot.memory_mib):
         return _("The machine has another size now than the memory that was kept.")
+    if guest.next_flavor_id is not None:
+        return _("The machine takes another size once it is off, which the memory that was kept does not have.")
     if attached_since:
         return _("A volume was attached since, which the memory that was kept knows nothing of.")
     return ""
