@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from operations.models import Operation
 from operations.runner import run
 from portal.core.errors import Conflict, Forbidden
 from tenants.policy import Permission
 from tenants.scoping import every_tenant, tenant_scope
 from tests import factories
+from tests.operations.kinds import lapse
 from tests.vms.reconcile.bench import Bench
+from tests.vms.reconcile.lives import at_points
 from tests.vms.reconcile.snapshot_lives import Shots
 from vms.models import Volume
 from vms.services import snapshots as services
@@ -65,4 +68,46 @@ def test_memory_does_not_come_back_into_a_machine_that_waits_for_another_size(sh
     assert refused.value.code == "no_memory"
     assert run(shots.ask(snapshot, "revert").pk) == "succeeded"
     assert shots.bench.fresh(guest).vcpus == shots.bench.larger.vcpus
+    assert shots.bench.findings() == []
+
+
+@pytest.mark.parametrize("memory", [False, True], ids=["disks", "with memory"])
+def test_what_was_taken_first_is_what_the_row_says_when_a_worker_thaws(memory: bool, shots: Shots) -> None:
+    guest = shots.machine(Power.RUNNING)
+    snapshot, operation = shots.ask_create(guest, memory=memory)
+    said = []
+
+    def freeze(passed: str) -> None:
+        if passed == "snapshot.create:take:after" and not said:
+            said.append(None)
+            shots.bench.on_host.agent.pop(str(guest.pk))
+            lapse(Operation.objects.get(pk=operation.pk))
+            shots.bench.settle()
+            row = shots.fresh(snapshot.pk)
+            said.append((row.state, row.consistency, row.taken_at, row.version))
+
+    with at_points(freeze):
+        run(operation.pk)
+
+    row = shots.fresh(snapshot.pk)
+    assert (row.state, row.consistency, row.taken_at, row.version) == said[1]
+    assert row.consistency == ("memory" if memory else "power_cut")
+
+
+def test_a_worker_that_thaws_after_its_snapshot_was_deleted_says_nothing(shots: Shots) -> None:
+    guest = shots.machine(Power.RUNNING)
+    snapshot, operation = shots.ask_create(guest)
+    late = []
+
+    def freeze(passed: str) -> None:
+        if passed == "snapshot.create:take:after" and not late:
+            late.append(passed)
+            lapse(Operation.objects.get(pk=operation.pk))
+            shots.bench.settle()
+            assert run(shots.ask(snapshot, "delete").pk) == "succeeded"
+
+    with at_points(freeze):
+        assert run(operation.pk) == "succeeded"
+
+    assert shots.is_gone(snapshot)
     assert shots.bench.findings() == []
