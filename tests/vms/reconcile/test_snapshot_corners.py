@@ -14,6 +14,7 @@ from tests.operations.kinds import lapse
 from tests.vms.reconcile.bench import Bench
 from tests.vms.reconcile.lives import at_points
 from tests.vms.reconcile.snapshot_lives import Shots
+from tests.vms.reconcile.volume_lives import Disks
 from vms.models import Volume
 from vms.services import snapshots as services
 from vms.services.guests import guest_resize
@@ -68,6 +69,18 @@ def test_memory_does_not_come_back_into_a_machine_that_waits_for_another_size(sh
     assert refused.value.code == "no_memory"
     assert run(shots.ask(snapshot, "revert").pk) == "succeeded"
     assert shots.bench.fresh(guest).vcpus == shots.bench.larger.vcpus
+    assert shots.bench.findings() == []
+
+
+def test_a_machine_that_wakes_in_a_snapshot_has_the_limits_of_now(shots: Shots) -> None:
+    guest = shots.machine(Power.RUNNING)
+    snapshot, root = shots.snapshot(guest, memory=True), root_of(shots, guest)
+    assert run(Disks(shots.bench).ask(root, "limit", iops=7, mbps=0).pk) == "succeeded"
+
+    assert run(shots.ask(snapshot, "revert", memory=True).pk) == "succeeded"
+
+    live = shots.bench.on_host.domains[str(guest.pk)].live
+    assert [disk.iotune.iops for disk in live if disk.path == shots.paths(root)[0] and disk.iotune] == [7]
     assert shots.bench.findings() == []
 
 
