@@ -25,6 +25,7 @@ import tenants.api.roles
 import tenants.api.sign_in
 import tenants.api.tenants
 import tenants.api.tokens
+import vms.api.backups
 import vms.api.flavors
 import vms.api.guest_inside
 import vms.api.guest_life
@@ -36,7 +37,9 @@ import vms.api.images
 import vms.api.keys
 import vms.api.metrics
 import vms.api.networks
+import vms.api.pools
 import vms.api.snapshots
+import vms.api.storage_classes
 import vms.api.volumes
 from portal.api_docs import docs
 from portal.core.bodies import read_json
@@ -150,6 +153,7 @@ for nouns in (
     vms.api.image_uploads,
     vms.api.networks,
     vms.api.volumes,
+    vms.api.backups,
     vms.api.snapshots,
     vms.api.keys,
     vms.api.metrics,
@@ -167,6 +171,7 @@ for shared in (
     tenants.api.me.router,
     tenants.api.notices.router,
     vms.api.flavors.router,
+    vms.api.storage_classes.router,
     tenants.api.tenants.operators,
     tenants.api.quota.operators,
     tenants.api.quota_requests.operators,
@@ -175,6 +180,8 @@ for shared in (
     operations.api.operators,
     vms.api.images.operators,
     vms.api.hosts.router,
+    vms.api.backups.operators,
+    vms.api.pools.router,
 ):
     api.add_router("", shared)
 

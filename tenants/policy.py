@@ -24,6 +24,8 @@ class Permission(StrEnum):
     IMAGE_MANAGE = "image.manage"
     VOLUME_VIEW = "volume.view"
     VOLUME_MANAGE = "volume.manage"
+    BACKUP_VIEW = "backup.view"
+    BACKUP_MANAGE = "backup.manage"
     SNAPSHOT_VIEW = "snapshot.view"
     SNAPSHOT_MANAGE = "snapshot.manage"
     NETWORK_VIEW = "network.view"
@@ -61,6 +63,7 @@ _VIEW = frozenset(
         P.GUEST_VIEW,
         P.IMAGE_VIEW,
         P.VOLUME_VIEW,
+        P.BACKUP_VIEW,
         P.SNAPSHOT_VIEW,
         P.NETWORK_VIEW,
         P.KEY_VIEW,
@@ -79,6 +82,7 @@ _WORK = _VIEW | {
     P.GUEST_DELETE,
     P.GUEST_CONSOLE,
     P.VOLUME_MANAGE,
+    P.BACKUP_MANAGE,
     P.SNAPSHOT_MANAGE,
     P.IMAGE_MANAGE,
     P.KEY_MANAGE,

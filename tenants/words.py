@@ -30,6 +30,8 @@ PERMISSIONS: Final[list[tuple[str | Promise, dict[Permission, str | Promise]]]] 
             P.IMAGE_MANAGE: _("Bring in, change and delete images"),
             P.VOLUME_VIEW: _("See volumes"),
             P.VOLUME_MANAGE: _("Create, attach and delete volumes"),
+            P.BACKUP_VIEW: _("See backups"),
+            P.BACKUP_MANAGE: _("Make, restore and delete backups"),
             P.SNAPSHOT_VIEW: _("See snapshots"),
             P.SNAPSHOT_MANAGE: _("Take, revert to and delete snapshots"),
             P.NETWORK_VIEW: _("See networks"),

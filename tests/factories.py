@@ -23,8 +23,24 @@ from tenants.services.people import user_create
 from tenants.services.roles import role_named
 from tenants.services.tenants import tenant_create
 from tenants.services.tokens import token_create
-from vms.models import Flavor, Guest, Host, Image, ImageUpload, Installation, MetricPoint, Network, Snapshot, Volume
+from vms.models import (
+    Backup,
+    BackupDisk,
+    BackupRepository,
+    BackupStore,
+    Flavor,
+    Guest,
+    Host,
+    Image,
+    ImageUpload,
+    Installation,
+    MetricPoint,
+    Network,
+    Snapshot,
+    Volume,
+)
 from vms.models.snapshots import Consistency
+from vms.services.backups import backup_create, store_write
 from vms.services.flavors import flavor_write
 from vms.services.guests import Observation, guest_create, guest_delete, guest_record_observation
 from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat
@@ -36,7 +52,7 @@ from vms.services.snapshots import snapshot_create
 from vms.services.snapshots.record import snapshot_record_taken
 from vms.services.volumes import volume_create, volume_record
 from vms.specs import GuestSpec, ImageSpec, VolumeSpec
-from vms.states import Power, VolumeState
+from vms.states import BackupState, Power, VolumeState
 
 PASSWORD = "correct horse battery"
 WORKER = "factory"
@@ -277,6 +293,35 @@ def volume(house: House, name: str = "", *, size_gib: int = 1) -> Volume:
         volume_record(row, VolumeState.READY)
         operation_done(operation)
         return row
+
+
+def backup_store() -> BackupStore:
+    """A place for backups; what it names is never touched by whoever only looks."""
+    found = BackupStore.objects.first()
+    return found or store_write(None, actor=desk(), name="store", kind="folder", location="/nonexistent/backups")
+
+
+def backup_asked(house: House) -> Operation:
+    """A backup of a machine that runs is asked for."""
+    backup_store()
+    row = guest(house)
+    with tenant_scope(house.tenant):
+        return backup_create(row, actor=house.actor)
+
+
+def backup(house: House, guest: Guest, name: str = "") -> Backup:
+    """A backup of a machine that is ready, as its row says."""
+    store = backup_store()
+    with tenant_scope(house.tenant):
+        repository, _made = BackupRepository.objects.get_or_create(
+            tenant=house.tenant, defaults={"store": store, "password": "sealed"}
+        )
+        row = Backup.objects.create(
+            tenant=house.tenant, name=name or f"b{next(_numbers)}", repository=repository, guest=guest,
+            guest_name=guest.name, flavor=guest.flavor, image=guest.image, state=BackupState.READY, snapshot="00000000",
+        )  # fmt: skip
+        BackupDisk.objects.create(tenant=house.tenant, backup=row, position=0, name="root", size_gib=1)
+    return row
 
 
 def snapshot(house: House, name: str = "", *, of: Guest | Volume | None = None) -> Snapshot:

@@ -45,6 +45,8 @@ USER_DATA_HEADERS = (
     "MIME-Version:",
 )
 """How user-data may begin; cloud-init ignores anything else in silence."""
+WINDOWS_HEADERS = ("#ps1", "rem cmd")
+"""How it may begin besides, where cloudbase-init reads it: a script of PowerShell or of cmd."""
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _INSTANCE = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
@@ -78,7 +80,8 @@ class Seed:
     """What a guest is told at its first boot.
 
     ``instance_id`` new makes the guest run its first boot again. ``password_hash`` is crypt(3)'s, for the image's
-    default user; ``ssh_password`` lets it in over ssh too. Without ``cards`` every card asks DHCP.
+    default user; ``ssh_password`` lets it in over ssh too. Without ``cards`` every card asks DHCP. cloudbase-init reads the
+    same disc (``NoCloudConfigDriveService``); it knows no hash and wants no cards.
     """
 
     instance_id: str
@@ -87,6 +90,7 @@ class Seed:
     password_hash: str = ""
     ssh_password: bool = False
     user_data: str = ""
+    for_windows: bool = False
     cards: tuple[Card, ...] = ()
 
 
@@ -99,7 +103,7 @@ def seed_files(seed: Seed) -> dict[str, bytes]:
     }
     files = {
         "meta-data": _dump(meta),
-        "user-data": (check_user_data(seed.user_data) or "#cloud-config\n{}\n").encode(),
+        "user-data": (check_user_data(seed.user_data, for_windows=seed.for_windows) or "#cloud-config\n{}\n").encode(),
     }
     if seed.password_hash:
         password = _checked(_CRYPT, seed.password_hash, "password_hash")
@@ -145,8 +149,8 @@ def check_ssh_key(key: str) -> str:
     return " ".join(part for part in (parts[0], parts[1], *(each.strip() for each in parts[2:])) if part)
 
 
-def check_user_data(text: str) -> str:
-    """User-data as it came, after looking that cloud-init will understand it; empty stays empty."""
+def check_user_data(text: str, *, for_windows: bool = False) -> str:
+    """User-data as it came, after looking that cloud-init (or cloudbase-init) will understand it; empty stays empty."""
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
@@ -157,7 +161,7 @@ def check_user_data(text: str) -> str:
         return ""
     if _UNPRINTABLE.search(text):
         raise InvalidSeed("user_data", "invalid", "User-data holds control characters.")
-    if not text.startswith(USER_DATA_HEADERS):
+    if not text.startswith(USER_DATA_HEADERS + (WINDOWS_HEADERS if for_windows else ())):
         raise InvalidSeed("user_data", "unknown_type", "User-data starts with #cloud-config, #! or a MIME header.")
     if text.startswith("#cloud-config") and not text.startswith("#cloud-config-archive"):
         _check_cloud_config(text)

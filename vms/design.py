@@ -7,16 +7,20 @@ import secrets
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from portal.core.units import MIB
+from vms.berths import berth, roots_of
 from vms.hypervisor.driver import Roots
 from vms.hypervisor.filters import guest_filter
-from vms.hypervisor.xml.devices import Bandwidth, Disk, FilterRef, IoTune, Layer, Nic, Serial, Vnc
+from vms.hypervisor.xml.devices import Bandwidth, Disk, FilterRef, IoTune, Layer, Nic, Serial, Tpm, Vnc
 from vms.hypervisor.xml.domain import Cpu, CpuTune, DomainSpec
+from vms.hypervisor.xml.firmware import BIOS, Firmware, Hyperv
 from vms.hypervisor.xml.metadata import Tag
 from vms.hypervisor.xml.network import DhcpHost, NetworkSpec
 from vms.hypervisor.xml.nwfilter import FilterSpec
 from vms.models import Guest, Host, Network, Port, Spare, Subnet, Volume
+from vms.models.hardware import DiskBus, NicModel
 from vms.names import (
     Owner,
     base_name,
@@ -24,6 +28,7 @@ from vms.names import (
     domain_name,
     filter_name,
     network_name,
+    nvram_name,
     seed_name,
     serial_log,
     serial_socket,
@@ -37,6 +42,8 @@ TB_CACHE_MIB = (32, 256)
 """QEMU's translation cache without KVM; its default is a gigabyte a guest."""
 LETTERS = string.ascii_letters + string.digits
 SEED_TARGET = "vdz"
+DRIVERS_CD, SEED_CD = "sde", "sdf"
+"""Where Windows finds its CDs: the last two places of the board's six; the first are disks'."""
 PCI_SPARES = 8
 """Disks and cards that can be plugged in between two starts."""
 
@@ -58,8 +65,8 @@ def display_password() -> str:
 
 
 def roots(host: Host) -> Roots:
-    """The only folders a guest's definition may name."""
-    return Roots(storage=(f"{host.data_dir}/pool",), run=(host.run_dir,), log=(f"{host.data_dir}/pool",))
+    """The only places a guest's definition may name."""
+    return roots_of(host, host.storage_pools.all())
 
 
 def domain_spec(
@@ -89,11 +96,14 @@ def domain_spec(
         memory_mib_max=min(room.memory_mib, host.memory_mib),
         kind="kvm" if host.accelerated else "qemu",
         machine="q35",
-        firmware="uefi" if guest.firmware == "uefi" else "bios",
+        firmware=firmware(guest, pool),
+        hyperv=Hyperv() if guest.is_windows else None,
+        local_time=guest.is_windows,
+        tpm=_tpm(guest),
         cpu=Cpu(mode="host-model") if host.accelerated else Cpu(mode="custom", model="qemu64"),
         cputune=_cputune(guest) if "cputune" not in limits else None,
         tb_cache_mib=min(TB_CACHE_MIB[1], max(TB_CACHE_MIB[0], guest.memory_mib // 4)),
-        disks=(*disks_of(guest, host, volumes, rescue), _seed(guest, pool)),
+        disks=(*disks_of(guest, host, volumes, rescue, owner), *_discs(guest, pool)),
         nics=tuple(_nic(port, owner, limits, guest) for port in ports),
         vnc=Vnc(socket=vnc_socket(host.run_dir, guest.pk), password=password),
         serial=Serial(socket=serial_socket(host.run_dir, guest.pk), log=f"{pool}/{serial_log(guest.pk)}"),
@@ -115,18 +125,21 @@ def _cputune(guest: Guest) -> CpuTune:
     )
 
 
-def disks_of(guest: Guest, host: Host, volumes: Sequence[Volume], rescue: Spare | None) -> tuple[Disk, ...]:
+def disks_of(
+    guest: Guest, host: Host, volumes: Sequence[Volume], rescue: Spare | None, owner: Owner
+) -> tuple[Disk, ...]:
     """What it has but for the seed; where one to rescue from comes first, each of its own stands one place later.
 
     The very last place is the seed's: a disk that would come to stand there is not to be seen in the rescue.
     """
-    own = tuple(disk(volume, guest, host) for volume in volumes)
+    own = tuple(disk(volume, guest, host, owner) for volume in volumes)
     if rescue is None or rescue.image is None:
         return own
     pool = f"{host.data_dir}/pool"
     first = Disk(
         path=f"{pool}/{volume_name(rescue.pk)}",
-        target="vda",
+        target=first_target(rescue.image.disk_bus),
+        bus=_bus(rescue.image.disk_bus),
         boot_order=1,
         serial=rescue.pk.hex[:20],
         backing=(Layer(path=f"{pool}/{base_name(rescue.image.pk, rescue.image.sha256)}", format="qcow2"),),
@@ -135,27 +148,33 @@ def disks_of(guest: Guest, host: Host, volumes: Sequence[Volume], rescue: Spare 
     return (first, *(one for one in later if one.target != SEED_TARGET))
 
 
+def _bus(bus: str) -> Literal["virtio", "scsi", "sata"]:
+    found: dict[str, Literal["virtio", "scsi", "sata"]] = {"virtio": "virtio", "scsi": "scsi", "sata": "sata"}
+    return found[bus]
+
+
 def _next_target(target: str) -> str:
     return target[:-1] + chr(ord(target[-1]) + 1)
 
 
-def disk(volume: Volume, guest: Guest, host: Host) -> Disk:
+def disk(volume: Volume, guest: Guest, host: Host, owner: Owner) -> Disk:
     """A volume as its machine has it: its place is its device, its serial the first 20 digits of its id."""
     image = volume.image
     base = None if image is None else f"{host.data_dir}/pool/{base_name(image.pk, image.sha256)}"
+    bus = guest.disk_bus if volume.position == 0 else DiskBus.VIRTIO
+    there = berth(volume, host, owner)
     return Disk(
-        path=volume_path(volume, host),
-        target=volume.device,
+        path=there.path,
+        lies=there.ability.lies,
+        format=there.ability.format,
+        ceph=there.ceph,
+        target=first_target(bus) if volume.position == 0 else volume.device,
+        bus=_bus(bus),
         boot_order=volume.boot_order or None,
         serial=volume.serial,
         iotune=disk_tune(volume, guest, host),
-        backing=() if base is None else (Layer(path=base, format="qcow2"),),
+        backing=() if base is None or not there.ability.thin else (Layer(path=base, format="qcow2"),),
     )
-
-
-def volume_path(volume: Volume, host: Host) -> str:
-    """Where a volume's file lies on its host."""
-    return f"{host.data_dir}/pool/{volume_name(volume.pk)}"
 
 
 def disk_tune(volume: Volume, guest: Guest, host: Host) -> IoTune | None:
@@ -171,8 +190,36 @@ def _tightest(*limits: int) -> int | None:
     return min(filter(None, limits), default=None)
 
 
-def _seed(guest: Guest, pool: str) -> Disk:
-    return Disk(path=f"{pool}/{seed_name(guest.pk)}", target=SEED_TARGET, format="raw", readonly=True, discard=False)
+def _discs(guest: Guest, pool: str) -> tuple[Disk, ...]:
+    """The seed: a disk, since a cloud kernel knows no CD drive, and for Windows a CD, after the one with drivers."""
+    seed = Disk(path=f"{pool}/{seed_name(guest.pk)}", target=SEED_TARGET, format="raw", readonly=True, discard=False)
+    if not guest.is_windows:
+        return (seed,)
+    seed = replace(seed, target=SEED_CD, bus="sata", device="cdrom", backing=())
+    image = guest.drivers
+    if image is None:
+        return (seed,)
+    path = f"{pool}/{base_name(image.pk, image.sha256)}"
+    drivers = Disk(path=path, target=DRIVERS_CD, bus="sata", device="cdrom", readonly=True, backing=())
+    return (drivers, seed)
+
+
+def firmware(guest: Guest, pool: str) -> Firmware:
+    """BIOS, or UEFI whose variables lie beside the machine's disks and stay as long as they do."""
+    if guest.firmware != "uefi":
+        return BIOS
+    return Firmware(kind="uefi", secure_boot=guest.secure_boot, nvram=f"{pool}/{nvram_name(guest.pk)}")
+
+
+def _tpm(guest: Guest) -> Tpm | None:
+    if not guest.tpm:
+        return None
+    return Tpm(model="tpm-crb" if guest.firmware == "uefi" else "tpm-tis")
+
+
+def first_target(bus: str) -> str:
+    """Which device the first disk is."""
+    return "vda" if bus == DiskBus.VIRTIO else "sda"
 
 
 def _nic(port: Port, owner: Owner, limits: set[str], guest: Guest) -> Nic:
@@ -182,6 +229,7 @@ def _nic(port: Port, owner: Owner, limits: set[str], guest: Guest) -> Nic:
     return Nic(
         mac=port.mac,
         network=network_name(owner, port.network_id),
+        model="e1000e" if guest.nic_model == NicModel.E1000E else "virtio",
         filter=FilterRef(name=filter_name(owner, port.network_id), ip=address.ip),
         bandwidth=Bandwidth(inbound_kbit=kbit, outbound_kbit=kbit) if kbit and "bandwidth" not in limits else None,
     )

@@ -38,6 +38,11 @@ def volume_name(volume: UUID) -> str:
     return f"vol-{volume.hex}.qcow2"
 
 
+def raw_name(volume: UUID) -> str:
+    """A disk in a pool whose disks are no files."""
+    return f"vol-{volume.hex}"
+
+
 def base_name(image: UUID, sha256: str) -> str:
     """An image's copy in a host's pool; another content is another name."""
     return f"img-{image.hex}-{sha256[:12]}.qcow2"
@@ -46,6 +51,11 @@ def base_name(image: UUID, sha256: str) -> str:
 def seed_name(guest: UUID) -> str:
     """A guest's NoCloud seed, inside our pool."""
     return f"seed-{guest.hex}.iso"
+
+
+def nvram_name(guest: UUID) -> str:
+    """What a guest's UEFI remembers, inside our pool."""
+    return f"nvram-{guest.hex}.fd"
 
 
 def network_name(owner: Owner, network: UUID) -> str:
@@ -71,6 +81,11 @@ def vnc_socket(run_dir: str, guest: UUID) -> str:
 def serial_socket(run_dir: str, guest: UUID) -> str:
     """Where a guest's serial line listens."""
     return f"{run_dir}/{guest.hex}.tty"
+
+
+def backup_socket(run_dir: str, guest: UUID) -> str:
+    """Where a guest's disks are read while a backup of them is made."""
+    return f"{run_dir}/{guest.hex}.nbd"
 
 
 def serial_log(guest: UUID) -> str:

@@ -44,7 +44,13 @@ class Preview:
 def seed_preview(spec: GuestSpec) -> Preview:
     """What a machine of ``spec`` would be told. Of a seed that is refused there are no files: the refusal says why."""
     keys = (*(key.public_key for key in spec.ssh_keys), *spec.inline_keys)
-    seed = Seed(instance_id=ITS_ID, hostname=spec.names()[0], ssh_keys=keys, user_data=spec.user_data)
+    seed = Seed(
+        instance_id=ITS_ID,
+        hostname=spec.names()[0],
+        ssh_keys=keys,
+        user_data=spec.user_data,
+        for_windows=spec.image.is_windows,
+    )
     try:
         files = {name: content.decode() for name, content in seed_files(seed).items()}
     except InvalidSeed:

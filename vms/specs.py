@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from vms.models import Flavor, Guest, Image, Network, SshKey, StorageClass
+    from vms.models import BackupDisk, Flavor, Guest, Image, Network, SshKey, StorageClass
 
 NAME: Final = re.compile(r"\A[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 PASSWORD_MAX: Final = 128
@@ -25,6 +25,8 @@ class VolumeSpec:
     size_gib: int
     storage_class: StorageClass | None = None
     image: Image | None = None
+    source: BackupDisk | None = None
+    """The disk of a backup that it is made of, instead of an image."""
     guest: Guest | None = None
     delete_with_guest: bool = False
     iops: int = 0
@@ -47,16 +49,23 @@ class GuestSpec:
     user_data: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
     volumes: tuple[VolumeSpec, ...] = ()
-    """Further disks, empty ones, for each of the machines; their own ``guest`` is not looked at."""
+    """Further disks, empty ones or of a backup, for each of the machines; their own ``guest`` is not looked at."""
+    root: BackupDisk | None = None
+    """The disk of a backup that its first disk is made of, instead of its image."""
     tags: tuple[str, ...] = ()
     count: int = 1
     start: bool = True
     protected: bool = False
 
     @property
+    def root_gib(self) -> int:
+        """How large its first disk is: as its size says, unless what it is made of is larger."""
+        return max(self.flavor.disk_gib, self.root.size_gib if self.root is not None else 0)
+
+    @property
     def more_gib(self) -> int:
-        """How many GiB one machine has on its further disks."""
-        return sum(disk.size_gib for disk in self.volumes)
+        """How many GiB one machine has above what its size says."""
+        return self.root_gib - self.flavor.disk_gib + sum(disk.size_gib for disk in self.volumes)
 
     def names(self) -> list[str]:
         """The names of the machines to be made."""
@@ -77,7 +86,12 @@ class ImageSpec:
     os_family: str = "linux"
     os_version: str = ""
     source_format: str = "qcow2"
+    kind: str = "disk"
     firmware: str = "bios"
+    secure_boot: bool = False
+    tpm: bool = False
+    disk_bus: str = "virtio"
+    nic_model: str = "virtio"
     init: str = "cloud-init"
     default_user: str = "root"
     min_memory_mib: int = 64

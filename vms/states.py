@@ -36,6 +36,14 @@ class ImageState(StrEnum):
     DELETING = "deleting"
 
 
+class ImageKind(StrEnum):
+    """What an image is: a disk that machines start from, a CD, or the CD whose drivers every Windows machine is given."""
+
+    DISK = "disk"
+    ISO = "iso"
+    DRIVERS = "drivers"
+
+
 class Init(StrEnum):
     """What in an image reads a machine's seed at its first start."""
 
@@ -50,6 +58,15 @@ class VolumeState(StrEnum):
     PLANNED = "planned"
     READY = "ready"
     DELETING = "deleting"
+
+
+class BackupState(StrEnum):
+    """How far a backup is; one that is ready can be restored."""
+
+    CREATING = "creating"
+    READY = "ready"
+    DELETING = "deleting"
+    ERROR = "error"
 
 
 class SnapshotState(StrEnum):

@@ -118,6 +118,7 @@ SITE: dict[str, tuple[str, ...]] = {
     "tenants.signindomain": ("create", "edit", "remove"),
     "tenants.tenant": ("create", "welcome", "quota", "suspend", "unsuspend", "close", "reopen"),
     "tenants.user": ("add", "new_password"),
+    "vms.backupstore": ("add", "edit"),
     "vms.drift": (),
     "vms.flavor": ("add", "edit"),
     "vms.guest": ("start", "shutdown", "stop"),
@@ -125,7 +126,8 @@ SITE: dict[str, tuple[str, ...]] = {
     "vms.hostpool": (),
     "vms.imagecopy": ("evict",),
     "vms.image": ("fetch", "deprecate", "offer", "delete"),
-    "vms.storagepool": (),
+    "vms.storageclass": ("add", "edit"),
+    "vms.storagepool": ("add", "prepare", "close", "open", "remove"),
 }
 """By model: its deeds, each for operators alone; the service behind a deed asks once more."""
 

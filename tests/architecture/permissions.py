@@ -13,12 +13,16 @@ P = Permission
 
 
 class Row(NamedTuple):
-    """One method of one route (below ``/api/v1``), and what it needs; ``whole``: of a token that is not cut down."""
+    """One method of one route (below ``/api/v1``), and what it needs; ``whole``: of a token that is not cut down.
+
+    ``also`` is what the service asks for besides, since it makes something of another kind.
+    """
 
     method: str
     route: str
     permission: Permission | None
     whole: bool = False
+    also: tuple[Permission, ...] = ()
 
 
 T = "/tenants/{tenant}"
@@ -34,6 +38,10 @@ TABLE = [
     Row("GET", "/flavors/{flavor_id}", None),
     Row("POST", "/flavors", P.OPERATE),
     Row("PATCH", "/flavors/{flavor_id}", P.OPERATE),
+    Row("GET", "/storage-classes", None),
+    Row("GET", "/storage-classes/{class_id}", None),
+    Row("POST", "/storage-classes", P.OPERATE),
+    Row("PATCH", "/storage-classes/{class_id}", P.OPERATE),
     # one tenant
     Row("GET", T, P.TENANT_VIEW),
     Row("PATCH", T, P.TENANT_EDIT),
@@ -115,6 +123,12 @@ TABLE = [
     Row("POST", f"{T}/volumes/{{volume_id}}/detach", P.VOLUME_MANAGE),
     Row("POST", f"{T}/volumes/{{volume_id}}/extend", P.VOLUME_MANAGE),
     Row("POST", f"{T}/volumes/{{volume_id}}/limits", P.VOLUME_MANAGE),
+    Row("GET", f"{T}/backups", P.BACKUP_VIEW),
+    Row("POST", f"{T}/backups", P.BACKUP_MANAGE),
+    Row("GET", f"{T}/backups/{{backup_id}}", P.BACKUP_VIEW),
+    Row("DELETE", f"{T}/backups/{{backup_id}}", P.BACKUP_MANAGE),
+    Row("POST", f"{T}/backups/{{backup_id}}/verify", P.BACKUP_MANAGE),
+    Row("POST", f"{T}/backups/{{backup_id}}/restore", P.BACKUP_MANAGE, also=(P.GUEST_CREATE, P.VOLUME_MANAGE)),
     Row("GET", f"{T}/snapshots", P.SNAPSHOT_VIEW),
     Row("POST", f"{T}/snapshots", P.SNAPSHOT_MANAGE),
     Row("GET", f"{T}/snapshots/{{snapshot_id}}", P.SNAPSHOT_VIEW),
@@ -188,8 +202,16 @@ TABLE = [
     Row("GET", "/hosts/{host_id}", P.OPERATE),
     Row("PATCH", "/hosts/{host_id}", P.OPERATE),
     Row("POST", "/hosts/{host_id}/test", P.OPERATE),
+    Row("GET", "/backup-stores", P.OPERATE),
+    Row("POST", "/backup-stores", P.OPERATE),
+    Row("GET", "/backup-stores/{store_id}", P.OPERATE),
+    Row("PATCH", "/backup-stores/{store_id}", P.OPERATE),
     Row("GET", "/host-pools", P.OPERATE),
     Row("GET", "/host-pools/{pool_id}", P.OPERATE),
     Row("GET", "/storage-pools", P.OPERATE),
     Row("GET", "/storage-pools/{pool_id}", P.OPERATE),
+    Row("POST", "/storage-pools", P.OPERATE),
+    Row("PATCH", "/storage-pools/{pool_id}", P.OPERATE),
+    Row("POST", "/storage-pools/{pool_id}/prepare", P.OPERATE),
+    Row("DELETE", "/storage-pools/{pool_id}", P.OPERATE),
 ]

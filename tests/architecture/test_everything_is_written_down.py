@@ -39,6 +39,7 @@ SILENT_ROUTES = {"POST /me/notices/read": READ, "POST /hosts/{host_id}/test": LO
 GUEST = "POST /tenants/{tenant}/guests/{guest_id}/"
 REFUSED_ROUTES = {
     "DELETE /images/{image_id}": "machines stand on it",
+    "DELETE /storage-pools/{pool_id}": "it is the host's own directory",
     "PATCH /tenants/{tenant}/image-uploads/{upload_id}": "takes bytes alone",
     "DELETE /sign-in-providers/{provider_id}": "a domain signs in by it",
     "DELETE /tenants/{tenant}/roles/{role_id}": "a member has it",
@@ -53,6 +54,7 @@ REFUSED_ROUTES = {
         ],
         "still being built",
     ),
+    "POST /tenants/{tenant}/backups": "its machine is still being built",
     "POST /tenants/{tenant}/volumes/{volume_id}/attach": "still being built",
     "POST /tenants/{tenant}/volumes/{volume_id}/detach": "it hangs on no machine",
     "POST /tenants/{tenant}/invitations/{invitation_id}/resend": "sent just now",
@@ -65,7 +67,10 @@ YES = {"confirmed": "yes"}
 IMAGE_FORM = {
     "os_family": "linux",
     "source_format": "qcow2",
+    "kind": "disk",
     "firmware": "bios",
+    "disk_bus": "virtio",
+    "nic_model": "virtio",
     "init": "cloud-init",
     "default_user": "root",
     "min_memory_mib": "64",
@@ -102,6 +107,8 @@ FORMS: dict[str, dict[str, str]] = {
     "vms:volume_extend": {"size_gib": "2"},
     "vms:volume_limits": {"iops": "5", "mbps": "0"},
     "vms:volume_delete": {"typed": "spare"},
+    "vms:backup_restore_guest": {"name": "again", "flavor": "FLAVOR", "start": "on"},
+    "vms:backup_restore_volume": {"name": "again", "position": "0"},
     "vms:volume_snapshot": {"name": "fresh"},
     "vms:snapshot_edit": {"name": "renamed"},
     "vms:key_create": {"key-name": "fresh", "key-public_key": factories.public_key()},
@@ -135,6 +142,7 @@ IDLE_PAGES = {
     "vms:guest_keys": BUILT,
     "vms:guest_restore": BUILT,
     "vms:console_ticket": BUILT,
+    "vms:backup_create": BUILT,
     "vms:volume_attach": BUILT,
     "vms:volume_detach": "it hangs on no machine",
 }
@@ -188,7 +196,7 @@ def test_every_change_from_a_page_is_written_down() -> None:
     for row in PAGES:
         if row.method in CHANGES:
             form = {
-                name: world.house.tenant.slug if value == "SLUG" else value
+                name: {"SLUG": world.house.tenant.slug, "FLAVOR": world.ids["flavor_id"]}.get(value, value)
                 for name, value in FORMS.get(row.name, {}).items()
             }
             written, _answer = tables_written(lambda row=row, form=form: client.post(path(row, world), form))

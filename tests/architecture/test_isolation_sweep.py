@@ -45,13 +45,15 @@ def wanted(row: Row, who: Persona) -> int | None:
     """The status with which the row refuses them; None where it lets them in."""
     if not who.belongs and row.route.startswith("/tenants/{tenant}"):
         return 404
-    allowed = row.permission is None or row.permission in who.permissions
+    allowed = row.permission is None or {row.permission, *row.also} <= who.permissions
     return None if allowed and not (row.whole and who.name == "small token") else 403
 
 
 def out_of_reach(row: Row, who: Persona) -> bool:
     """Is the thing that the row names one that this persona does not see, though they may look at others of its kind?"""
-    reach = {"tagged": ("{guest_id}", "{volume_id}", "{snapshot_id}", "{port_id}", "{operation_id}")}.get(who.name, ())
+    reach = {
+        "tagged": ("{guest_id}", "{volume_id}", "{backup_id}", "{snapshot_id}", "{port_id}", "{operation_id}"),
+    }.get(who.name, ())
     return any(name in row.route for name in reach)
 
 
@@ -143,7 +145,8 @@ def _unseen(row: PageRow, who: Persona) -> bool:
     seen = {
         "tagged": (
             "guest", "console", "volume_detail", "volume_edit", "volume_attach", "volume_detach", "volume_extend",
-            "volume_limits", "volume_delete", "volume_snapshot", "snapshot_edit", "snapshot_revert", "snapshot_delete",
+            "volume_limits", "volume_delete", "backup_detail", "backup_verify", "backup_restore", "backup_delete",
+            "volume_snapshot", "snapshot_edit", "snapshot_revert", "snapshot_delete",
             "operation_detail", "operation_partial", "operation_cancel",
         )
     }.get(who.name, ())  # fmt: skip

@@ -27,6 +27,10 @@ QUOTA, CAP, WITH, RATE, OPERATOR = "quota", "cap", "bounded by", "request rate a
 LIMITS: dict[str, tuple[str, str]] = {
     "vms.Guest": (QUOTA, "guests"),
     "vms.Volume": (QUOTA, "volumes"),
+    "vms.Backup": (QUOTA, "backups_gib"),
+    "vms.BackupDisk": (WITH, "vms.Backup"),
+    "vms.BackupRepository": (WITH, "tenants.Tenant"),
+    "vms.BackupStore": (OPERATOR, ""),
     "vms.Snapshot": (QUOTA, "snapshots"),
     "vms.SnapshotDisk": (WITH, "vms.Snapshot"),
     "vms.Image": (QUOTA, "images"),
@@ -107,7 +111,12 @@ def test_a_quota_of_none_lets_none_be_made(resource: str) -> None:
     factories.host_up()
     house = factories.tenant_with_owner(limits={resource: 0})
 
-    make_one = {"images": factories.own_image, "snapshots": factories.snapshot}.get(resource, factories.guest)
+    makers = {
+        "images": factories.own_image,
+        "snapshots": factories.snapshot,
+        "backups_gib": factories.backup_asked,
+    }
+    make_one = makers.get(resource, factories.guest)
 
     with pytest.raises(OverQuota) as refusal:
         make_one(house)

@@ -98,7 +98,7 @@ def _tokens(world: World) -> Callable[..., str]:
         if permission == Permission.OPERATE:
             return operating if exactly else world.house.token
         one = {permission} if permission is not None else set()
-        held = one if exactly else ALL_TENANT_PERMISSIONS - one
+        held = one.union(row.also) if exactly else ALL_TENANT_PERMISSIONS - one
         with every_tenant(why="test"):
             role = Role.objects.get(tenant=world.house.tenant, name__startswith="role-")
             role.permissions = sorted(p.value for p in held)

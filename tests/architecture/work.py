@@ -86,6 +86,9 @@ KINDS = [
     Work("guest.restore", P.GUEST_DELETE),
     Work("guest.withdraw", None),
     Work("network.delete", P.NETWORK_MANAGE),
+    Work("backup.create", P.BACKUP_MANAGE),
+    Work("backup.verify", P.BACKUP_MANAGE),
+    Work("backup.delete", P.BACKUP_MANAGE),
     Work("volume.create", P.VOLUME_MANAGE),
     Work("volume.attach", P.VOLUME_MANAGE),
     Work("volume.detach", P.VOLUME_MANAGE),
@@ -100,6 +103,8 @@ KINDS = [
     Work("image.receive", P.IMAGE_MANAGE),
     Work("image.delete", P.IMAGE_MANAGE),
     Work("image.evict", P.OPERATE),
+    Work("pool.prepare", P.OPERATE),
+    Work("pool.forget", P.OPERATE),
     Work("host.probe", P.OPERATE),
     Work("host.clear", None),
 ]

@@ -17,7 +17,7 @@ from tenants.services.tokens import token_create
 from tests import factories
 from tests.architecture.permissions import Row
 from tests.factories import House
-from vms.models import Host, HostPool, StoragePool
+from vms.models import BackupStore, Host, HostPool, StorageClass, StoragePool
 from vms.models.readings import ReadingKind
 from vms.services.guests.inside import reading_record
 from vms.services.keys import key_create
@@ -33,6 +33,9 @@ SEEN = {
     ReadingKind.FACTS: b'{"hostname": "web", "os_name": "Tiny", "addresses": []}',
 }
 """What was read of the world's machine."""
+
+RESTORED = {"to": "guest", "name": "again"}
+"""What is made of the world's backup."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +90,11 @@ def build(slug: str = "") -> World:
             "own_image_id": image.pk,
             "upload_id": upload.pk,
             "flavor_id": guest.flavor_id,
+            "class_id": StorageClass.objects.get(is_default=True).pk,
             "network_id": network.pk,
             "port_id": guest.ports.get().pk,
             "volume_id": factories.volume(house, "spare").pk,
+            "backup_id": factories.backup(house, guest).pk,
             "snapshot_id": factories.snapshot(house).pk,
             "key_id": key.pk,
             "schedule_id": schedule_create(guest, action="start", cron="0 8 * * *", actor=house.actor).pk,
@@ -120,6 +125,7 @@ def build(slug: str = "") -> World:
         ).pk
         notice_send(house.tenant, [house.owner], NoticeKind.QUOTA, subject="Disk runs short")
         ids["notice_id"] = Notice.objects.get(user=house.owner, kind=NoticeKind.QUOTA).pk
+        ids["store_id"] = BackupStore.objects.all()[0].pk
         pools = str(HostPool.objects.all()[0].pk), str(StoragePool.objects.all()[0].pk)
     return World(house, {name: str(pk) for name, pk in ids.items()}, *pools)
 
@@ -128,7 +134,7 @@ def body_for(world: World, row: Row) -> Any:
     """A body that the route's shape takes; None where it needs none."""
     last = row.route.rsplit("/", 1)[-1]
     if row.method == "POST":
-        return _post_body(world, last)
+        return RESTORED if "/backups/" in row.route and last == "restore" else _post_body(world, last)
     if row.method != "PATCH":
         return None
     return {
@@ -139,10 +145,13 @@ def body_for(world: World, row: Row) -> Any:
         "{member_id}": {"role": NOBODY},
         "{role_id}": {"name": "renamed"},
         "{flavor_id}": {"sort": 5},
+        "{class_id}": {"iops": 5},
+        "{pool_id}": {"enabled": False},
         "{image_id}": {"deprecated": True},
         "{volume_id}": {"name": "renamed"},
         "{snapshot_id}": {"name": "renamed"},
         "{upload_id}": {},
+        "{store_id}": {"enabled": True},
         "{schedule_id}": {"enabled": False},
         "{host_id}": {"maintenance": True},
         "quota": {"guests": 7},
@@ -162,6 +171,8 @@ def _post_body(world: World, last: str) -> Any:
         "power-schedules": {"action": "stop", "cron": "0 20 * * *"},
         "networks": {"name": "fresh"},
         "volumes": {"name": "fresh", "size_gib": 1},
+        "backups": {"guest": world.ids["guest_id"]},
+        "backup-stores": {"name": "fresh", "kind": "folder", "location": "/srv/fresh"},
         "snapshots": {"name": "fresh", "volume": world.ids["volume_id"]},
         "attach": {"guest": world.ids["guest_id"]},
         "extend": {"size_gib": 2},
@@ -176,6 +187,14 @@ def _post_body(world: World, last: str) -> Any:
         "console": {"kind": "vnc"},
         "close": {"confirm": world.house.tenant.slug},
         "flavors": {"name": "fresh", "vcpus": 1, "memory_mib": 64, "disk_gib": 1},
+        "storage-classes": {"name": "fresh"},
+        "storage-pools": {
+            "host": world.ids["host_id"],
+            "name": "fresh",
+            "kind": "dir",
+            "path": "/srv/fresh",
+            "storage_class": world.ids["class_id"],
+        },
         "tenants": {"slug": "fresh", "name": "Fresh"},
         "sign-in-providers": {
             "id": "fresh",

@@ -29,6 +29,7 @@ class Things:
     operation: str
     volume: str
     image: str
+    backup: str
     snapshot: str
 
     def pages(self) -> dict[str, str]:
@@ -44,6 +45,7 @@ class Things:
             "machine-metrics": f"{machine}?tab=metrics",
             "machine-metrics-table": f"{machine}?tab=metrics&range=day&as=table",
             "machine-storage": f"{machine}?tab=storage",
+            "machine-backups": f"{machine}?tab=backups",
             "machine-snapshots": f"{machine}?tab=snapshots",
             "snapshot-take": f"{machine}snapshot/",
             "snapshot-edit": f"snapshots/{self.snapshot}/edit/",
@@ -67,6 +69,9 @@ class Things:
             "volumes": "volumes/",
             "volume": f"volumes/{self.volume}/",
             "volume-delete": f"volumes/{self.volume}/delete/",
+            "backups": "backups/",
+            "backup": f"backups/{self.backup}/",
+            "backup-delete": f"backups/{self.backup}/delete/",
             "images": "images/",
             "image-add": "images/add/",
             "image": f"images/{self.image}/",
@@ -89,7 +94,7 @@ class Things:
 
 
 @pytest.fixture(scope="module")
-def things(customer: Customer) -> Iterator[Things]:
+def things(customer: Customer, operator: Customer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Things]:
     """Made through REST, as a script would; gone afterwards."""
     made: dict[str, dict[str, Any]] = {}
     for name, wish in {"still": {"tags": ["prod", "web"]}, "shielded": {"protected": True}, "thrown": {}}.items():
@@ -100,7 +105,12 @@ def things(customer: Customer) -> Iterator[Things]:
     words = {"guest": "still", "name": "before-php-8.4", "description": HOSTILE}
     snapshot = customer.done(customer.post("/snapshots", words))["subject"]["id"]
     own, half = customer.upload("own", b"\x5a" * 4096), customer.post("/image-uploads", {"name": "half", "size": 4096})
-    yield Things(made["still"]["id"], made["shielded"]["id"], made["thrown"]["id"], last["id"], volume, own, snapshot)
+    store = {"name": "pages", "kind": "folder", "location": str(tmp_path_factory.mktemp("store"))}
+    assert operator.http.post("/backup-stores", json=store).status_code == 201
+    backup = customer.done(customer.post("/backups", {"guest": made["still"]["id"]}))["subject"]["id"]
+    still, shielded, thrown = (made[name]["id"] for name in ("still", "shielded", "thrown"))
+    yield Things(still, shielded, thrown, last["id"], volume, own, backup, snapshot)
+    customer.done(customer.delete(f"/backups/{backup}"))
     customer.done(customer.delete(f"/volumes/{volume}"))
     customer.done(customer.delete(f"/images/{own}"))
     customer.delete(f"/image-uploads/{half.json()['id']}")

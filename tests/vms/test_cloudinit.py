@@ -215,3 +215,10 @@ def test_user_data_goes_in_as_it_came(text: str):
 def test_nothing_else_smuggles_lines_in(change: dict[str, str]):
     with pytest.raises(InvalidSeed):
         seed_iso(replace(SEED, **change))
+
+
+@pytest.mark.parametrize("text", ["#ps1_sysnative\nGet-Date\n", "rem cmd\r\ndir\r\n"])
+def test_scripts_of_windows_are_taken_where_something_reads_them(text: str):
+    assert check_user_data(text, for_windows=True) == text
+    with pytest.raises(InvalidSeed):
+        check_user_data(text)

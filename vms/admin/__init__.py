@@ -1,5 +1,5 @@
 """The operators' pages of the product's nouns, one module per noun."""
 
-from vms.admin import drift, flavors, guests, hosts, image_copies, images, pools
+from vms.admin import backup_stores, drift, flavors, guests, hosts, image_copies, images, pools, storage_classes
 
-__all__ = ["drift", "flavors", "guests", "hosts", "image_copies", "images", "pools"]
+__all__ = ["backup_stores", "drift", "flavors", "guests", "hosts", "image_copies", "images", "pools", "storage_classes"]

@@ -14,7 +14,9 @@ from portal.admin_base import DeedForm, Forecast, ServiceAdmin, deed
 from portal.admin_shown import Note, column, moment, mono, state
 from portal.core.units import GIB, MIB, gib_label, mib_label
 from tenants.actors import Actor
+from vms.forms.images import BUSES, CARDS, INITS, KINDS
 from vms.models import Image
+from vms.selectors.hardware import hardware_words
 from vms.services.images import image_delete, image_edit, image_import
 from vms.specs import ImageSpec
 from vms.states import ImageState
@@ -45,6 +47,16 @@ class ImportForm(DeedForm):
         label=gettext_lazy("System"), max_length=24, initial="linux", help_text=gettext_lazy("Such as debian, ubuntu.")
     )
     os_version = forms.CharField(label=gettext_lazy("Version"), max_length=40, required=False)
+    kind = forms.ChoiceField(
+        label=gettext_lazy("What it is"), choices=[*KINDS, ("drivers", gettext_lazy("The CD with drivers for Windows"))],
+        help_text=gettext_lazy("The newest CD with drivers is in every Windows machine that is made from then on."),
+    )  # fmt: skip
+    firmware = forms.ChoiceField(label=gettext_lazy("Firmware"), choices=[("bios", "BIOS"), ("uefi", "UEFI")])
+    secure_boot = forms.BooleanField(label=gettext_lazy("Secure Boot"), required=False)
+    tpm = forms.BooleanField(label=gettext_lazy("TPM 2.0"), required=False)
+    disk_bus = forms.ChoiceField(label=gettext_lazy("First disk"), choices=BUSES)
+    nic_model = forms.ChoiceField(label=gettext_lazy("Network card"), choices=CARDS)
+    init = forms.ChoiceField(label=gettext_lazy("Set up by"), choices=INITS)
 
 
 def _deprecates(on: bool) -> Any:
@@ -71,7 +83,7 @@ class ImageAdmin(ServiceAdmin):
         (gettext_lazy("Now"), {"fields": ("shown_state", "problem", "tenant_shown", "made")}),
         (
             gettext_lazy("What it is"),
-            {"fields": ("system", "firmware", "default_user", "file_size", "disk_size", "min_memory", "checksum")},
+            {"fields": ("kind", "system", "built", "default_user", "file_size", "disk_size", "min_memory", "checksum")},
         ),
     )
 
@@ -90,6 +102,10 @@ class ImageAdmin(ServiceAdmin):
     @admin.display(description=gettext_lazy("System"), ordering="os_family")
     def system(self, image: Image) -> str:
         return f"{image.os_family} {image.os_version}".strip()
+
+    @admin.display(description=gettext_lazy("Machine"))
+    def built(self, image: Image) -> str:
+        return hardware_words(image)
 
     @admin.display(description=gettext_lazy("File"), ordering="size")
     def file_size(self, image: Image) -> str:

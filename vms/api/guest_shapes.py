@@ -74,6 +74,8 @@ class GuestOut(BaseModel):
     protected: bool
     in_rescue: bool = Field(description="Does it start from a rescue disk, with its own beside it?")
     firmware: str
+    secure_boot: bool
+    tpm: bool
     ssh_keys: list[str] = Field(description="Fingerprints of the keys it was made with.")
     created_at: datetime
     power_since: datetime | None
@@ -249,6 +251,8 @@ def guest_out(row: GuestRow, *, operator: bool = False) -> GuestOut:
         protected=guest.protected,
         in_rescue=guest.in_rescue,
         firmware=guest.firmware,
+        secure_boot=guest.secure_boot,
+        tpm=guest.tpm,
         ssh_keys=[_fingerprint(key) for key in guest.ssh_keys],
         created_at=guest.created_at,
         power_since=guest.seen_since,

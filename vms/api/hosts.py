@@ -1,4 +1,4 @@
-"""REST for operators: compute hosts, their pools and their storage."""
+"""REST for operators: compute hosts and their pools."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ from portal.core.paging import Sorts
 from tenants.policy import Permission
 from tenants.types import HttpRequest
 from vms.api.pick import pick, refuse
-from vms.models import Host, HostPool, StoragePool
+from vms.models import Host, HostPool
 from vms.services.hosts import host_enrol, host_set_maintenance, host_test
 from vms.states import HostState
 
 router = Router(tags=["operators: hosts"])
 NAMED: Sorts = {"name": ("name",)}
-POOL_SORTS: Sorts = {"name": ("name", "id")}
 
 
 class HostOut(BaseModel):
@@ -93,27 +92,6 @@ class HostPoolOut(BaseModel):
     down_after_s: int
 
 
-class StoragePoolOut(BaseModel):
-    """Where volumes lie on a host; bytes as last reported."""
-
-    id: str
-    name: str
-    host: str
-    kind: str
-    path: str
-    storage_class: str
-    capacity: int
-    allocation: int
-    available: int
-
-
-class StoragePoolQuery(Listing):
-    """Filters of storage pools."""
-
-    sort: str = Field(default="name", max_length=40, description="`name`, `-name`")
-    host: str = Field(default="", max_length=40)
-
-
 def host_out(host: Host) -> HostOut:
     """A host as JSON shows it."""
     return HostOut(
@@ -154,7 +132,7 @@ def host_list(request: HttpRequest, query: Query[HostQuery]) -> dict[str, Any]:
     return listed(request, query, rows, sorts=NAMED, out=host_out)
 
 
-def _of[Row: (Host, StoragePool)](rows: QuerySet[Row], column: str, text: str) -> QuerySet[Row]:
+def _of(rows: QuerySet[Host], column: str, text: str) -> QuerySet[Host]:
     """Those of the one named, by its name or its id; of any where none is."""
     pk = uuid_or_none(text)
     return narrowed(rows, **({f"{column}__name": text} if pk is None else {column: pk}))
@@ -231,36 +209,3 @@ def host_pool_get(request: HttpRequest, pool_id: str, response: HttpResponse) ->
     pool = find(request, HostPool.objects.all(), pool_id)
     response["ETag"] = etag_of(pool)
     return pool_out(pool)
-
-
-def storage_out(pool: StoragePool) -> StoragePoolOut:
-    """A storage pool as JSON shows it."""
-    return StoragePoolOut(
-        id=str(pool.pk),
-        name=pool.name,
-        host=str(pool.host_id),
-        kind=pool.kind,
-        path=pool.path,
-        storage_class=pool.storage_class.name,
-        capacity=pool.capacity,
-        allocation=pool.allocation,
-        available=pool.available,
-    )
-
-
-@router.get("/storage-pools", response=Listed[StoragePoolOut], summary="List storage pools")
-def storage_pool_list(request: HttpRequest, query: Query[StoragePoolQuery]) -> dict[str, Any]:
-    """Storage pools of all hosts."""
-    request.actor.require(Permission.OPERATE)
-    rows = narrowed(StoragePool.objects.select_related("storage_class"), name__icontains=query.q)
-    rows = _of(rows, "host", query.host)
-    return listed(request, query, rows, sorts=POOL_SORTS, out=storage_out)
-
-
-@router.get("/storage-pools/{pool_id}", response=StoragePoolOut, summary="Get a storage pool")
-def storage_pool_get(request: HttpRequest, pool_id: str, response: HttpResponse) -> StoragePoolOut:
-    """One storage pool."""
-    request.actor.require(Permission.OPERATE)
-    pool = find(request, StoragePool.objects.select_related("storage_class"), pool_id)
-    response["ETag"] = etag_of(pool)
-    return storage_out(pool)

@@ -21,10 +21,11 @@ from tenants.policy import Permission
 from tenants.types import HttpRequest
 from vms.api.pick import pick, refuse
 from vms.models import Image
+from vms.models.hardware import DiskBus, NicModel
 from vms.selectors.stock import images_usable
 from vms.services.images import image_delete, image_edit, image_import
 from vms.specs import ImageSpec
-from vms.states import ImageState, Init
+from vms.states import ImageKind, ImageState, Init
 
 router = Router(tags=["images"])
 operators = Router(tags=["operators: images"])
@@ -37,10 +38,15 @@ class ImageOut(BaseModel):
     id: str
     name: str
     state: ImageState
+    kind: ImageKind = Field(description="`drivers`: the CD that every Windows machine is given.")
     public: bool
     os_family: str
     os_version: str
     firmware: str
+    secure_boot: bool
+    tpm: bool
+    disk_bus: DiskBus
+    nic_model: NicModel
     init: Init
     size: int
     virtual_size: int
@@ -59,6 +65,7 @@ class ImageQuery(Listing):
     sort: str = Field(default="sort", max_length=40, description="`sort`, `name`, `created_at`, or one with `-`")
     name: str = Field(default="", max_length=100)
     state: ImageState | None = None
+    kind: ImageKind | None = None
     os_family: str = Field(default="", max_length=24)
 
 
@@ -68,8 +75,17 @@ class ImageWords(Body):
     name: str = Field(max_length=200)
     os_family: str = Field(default="linux", max_length=24)
     os_version: str = Field(default="", max_length=40)
+    kind: str = Field(
+        default="disk",
+        max_length=8,
+        description="`disk`, `iso` (a CD, format `raw`), or `drivers`: the CD that every Windows machine is given",
+    )
     format: str = Field(default="qcow2", max_length=10, description="`qcow2` or `raw`")
     firmware: str = Field(default="bios", max_length=10, description="`bios` or `uefi`")
+    secure_boot: StrictBool = Field(default=False, description="UEFI starts only what Microsoft's keys vouch for.")
+    tpm: StrictBool = Field(default=False, description="A machine of it has a TPM 2.0.")
+    disk_bus: str = Field(default="virtio", max_length=8, description="Of the first disk: `virtio`, `scsi` or `sata`")
+    nic_model: str = Field(default="virtio", max_length=8, description="`virtio` or `e1000e`")
     init: str = Field(default="cloud-init", max_length=16, description="`cloud-init`, `cloudbase-init` or `none`")
     default_user: str = Field(default="root", max_length=32, description="The account that keys let in to.")
     min_memory_mib: StrictInt = Field(default=64)
@@ -95,6 +111,10 @@ class ImagePatch(Body):
     os_family: str = Field(default="", max_length=24)
     os_version: str = Field(default="", max_length=40)
     firmware: str = Field(default="", max_length=10)
+    secure_boot: StrictBool = False
+    tpm: StrictBool = False
+    disk_bus: str = Field(default="", max_length=8)
+    nic_model: str = Field(default="", max_length=8)
     init: str = Field(default="", max_length=16)
     default_user: str = Field(default="", max_length=32)
     min_memory_mib: StrictInt = 0
@@ -111,10 +131,15 @@ def image_out(image: Image, *, operator: bool = False) -> ImageOut:
         id=str(image.pk),
         name=image.name,
         state=ImageState(image.state),
+        kind=ImageKind(image.kind),
         public=image.tenant_id is None,
         os_family=image.os_family,
         os_version=image.os_version,
         firmware=image.firmware,
+        secure_boot=image.secure_boot,
+        tpm=image.tpm,
+        disk_bus=DiskBus(image.disk_bus),
+        nic_model=NicModel(image.nic_model),
         init=Init(image.init),
         size=image.size,
         virtual_size=image.virtual_size,
@@ -131,7 +156,8 @@ def image_out(image: Image, *, operator: bool = False) -> ImageOut:
 
 
 def _list(request: HttpRequest, query: ImageQuery, rows: QuerySet[Image]) -> dict[str, Any]:
-    rows = narrowed(rows, name=query.name, state=query.state, os_family=query.os_family, name__icontains=query.q)
+    found = {"name": query.name, "state": query.state, "kind": query.kind, "os_family": query.os_family}
+    rows = narrowed(rows, **found, name__icontains=query.q)
     operator = request.actor.is_operator
     return listed(request, query, rows, sorts=SORTS, out=lambda row: image_out(row, operator=operator))
 

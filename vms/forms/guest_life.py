@@ -9,8 +9,8 @@ from django.utils.translation import gettext_lazy as _
 
 from tenants.actors import Actor
 from vms.models import Flavor, Image
+from vms.selectors.stock import images_offered
 from vms.services.guests.resize import When
-from vms.states import ImageState
 
 
 class ResizeForm(forms.Form):
@@ -53,4 +53,4 @@ class ImageForm(forms.Form):
         super().__init__(*args, **kwargs)
         field = self.fields["image"]
         assert isinstance(field, forms.ModelChoiceField)
-        field.queryset = Image.objects.filter(state=ImageState.READY)
+        field.queryset = images_offered()

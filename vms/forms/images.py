@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from portal.core.forms import Choice
 from tenants.actors import Actor
 from vms.models import Image
+from vms.models.hardware import HARDWARE
 from vms.services.images import EDITABLE
 from vms.specs import ImageSpec
 
@@ -20,12 +21,15 @@ SYSTEMS = [
 INITS = [
     ("cloud-init", "cloud-init"), ("cloudbase-init", "cloudbase-init"), ("none", _("Nothing: no keys, no user data")),
 ]  # fmt: skip
+BUSES = [("virtio", "virtio"), ("scsi", "SCSI"), ("sata", "SATA")]
+CARDS = [("virtio", "virtio"), ("e1000e", "Intel e1000e")]
+KINDS = [("disk", _("A disk to start from")), ("iso", _("A CD (an ISO file, format raw)"))]
 
 
 class ImageForm(forms.Form):
     """What is said of an image."""
 
-    MORE: tuple[str, ...] = ("firmware", "init", "default_user", "min_memory_mib", "least_disk_gib")
+    MORE: tuple[str, ...] = (*HARDWARE, "init", "default_user", "min_memory_mib", "least_disk_gib")
     """Folded, since most images are like the defaults."""
 
     name = forms.CharField(label=_("Name"), max_length=100)
@@ -34,6 +38,14 @@ class ImageForm(forms.Form):
         label=_("Version"), max_length=40, required=False, help_text=_("Such as 12, or 24.04 LTS.")
     )
     firmware = forms.ChoiceField(label=_("Firmware"), widget=Choice, choices=[("bios", "BIOS"), ("uefi", "UEFI")])
+    secure_boot = forms.BooleanField(
+        label=_("Secure Boot"), required=False, help_text=_("UEFI starts only what Microsoft's keys vouch for.")
+    )
+    tpm = forms.BooleanField(label=_("TPM 2.0"), required=False, help_text=_("Windows 11 asks for one."))
+    disk_bus = forms.ChoiceField(
+        label=_("First disk"), widget=Choice, choices=BUSES, help_text=_("SATA, where it has no virtio drivers.")
+    )
+    nic_model = forms.ChoiceField(label=_("Network card"), widget=Choice, choices=CARDS)
     init = forms.ChoiceField(
         label=_("Set up by"), widget=Choice, choices=INITS, help_text=_("What in it reads names, keys and user data.")
     )
@@ -67,10 +79,12 @@ class ImageComingForm(ImageForm):
     """An image that is to come."""
 
     source_format = forms.ChoiceField(label=_("Format"), widget=Choice, choices=[("qcow2", "qcow2"), ("raw", "raw")])
+    kind = forms.ChoiceField(label=_("What it is"), widget=Choice, choices=KINDS, initial="disk")
+    MORE = ("kind", *ImageForm.MORE)
 
     def words(self) -> ImageSpec:
         """What is said of it, as services take it."""
-        return ImageSpec(**{name: self.cleaned_data[name] for name in (*EDITABLE, "source_format")})
+        return ImageSpec(**{name: self.cleaned_data[name] for name in (*EDITABLE, "kind", "source_format")})
 
 
 class ImageFetchForm(ImageComingForm):
@@ -100,7 +114,7 @@ class ImageUploadForm(ImageComingForm):
         label=_("SHA-256"), required=False, max_length=64, widget=forms.TextInput(attrs={"class": "mono"}),
         help_text=_("If you know it: another file is refused."),
     )  # fmt: skip
-    MORE = (*ImageForm.MORE, "sha256")
+    MORE = (*ImageComingForm.MORE, "sha256")
 
     def spec(self) -> dict[str, Any]:
         """What ``upload_create`` takes."""

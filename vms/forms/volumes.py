@@ -13,10 +13,10 @@ from portal.core.ids import uuid_or_none
 from tenants.actors import Actor
 from vms.models import Guest, Image, StorageClass, Volume
 from vms.selectors.guests import guests_visible
+from vms.selectors.stock import images_offered
 from vms.services.volumes.change import BOOT_MAX
 from vms.services.volumes.check import LIMIT_MAX
 from vms.specs import DISK_MAX_GIB, VolumeSpec
-from vms.states import ImageState
 
 
 class MachineField(forms.CharField):
@@ -41,7 +41,7 @@ class MachineField(forms.CharField):
         return guest
 
 
-def _machines(form: forms.Form, actor: Actor) -> MachineField:
+def reachable(form: forms.Form, actor: Actor) -> MachineField:
     """Let the form's machine be one that ``actor`` reaches."""
     field = form.fields["guest"]
     assert isinstance(field, MachineField)
@@ -67,9 +67,9 @@ class VolumeForm(forms.Form):
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _choose(self, "storage_class", StorageClass.objects.order_by("-is_default", "name"))
-        _choose(self, "image", Image.objects.filter(state=ImageState.READY))
-        _machines(self, actor).required = actor.narrowed
+        _choose(self, "storage_class", StorageClass.objects.filter(enabled=True).order_by("-is_default", "name"))
+        _choose(self, "image", images_offered())
+        reachable(self, actor).required = actor.narrowed
 
     def spec(self) -> VolumeSpec:
         """What ``volume_create`` takes."""
@@ -84,7 +84,7 @@ class AttachForm(forms.Form):
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _machines(self, actor)
+        reachable(self, actor)
 
 
 class EditForm(forms.Form):

@@ -1,12 +1,14 @@
 """One function per kind of operation; imported by workers only, for what it registers."""
 
 from vms.handlers import (
+    backups,
     guests,
     hosts,
     image_copies,
     images,
     inside,
     networks,
+    pools,
     power,
     rebuild,
     resize,
@@ -15,12 +17,14 @@ from vms.handlers import (
 )
 
 __all__ = [
+    "backups",
     "guests",
     "hosts",
     "image_copies",
     "images",
     "inside",
     "networks",
+    "pools",
     "power",
     "rebuild",
     "resize",

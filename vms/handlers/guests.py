@@ -14,16 +14,19 @@ from operations.selectors import operations_live_on
 from portal.core.errors import Conflict
 from portal.core.units import GIB
 from vms import design
+from vms.berths import Berth, berth
 from vms.cloudinit import Seed
 from vms.disks.seed import seed_iso
 from vms.handlers.image_copies import ensure_copy
 from vms.handlers.place import There, at
+from vms.handlers.restored import fill_from_backup
 from vms.models import Guest, Image, Network, Snapshot, Spare, Volume
 from vms.models.volumes import Scrub
 from vms.names import (
     base_name,
     filter_name,
     network_name,
+    nvram_name,
     pool_name,
     seed_name,
     serial_log,
@@ -32,6 +35,7 @@ from vms.names import (
     vnc_socket,
     volume_name,
 )
+from vms.pool_kinds import is_home
 from vms.reconcile.converge import Place, converge
 from vms.reconcile.plan import Seen
 from vms.services.guests.rescue import rescue_record
@@ -46,7 +50,8 @@ def create(run: Run) -> None:
     """Image, disk, seed, network, then whatever power is wanted."""
     with at(run) as place:
         ensure_pool(run, place)
-        ensure_copy(run, place.hv, place.host, place.owner, place.guest.image)
+        ensure_image(run, place)
+        ensure_drivers(run, place)
         ensure_disks(run, place)
         ensure_seed(run, place)
         ensure_networks(run, place)
@@ -57,6 +62,7 @@ def create(run: Run) -> None:
 def restore(run: Run) -> None:
     """Define a binned guest again over the disks that were kept."""
     with at(run) as place:
+        ensure_drivers(run, place)
         ensure_seed(run, place)
         ensure_networks(run, place)
         reached(converge(run, place), place.guest)
@@ -77,6 +83,7 @@ def purge(run: Run) -> None:
     with at(run) as place:
         reached(converge(run, place, progress=20), place.guest)
         drop_snapshots(run, place)
+        drop_firmware(run, place)
         drop_volumes(run, place)
         drop_networks(run, place)
 
@@ -109,17 +116,55 @@ def ensure_pool(run: Run, place: There) -> None:
     host_record_pool(row, capacity=seen.capacity, allocation=seen.allocation, available=seen.available)
 
 
+def ensure_image(run: Run, place: Place) -> None:
+    """The image of its first disk on the host, if that is made of one."""
+    image = Volume.objects.select_related("image").get(guest=place.guest, position=0).image
+    if image is not None:
+        ensure_copy(run, place.hv, place.host, place.owner, image)
+
+
 def ensure_disks(run: Run, place: Place) -> None:
     """Every disk that the guest is made with."""
     run.say(_("Making the disk"), 50)
-    for volume in Volume.objects.filter(guest=place.guest).select_related("image"):
+    for volume in Volume.objects.filter(guest=place.guest).select_related("image", "pool", "source"):
         ensure_volume(run, place, volume, effect=f"disk{volume.position}")
 
 
 def ensure_volume(run: Run, there: There, volume: Volume, *, effect: str) -> None:
-    """The volume's disk is there, and its row says so."""
-    ensure_disk(run, there, volume.pk, volume.image, capacity=volume.size_gib * GIB, effect=effect)
+    """The volume's disk is there, and its row says so.
+
+    Of a whole copy only that tells whether it is whole: while the row does not, the copy is made anew.
+    """
+    if volume.source is not None and volume.state == VolumeState.PLANNED:
+        fill_from_backup(run, there, volume, volume.source, effect=effect)
+        return
+    spot = berth(volume, there.host, there.owner)
+    capacity = volume.size_gib * GIB
+    if is_home(volume.pool, there.host):
+        ensure_disk(run, there, volume.pk, volume.image, capacity=capacity, effect=effect)
+    elif volume.state != VolumeState.READY and volume.image is not None and not spot.ability.thin:
+        base = base_name(volume.image.pk, volume.image.sha256)
+        with run.effect(effect):
+            there.hv.copy_volume(
+                spot.pool,
+                spot.name,
+                base_pool=pool_name(there.owner),
+                base=base,
+                capacity=capacity,
+                disk_format=spot.ability.format,
+            )
+    elif there.hv.volume(spot.pool, spot.name) is None:
+        with run.effect(effect):
+            _make(there, spot, volume.image, capacity)
     volume_record(volume, VolumeState.READY)
+
+
+def _make(there: There, spot: Berth, image: Image | None, capacity: int) -> None:
+    if image is None:
+        there.hv.create_empty(spot.pool, spot.name, capacity=capacity, disk_format=spot.ability.format)
+        return
+    base = base_name(image.pk, image.sha256)
+    there.hv.create_overlay(spot.pool, spot.name, base=base, base_pool=pool_name(there.owner), capacity=capacity)
 
 
 def ensure_disk(run: Run, there: There, pk: UUID, image: Image | None, *, capacity: int, effect: str) -> None:
@@ -132,6 +177,30 @@ def ensure_disk(run: Run, there: There, pk: UUID, image: Image | None, *, capaci
             there.hv.create_overlay(pool, name, base=base_name(image.pk, image.sha256), capacity=capacity)
         else:
             there.hv.create_empty(pool, name, capacity=capacity)
+
+
+def ensure_drivers(run: Run, place: Place) -> None:
+    """The CD with its drivers, where it has one."""
+    if place.guest.drivers is not None:
+        ensure_copy(run, place.hv, place.host, place.owner, place.guest.drivers)
+
+
+def drop_firmware(run: Run, place: Place) -> bool:
+    """Nothing is left of what its UEFI and its TPM remember, nor of its definition; it is off. False: it has neither.
+
+    libvirt keeps a TPM's memory by the domain's uuid and takes it away only with a domain: so one is defined for it.
+    """
+    guest, hv = place.guest, place.hv
+    if guest.firmware != "uefi" and not guest.tpm:
+        return False
+    with run.effect("firmware"):
+        if hv.domain(str(guest.pk)) is None:
+            bare = design.domain_spec(
+                guest, place.host, place.owner, volumes=(), ports=(), password=design.display_password()
+            )
+            hv.define(bare, roots=design.roots(place.host))
+        hv.undefine(str(guest.pk), owner=place.owner)
+    return True
 
 
 def ensure_seed(run: Run, place: Place) -> None:
@@ -149,6 +218,7 @@ def write_seed(run: Run, place: Place) -> None:
         hostname=guest.name,
         ssh_keys=tuple(guest.ssh_keys),
         user_data=guest.user_data,
+        for_windows=True,  # looked at when it was asked for; the machine may have been rebuilt since
         password_hash=guest.password_hash,
         ssh_password=bool(guest.password_hash),
     )
@@ -186,7 +256,10 @@ def drop_snapshots(run: Run, place: Place) -> None:
     if place.hv.pool(pool_name(place.owner)) is None:
         return
     for snapshot in Snapshot.objects.filter(guest=place.guest):
-        paths = [design.volume_path(volume, place.host) for volume in kept.filter(kept_in__snapshot=snapshot)]
+        paths = [
+            berth(volume, place.host, place.owner).path
+            for volume in kept.select_related("pool").filter(kept_in__snapshot=snapshot)
+        ]
         if paths:
             with run.effect("drop_snapshot"):
                 place.hv.drop_snapshot(
@@ -203,12 +276,11 @@ def drop_volumes(run: Run, place: Place) -> None:
     logs = [serial_log(guest.pk) + suffix for suffix in ("", ".0", ".1", ".2", ".3")]
     present = {volume.name for volume in place.hv.volumes(pool)}
     for volume in volumes_going(guest):
-        if volume_name(volume.pk) in present:
-            drop_file(run, place, volume.pk, scrub=volume.storage_class.scrub)
+        drop_volume(run, place, volume)
     for spare in Spare.objects.filter(guest=guest):
         if volume_name(spare.pk) in present:
-            drop_file(run, place, spare.pk, scrub=root_scrub(guest))
-    for name in (seed_name(guest.pk), *logs):
+            drop_file(run, place, pool, volume_name(spare.pk), scrub=root_scrub(guest))
+    for name in (seed_name(guest.pk), nvram_name(guest.pk), *logs):
         if name in present:
             with run.effect("delete_" + name.split("-")[0]):
                 place.hv.delete_volume(pool, name)
@@ -220,10 +292,15 @@ def root_scrub(guest: Guest) -> str:
     return Volume.objects.select_related("storage_class").get(guest=guest, position=0).storage_class.scrub
 
 
-def drop_file(run: Run, there: There, pk: UUID, *, scrub: str) -> None:
-    """Wipe a disk's file if its class says so, and delete it; what is not there is gone already."""
-    pool, name = pool_name(there.owner), volume_name(pk)
-    if there.hv.volume(pool, name) is None:
+def drop_volume(run: Run, there: There, volume: Volume) -> None:
+    """Wipe a volume if its class says so, and delete it."""
+    spot = berth(volume, there.host, there.owner)
+    drop_file(run, there, spot.pool, spot.name, scrub=volume.storage_class.scrub)
+
+
+def drop_file(run: Run, there: There, pool: str, name: str, *, scrub: str) -> None:
+    """Wipe a disk's bytes where ``scrub`` says so, and delete it; what is not there is gone already."""
+    if there.hv.pool(pool) is None or there.hv.volume(pool, name) is None:
         return
     if scrub == Scrub.ZERO:
         run.say(_("Writing zeros over it"), 30)

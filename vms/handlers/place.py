@@ -97,7 +97,7 @@ def connect(host: Host) -> Hypervisor:
 def guest_of(run: Run) -> Guest:
     """The operation's guest, if the operation is still the newest wish for it; raises ``Conflict`` (``overtaken``) otherwise."""
     guest = (
-        Guest.objects.select_related("host", "host__pool", "image", "flavor", "next_flavor", "tenant")
+        Guest.objects.select_related("host", "host__pool", "image", "drivers", "flavor", "next_flavor", "tenant")
         .filter(pk=run.operation.subject_id)
         .first()
     )

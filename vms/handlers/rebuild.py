@@ -8,7 +8,9 @@ from operations.registry import handles
 from operations.runner import Run
 from vms.handlers.guests import (
     drop_file,
+    drop_firmware,
     ensure_disk,
+    ensure_drivers,
     ensure_networks,
     ensure_pool,
     ensure_seed,
@@ -20,6 +22,7 @@ from vms.handlers.image_copies import ensure_copy
 from vms.handlers.place import at
 from vms.models import Spare
 from vms.models.spares import SpareRole
+from vms.names import pool_name, volume_name
 from vms.reconcile.converge import Place, apply, converge, define, observe, step_words
 from vms.reconcile.plan import Seen, Step, Want, plan
 from vms.services.guests.rescue import rescue_record
@@ -36,6 +39,7 @@ def rebuild(run: Run) -> None:
             drop(run, place, spare_of(place.guest, SpareRole.WORN))
             make(run, place, fresh)
             ensure_off(run, place)
+            forget_old_system(run, place)
             write_seed(run, place)
             spare_become_root(place.guest)
             place.guest.refresh_from_db()
@@ -99,8 +103,16 @@ def ensure_off(run: Run, place: Place) -> None:
     observe(place)
 
 
+def forget_old_system(run: Run, place: Place) -> None:
+    """What the old disk's system told UEFI and TPM is no business of the fresh one's; the machine stays defined."""
+    if drop_firmware(run, place):
+        with run.effect("define_fresh"):
+            define(place)
+
+
 def stand(run: Run, place: Place) -> Seen:
     """Defined as its rows say now, and doing what is wanted."""
+    ensure_drivers(run, place)
     if place.guest.want_power == Power.RUNNING:
         ensure_seed(run, place)
         ensure_networks(run, place)
@@ -122,5 +134,5 @@ def drop(run: Run, place: Place, spare: Spare | None) -> None:
     if spare is None:
         return
     run.say(_("Deleting its disks"), 90)
-    drop_file(run, place, spare.pk, scrub=root_scrub(place.guest))
+    drop_file(run, place, pool_name(place.owner), volume_name(spare.pk), scrub=root_scrub(place.guest))
     spare_forget(spare)

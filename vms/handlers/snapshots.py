@@ -13,6 +13,7 @@ from operations.runner import Run
 from portal.core.errors import Conflict
 from portal.core.units import GIB
 from vms import design
+from vms.berths import berth
 from vms.handlers.guests import ensure_networks, ensure_seed, reached
 from vms.handlers.place import connect, host_words
 from vms.handlers.rebuild import ensure_off
@@ -47,7 +48,7 @@ class Scene:
     @property
     def paths(self) -> list[str]:
         """Where its disks lie, the machine's first one first."""
-        return [design.volume_path(volume, self.host) for volume in self.volumes]
+        return [berth(volume, self.host, self.owner).path for volume in self.volumes]
 
     @property
     def uuid(self) -> str:

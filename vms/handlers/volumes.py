@@ -14,14 +14,15 @@ from operations.runner import Run
 from portal.core.errors import Conflict
 from portal.core.units import GIB
 from vms import design
-from vms.handlers.guests import drop_file, ensure_pool, ensure_volume
+from vms.berths import Berth, berth
+from vms.handlers.guests import drop_volume, ensure_pool, ensure_volume
 from vms.handlers.image_copies import ensure_copy
 from vms.handlers.place import connect, host_words
 from vms.hypervisor import errors
 from vms.hypervisor.disks import SeenDisk, SeenDisks
 from vms.hypervisor.driver import Hypervisor
 from vms.models import Guest, Host, Volume
-from vms.names import Owner, pool_name, volume_name
+from vms.names import Owner
 from vms.selectors.installation import installation_owner
 
 LET_GO_S = 60
@@ -40,15 +41,22 @@ class Spot:
     owner: Owner
 
     @property
-    def file(self) -> str:
+    def berth(self) -> Berth:
         """Where the volume lies on its host."""
-        return design.volume_path(self.volume, self.host)
+        return berth(self.volume, self.host, self.owner)
+
+    @property
+    def file(self) -> str:
+        """How a machine's definition names it."""
+        return self.berth.path
 
 
 @contextmanager
 def at(run: Run) -> Iterator[Spot | None]:
     """The operation's volume on its host, connected, with the host's troubles translated; None where there is none any more."""
-    rows = Volume.objects.select_related("storage_class", "image", "pool__host", "guest__flavor", "guest__host")
+    rows = Volume.objects.select_related(
+        "storage_class", "image", "source", "pool__host", "guest__flavor", "guest__host"
+    )
     volume = rows.filter(pk=run.operation.subject_id).first()
     host = None if volume is None else _host_of(volume)
     if volume is None or host is None:
@@ -102,7 +110,7 @@ def extend(run: Run) -> None:
     with at(run) as spot:
         if spot is None:
             raise Conflict(_("The volume is gone."), code="gone", hint="")
-        pool, name, capacity = pool_name(spot.owner), volume_name(spot.volume.pk), spot.volume.size_gib * GIB
+        pool, name, capacity = spot.berth.pool, spot.berth.name, spot.volume.size_gib * GIB
         seen = spot.hv.volume(pool, name)
         if seen is None or seen.capacity < capacity:
             run.say(_("Making it larger"), 50)
@@ -131,15 +139,14 @@ def delete(run: Run) -> None:
             return
         if spot.guest is not None:
             ensure_detached(run, spot)
-        if spot.hv.pool(pool_name(spot.owner)) is not None:
-            drop_file(run, spot, spot.volume.pk, scrub=spot.volume.storage_class.scrub)
+        drop_volume(run, spot, spot.volume)
 
 
 def ensure_attached(run: Run, spot: Spot) -> None:
     """The machine has the disk, live and kept, if the volume is to hang on one."""
     if spot.guest is None:
         return
-    disk = design.disk(spot.volume, spot.guest, spot.host)
+    disk = design.disk(spot.volume, spot.guest, spot.host, spot.owner)
     if _everywhere(spot, lambda disks: any(seen.path == disk.path for seen in disks)):
         return
     run.say(_("Plugging it in"), 70)

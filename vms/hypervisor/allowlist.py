@@ -31,12 +31,16 @@ class NotAllowed(UnsafeText):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one element may hold; ``many`` lets it stand more than once beside its like."""
+    """What one element may hold; ``many`` lets it stand more than once beside its like.
+
+    ``otherwise`` is what holds instead for values of its attribute ``type``.
+    """
 
     attributes: Mapping[str, Check] = field(default_factory=dict)
     children: Mapping[str, Rule] = field(default_factory=dict)
     text: Check | None = None
     many: bool = False
+    otherwise: Mapping[str, Rule] = field(default_factory=dict)
 
 
 def check_domain(root: Element, *, roots: Roots) -> None:
@@ -64,6 +68,7 @@ def is_below(path: str, folders: tuple[str, ...]) -> bool:
 
 
 def _check(element: Element, rule: Rule, roots: Roots, where: str) -> None:
+    rule = rule.otherwise.get(element.get("type", ""), rule)
     for name, value in element.attrib.items():
         key, text = str(name), str(value)
         check = rule.attributes.get(key)
@@ -116,7 +121,13 @@ def _short(length: int) -> Check:
     return lambda value, _roots: len(value) <= length
 
 
-def _below(kind: Literal["storage", "run", "log"]) -> Check:
+def _in_ceph(value: str, roots: Roots) -> bool:
+    """An image of one of our pools, named as we name volumes."""
+    pool, _slash, image = value.partition("/")
+    return pool in roots.ceph and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", image, re.ASCII) is not None
+
+
+def _below(kind: Literal["storage", "run", "log", "block"]) -> Check:
     return lambda value, roots: is_below(value, getattr(roots, kind))
 
 
@@ -149,26 +160,45 @@ def _backing(levels: int) -> Rule:
     return Rule({"type": _one_of("file")}, {"format": Rule({"type": _FORMAT}), "source": _SOURCE, **inner})
 
 
+_DISK_PARTS: Mapping[str, Rule] = {
+    "driver": Rule(
+        {
+            "name": _one_of("qemu"),
+            "type": _FORMAT,
+            "cache": _one_of("none", "writeback", "directsync", "unsafe"),
+            "discard": _one_of("unmap"),
+        }
+    ),
+    "target": Rule({"dev": _like(r"(vd|sd|hd)[a-z]{1,2}"), "bus": _one_of("virtio", "scsi", "sata", "ide")}),
+    "iotune": Rule({}, {"total_bytes_sec": Rule(text=_POSITIVE), "total_iops_sec": Rule(text=_POSITIVE)}),
+    "readonly": _EMPTY,
+    "serial": Rule(text=_like(r"[A-Za-z0-9_-]{1,20}")),
+    "boot": Rule({"order": _number(1, 64)}),
+}
+
+_BLOCK_DISK = Rule(
+    {"type": _one_of("block"), "device": _one_of("disk")},
+    {**_DISK_PARTS, "source": Rule({"dev": _below("block")}), "backingStore": _EMPTY},
+)
+
+_CEPH_DISK = Rule(
+    {"type": _one_of("network"), "device": _one_of("disk")},
+    {
+        **_DISK_PARTS,
+        "auth": Rule({"username": _ID}, {"secret": Rule({"type": _one_of("ceph"), "uuid": _UUID})}),
+        "source": Rule(
+            {"protocol": _one_of("rbd"), "name": _in_ceph},
+            {"host": Rule({"name": _like(r"[A-Za-z0-9.:-]{1,253}")}, many=True)},
+        ),
+        "backingStore": _EMPTY,
+    },
+)
+
 _DISK = Rule(
     {"type": _one_of("file"), "device": _one_of("disk", "cdrom")},
-    {
-        "driver": Rule(
-            {
-                "name": _one_of("qemu"),
-                "type": _FORMAT,
-                "cache": _one_of("none", "writeback", "directsync", "unsafe"),
-                "discard": _one_of("unmap"),
-            }
-        ),
-        "source": _SOURCE,
-        "backingStore": _backing(_BACKING_LEVELS),
-        "target": Rule({"dev": _like(r"(vd|sd|hd)[a-z]{1,2}"), "bus": _one_of("virtio", "scsi", "sata", "ide")}),
-        "iotune": Rule({}, {"total_bytes_sec": Rule(text=_POSITIVE), "total_iops_sec": Rule(text=_POSITIVE)}),
-        "readonly": _EMPTY,
-        "serial": Rule(text=_like(r"[A-Za-z0-9_-]{1,20}")),
-        "boot": Rule({"order": _number(1, 64)}),
-    },
+    {**_DISK_PARTS, "source": _SOURCE, "backingStore": _backing(_BACKING_LEVELS)},
     many=True,
+    otherwise={"block": _BLOCK_DISK, "network": _CEPH_DISK},
 )
 
 _RATE = Rule({"average": _number(1, 2**31 - 1)})
@@ -237,6 +267,10 @@ _DEVICES = Rule(
             },
         ),
         "memballoon": Rule({"model": _one_of("virtio")}, {"stats": Rule({"period": _number(1, 3600)})}),
+        "tpm": Rule(
+            {"model": _one_of("tpm-tis", "tpm-crb")},
+            {"backend": Rule({"type": _one_of("emulator"), "version": _one_of("2.0")})},
+        ),
         "panic": Rule({"model": _one_of("isa")}),
     },
 )
@@ -247,11 +281,25 @@ _OWNER = Rule(
     {"installation": _NAME, "epoch": _COUNT, "subject": _ID, "tenant": _ID, "generation": _COUNT},
 )
 
+_ON = Rule({"state": _one_of("on")})
+
+_HYPERV = Rule(
+    {"mode": _one_of("custom")},
+    {
+        **dict.fromkeys(
+            ("relaxed", "vapic", "vpindex", "runtime", "synic", "stimer", "frequencies", "tlbflush", "ipi"), _ON
+        ),
+        "spinlocks": Rule({"state": _one_of("on"), "retries": _number(4095, 2**31 - 1)}),
+    },
+)
+
 _FEATURES = Rule(
     {},
     {
         "acpi": _EMPTY,
         "apic": _EMPTY,
+        "hyperv": _HYPERV,
+        "smm": _ON,
         "vmport": Rule({"state": _one_of("off")}),
         "tcg": Rule({}, {"tb-cache": _MIB}),
     },
@@ -280,7 +328,11 @@ _CPU = Rule(
 )
 
 _TIMER = Rule(
-    {"name": _one_of("rtc", "pit", "hpet"), "tickpolicy": _one_of("catchup", "delay"), "present": _one_of("no")},
+    {
+        "name": _one_of("rtc", "pit", "hpet", "hypervclock"),
+        "tickpolicy": _one_of("catchup", "delay"),
+        "present": _YES_NO,
+    },
     many=True,
 )
 
@@ -311,12 +363,16 @@ DOMAIN = Rule(
                 "type": Rule(
                     {"arch": _like(r"[a-z0-9_]{1,16}"), "machine": _like(r"[a-z0-9._-]{1,64}")}, text=_one_of("hvm")
                 ),
-                "firmware": Rule({}, {"feature": Rule({"enabled": _YES_NO, "name": _one_of("secure-boot")})}),
+                "firmware": Rule(
+                    {},
+                    {"feature": Rule({"enabled": _YES_NO, "name": _one_of("secure-boot", "enrolled-keys")}, many=True)},
+                ),
+                "nvram": Rule(text=_below("storage")),
             },
         ),
         "features": _FEATURES,
         "cpu": _CPU,
-        "clock": Rule({"offset": _one_of("utc")}, {"timer": _TIMER}),
+        "clock": Rule({"offset": _one_of("utc", "localtime")}, {"timer": _TIMER}),
         "on_poweroff": _word("destroy", "preserve"),
         "on_reboot": _word("restart", "destroy"),
         "on_crash": _word("destroy", "restart", "preserve"),

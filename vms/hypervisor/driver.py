@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from vms.hypervisor.backups import Backups
 from vms.hypervisor.disks import Disks
 from vms.hypervisor.inside import Inside
+from vms.hypervisor.pools import Pools
 from vms.hypervisor.sizes import Sizes
 from vms.hypervisor.snapshots import Snapshots
 from vms.hypervisor.stats import DomainStats
@@ -28,12 +30,15 @@ from vms.states import Power
 class Roots:
     """The only folders a domain may name files in: ``storage`` for disks, ``run`` for sockets, ``log`` for serial logs.
 
-    Absolute paths. A definition that reaches outside is refused before libvirt sees it.
+    ``block`` are folders of volume groups, whose volumes are disks; ``ceph`` pools of a cluster. Absolute paths. A definition
+    that reaches outside is refused before libvirt sees it.
     """
 
     storage: tuple[str, ...]
     run: tuple[str, ...]
     log: tuple[str, ...]
+    block: tuple[str, ...] = ()
+    ceph: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +157,8 @@ type OnEvent = Callable[[PowerEvent], None]
 type OnClose = Callable[[str], None]
 
 
-class Hypervisor(Disks, Inside, Sizes, Snapshots, Protocol):
-    """A live connection to one host; more of its verbs stand in ``disks``, ``sizes``, ``snapshots`` and ``inside``."""
+class Hypervisor(Backups, Disks, Inside, Pools, Sizes, Snapshots, Protocol):
+    """A live connection to one host; more verbs: ``backups``, ``disks``, ``inside``, ``pools``, ``sizes``, ``snapshots``."""
 
     # --- the host -----------------------------------------------------------------------------------------------
     def facts(self) -> HostFacts: ...
@@ -176,8 +181,12 @@ class Hypervisor(Disks, Inside, Sizes, Snapshots, Protocol):
     def define(self, spec: DomainSpec, *, roots: Roots) -> None:
         """Define or redefine; ``Refused`` where uuid or name is somebody else's, or the XML leaves the allow-list."""
 
-    def undefine(self, uuid: str, *, owner: Owner) -> None:
-        """Remove the definition, saved state and firmware variables of a domain that does not run; missing is fine."""
+    def undefine(self, uuid: str, *, owner: Owner, keep_firmware: bool = False) -> None:
+        """Remove the definition and saved state of a domain that does not run; missing is fine.
+
+        With it goes what its firmware and its TPM remember, unless ``keep_firmware``: then a domain of that uuid that is
+        defined later finds it again.
+        """
 
     def start(self, uuid: str) -> None:
         """Power on, or wake from a saved state. Running is fine."""
@@ -237,8 +246,8 @@ class Hypervisor(Disks, Inside, Sizes, Snapshots, Protocol):
         For images and seeds, which no guest writes. ``progress`` is called with the bytes sent so far.
         """
 
-    def create_overlay(self, pool: str, name: str, *, base: str, capacity: int) -> SeenVolume:
-        """A qcow2 volume of ``capacity`` bytes over the volume ``base`` of the same pool."""
+    def create_overlay(self, pool: str, name: str, *, base: str, capacity: int, base_pool: str = "") -> SeenVolume:
+        """A qcow2 volume of ``capacity`` bytes over the volume ``base`` of the same pool, or of ``base_pool``."""
 
     def create_empty(self, pool: str, name: str, *, capacity: int, disk_format: str = "qcow2") -> SeenVolume: ...
     def delete_volume(self, pool: str, name: str) -> None: ...

@@ -1,5 +1,6 @@
 """Rows of the product's nouns."""
 
+from vms.models.backups import Backup, BackupDisk, BackupRepository, BackupStore
 from vms.models.flavors import Flavor
 from vms.models.guests import Guest, Tag
 from vms.models.hosts import Drift, Host, HostClaim, HostPool
@@ -16,6 +17,10 @@ from vms.models.volumes import StorageClass, StoragePool, Volume
 
 __all__ = [
     "Address",
+    "Backup",
+    "BackupDisk",
+    "BackupRepository",
+    "BackupStore",
     "Drift",
     "Flavor",
     "Guest",

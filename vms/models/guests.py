@@ -11,6 +11,7 @@ from django.utils import timezone
 from portal.core.sealed import SealedTextField
 from tenants.scoping import TenantOwned
 from vms.models.flavors import Flavor
+from vms.models.hardware import Hardware
 from vms.models.hosts import Host
 from vms.models.images import Image
 from vms.states import GuestStatus, Power
@@ -35,7 +36,7 @@ class Tag(TenantOwned):
         constraints = [models.UniqueConstraint("tenant", "name", name="tag_once")]
 
 
-class Guest(TenantOwned):
+class Guest(TenantOwned, Hardware):
     """A virtual machine: what people asked of it (``want_*``) and what was last observed (``seen_*``).
 
     ``want_generation`` rises with every change of intent or place; what carries an older one is late and changes nothing.
@@ -56,7 +57,9 @@ class Guest(TenantOwned):
     next_memory_mib = models.PositiveIntegerField(null=True)
     in_rescue = models.BooleanField(default=False, db_default=False)
     """Does its definition start from the rescue disk?"""
-    firmware = models.CharField(max_length=8, default="bios")
+    is_windows = models.BooleanField(default=False, db_default=False)
+    drivers = models.ForeignKey(Image, null=True, on_delete=models.PROTECT, related_name="+")
+    """The CD with drivers that it was made with."""
     protected = models.BooleanField(default=False)
     user_data = SealedTextField(blank=True, default="")
     password_hash = SealedTextField(blank=True, default="")

@@ -8,11 +8,12 @@ from django.utils import timezone
 from portal.core.ids import uuid7
 from portal.core.units import GIB
 from tenants.scoping import SharedManager, TenantOwned
+from vms.models.hardware import Hardware
 from vms.models.hosts import Host
-from vms.states import ImageState, Init
+from vms.states import ImageKind, ImageState, Init
 
 
-class Image(models.Model):
+class Image(Hardware):
     """A qcow2 file of ours, named only by this row's id: everybody's (no tenant) or one tenant's own.
 
     Its bytes never change once it is ready: disks on hosts stand on copies of them. Other content is another image.
@@ -21,11 +22,11 @@ class Image(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     tenant = models.ForeignKey("tenants.Tenant", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     name = models.CharField(max_length=100)
+    kind = models.CharField(max_length=8, default=ImageKind.DISK, db_default=ImageKind.DISK.value)
     state = models.CharField(max_length=12, default=ImageState.IMPORTING)
     problem = models.TextField(blank=True)
     os_family = models.CharField(max_length=24, default="linux")
     os_version = models.CharField(max_length=40, blank=True)
-    firmware = models.CharField(max_length=8, default="bios")
     init = models.CharField(max_length=16, default=Init.CLOUD_INIT, db_default=Init.CLOUD_INIT.value)
     size = models.PositiveBigIntegerField(default=0)
     virtual_size = models.PositiveBigIntegerField(default=0)
@@ -46,11 +47,17 @@ class Image(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(state__in=[s.value for s in ImageState]), name="image_state_known"
-            )
+            ),
+            models.CheckConstraint(condition=models.Q(kind__in=[k.value for k in ImageKind]), name="image_kind_known"),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_windows(self) -> bool:
+        """Does what is on it expect what Windows expects: local time, a CD to be set up from, drivers on another?"""
+        return self.os_family == "windows"
 
     @property
     def min_disk_gib(self) -> int:

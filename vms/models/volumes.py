@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import string
+from typing import Any
 
+from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from portal.core.ids import uuid7
 from tenants.scoping import TenantOwned
+from vms.models.hardware import DiskBus
 from vms.models.hosts import Host
 from vms.states import VolumeState
 
@@ -20,34 +24,79 @@ class Scrub(models.TextChoices):
     ZERO = "zero"
 
 
+class Media(models.TextChoices):
+    """What disks of a class are made of, as operators say; empty is not said."""
+
+    NONE = ""
+    HDD = "hdd"
+    SSD = "ssd"
+    NVME = "nvme"
+
+
 class StorageClass(models.Model):
-    """A promise about disks that a tenant can choose and be billed for."""
+    """A promise about disks that a tenant can choose and be billed for; quotas and bills know it by its name."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    name = models.CharField(max_length=40, unique=True)
+    name = models.CharField(max_length=40, unique=True, validators=[RegexValidator(r"\A[a-z0-9][a-z0-9.-]{0,39}\Z")])
+    media = models.CharField(max_length=4, choices=Media.choices, blank=True, default="", db_default="")
+    enabled = models.BooleanField(default=True, db_default=True)
+    """Offered for new volumes?"""
     is_default = models.BooleanField(default=False)
     scrub = models.CharField(max_length=4, choices=Scrub.choices, default=Scrub.NONE, db_default=Scrub.NONE)
     """What happens to the bytes of a volume before its file goes."""
     iops = models.PositiveIntegerField(default=0, db_default=0)
     """The most that one volume of it may be given; 0 is no bound. ``mbps`` likewise, in MiB a second."""
     mbps = models.PositiveIntegerField(default=0, db_default=0)
+    version = models.PositiveIntegerField(default=1, db_default=1)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint("is_default", condition=models.Q(is_default=True), name="storage_class_one_default")
+        ]
 
     def __str__(self) -> str:
         return self.name
 
 
+class PoolKind(models.TextChoices):
+    """What a storage pool is, and so how a disk in it is made and named to its machine."""
+
+    DIR = "dir", _("Directory")
+    SHARED = "shared", _("Directory that hosts share")
+    NFS = "nfs", _("NFS export")
+    LVM = "lvm", _("Volume group (LVM)")
+    RBD = "rbd", _("Ceph pool")
+
+
 class StoragePool(models.Model):
-    """A directory on a host that holds our volumes; figures are bytes as last reported."""
+    """Somewhere on a host that holds our volumes; figures are bytes as last reported.
+
+    Rows of several hosts with the same ``share`` are the same storage.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="storage_pools")
     storage_class = models.ForeignKey(StorageClass, on_delete=models.PROTECT, related_name="pools")
-    kind = models.CharField(max_length=12, default="dir")
+    kind = models.CharField(max_length=12, choices=PoolKind.choices, default=PoolKind.DIR)
     name = models.CharField(max_length=64)
-    path = models.CharField(max_length=255)
+    path = models.CharField(max_length=255, blank=True)
+    share = models.CharField(max_length=31, blank=True, default="", db_default="")
+    source = models.CharField(max_length=255, blank=True, default="", db_default="")
+    """What an NFS server exports, a volume group, or a Ceph pool; ``servers`` are NFS's one or Ceph's monitors."""
+    servers: models.JSONField[Any, Any] = models.JSONField(default=list, blank=True)
+    account = models.CharField(max_length=63, blank=True, default="", db_default="")
+    """Who the host is to Ceph; ``secret`` is the uuid of what libvirt keeps there: the key itself is not ours."""
+    secret = models.CharField(max_length=36, blank=True, default="", db_default="")
+    enabled = models.BooleanField(default=True, db_default=True)
+    """Are new volumes put there?"""
+    ready_at = models.DateTimeField(null=True)
+    problem = models.TextField(blank=True, default="", db_default="")
+    version = models.PositiveIntegerField(default=1, db_default=1)
     capacity = models.PositiveBigIntegerField(default=0)
     allocation = models.PositiveBigIntegerField(default=0)
     available = models.PositiveBigIntegerField(default=0)
+    written = models.PositiveBigIntegerField(default=0, db_default=0)
+    """What our volumes there take, images' copies and logs among them."""
 
     class Meta:
         constraints = [models.UniqueConstraint("host", "name", name="storage_pool_once_a_host")]
@@ -74,6 +123,8 @@ class Volume(TenantOwned):
     """Its own limits below what the size of its guest and its class allow; 0 is none. ``mbps`` in MiB a second."""
     mbps = models.PositiveIntegerField(default=0, db_default=0)
     image = models.ForeignKey("vms.Image", null=True, on_delete=models.PROTECT, related_name="+")
+    source = models.ForeignKey("vms.BackupDisk", null=True, on_delete=models.SET_NULL, related_name="+")
+    """The disk of a backup that it is made of."""
     storage_class = models.ForeignKey(StorageClass, on_delete=models.PROTECT, related_name="+")
     pool = models.ForeignKey(StoragePool, null=True, on_delete=models.PROTECT, related_name="volumes")
     size_gib = models.PositiveIntegerField()
@@ -105,7 +156,9 @@ class Volume(TenantOwned):
 
     @property
     def device(self) -> str:
-        """Which device it is to its guest."""
+        """Which device it is to its guest; the first disk hangs on the bus that the guest's system knows."""
+        if self.position == 0 and self.guest is not None and self.guest.disk_bus != DiskBus.VIRTIO:
+            return "sda"
         return f"vd{string.ascii_lowercase[self.position]}"
 
     @property

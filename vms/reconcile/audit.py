@@ -22,7 +22,8 @@ from tenants.journal.models import UsageInterval
 from tenants.models import Tenant
 from tenants.scoping import every_tenant
 from tenants.services.quota import quota_verify
-from vms.design import disks_of, volume_path
+from vms.berths import berth
+from vms.design import disks_of
 from vms.disks.errors import DiskError
 from vms.disks.soundness import is_sound
 from vms.hypervisor import errors
@@ -33,10 +34,10 @@ from vms.hypervisor.xml.parse import root_of, size_of
 from vms.models import Guest, Host, HostClaim, ImageCopy, NetworkOnHost, Port, Snapshot, Spare, Volume
 from vms.models.guests import Charge
 from vms.models.spares import SpareRole
-from vms.names import Owner, network_name, pool_name, seed_name, serial_log, snapshot_name, volume_name
+from vms.names import Owner, network_name, nvram_name, pool_name, seed_name, serial_log, snapshot_name, volume_name
 from vms.reconcile.converge import guest_id
 from vms.selectors.installation import installation_owner
-from vms.selectors.volumes import volumes_on
+from vms.selectors.volumes import volumes_home, volumes_in
 from vms.services.guests.wanting import guest_runs
 from vms.states import ON, Power, SnapshotState, VolumeState
 
@@ -144,6 +145,7 @@ def _host(host: Host) -> Iterator[str]:
         yield from _domains(host, hv, owner)
         yield from _networks(host, hv, owner)
         yield from _storage(host, hv, owner)
+        yield from _elsewhere(host, hv, owner)
     except errors.HypervisorError as error:
         yield f"I1 host {host.name} could not be asked: {error.code}"
 
@@ -191,10 +193,11 @@ def _disks(guest: Guest, host: Host, seen: SeenDisks) -> Iterator[str]:
 
     One whose deletion is not over it may have, or not.
     """
-    volumes = list(Volume.objects.filter(guest=guest).select_related("image", "storage_class"))
+    volumes = list(Volume.objects.filter(guest=guest).select_related("image", "pool", "storage_class"))
     rescue = Spare.objects.select_related("image").filter(guest=guest, role=SpareRole.RESCUE).first()
-    going = {volume_path(volume, host) for volume in volumes if volume.state == VolumeState.DELETING}
-    all_of_it = disks_of(guest, host, volumes, rescue if guest.in_rescue else None)
+    owner = installation_owner()
+    going = {berth(volume, host, owner).path for volume in volumes if volume.state == VolumeState.DELETING}
+    all_of_it = disks_of(guest, host, volumes, rescue if guest.in_rescue else None, owner)
     wanted = {disk.path: disk.target for disk in all_of_it if disk.path not in going}
     for name, disks in (("has", seen.live), ("would start with", seen.kept)):
         ours = [disk for disk in disks or () if "/vol-" in disk.path and disk.path not in going]
@@ -224,7 +227,7 @@ def _storage(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
     files = {volume.name: volume for volume in hv.volumes(pool)}
     known = set(ImageCopy.objects.filter(host=host).values_list("name", flat=True))
     busy_volumes = _busy("volume")
-    for volume in volumes_on(host).select_related("guest"):
+    for volume in volumes_home(host, owner).select_related("guest"):
         name = volume_name(volume.pk)
         known |= {name, seed_name(volume.guest.pk)} if volume.guest else {name}
         if str(volume.guest_id) in busy or str(volume.pk) in busy_volumes:
@@ -235,10 +238,30 @@ def _storage(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
             yield from _file(volume, files[name])
             yield from _kept(volume, {seen.name for seen in hv.snapshots(pool, name)})
     known |= {volume_name(pk) for pk in Spare.objects.filter(guest__host=host).values_list("pk", flat=True)}
-    logs = tuple(serial_log(pk) for pk in Guest.objects.filter(host=host).values_list("pk", flat=True))
+    guests = Guest.objects.filter(host=host)
+    known |= {nvram_name(pk) for pk in guests.filter(firmware="uefi").values_list("pk", flat=True)}
+    logs = tuple(serial_log(pk) for pk in guests.values_list("pk", flat=True))
     for name in sorted(set(files) - known):
         if not name.startswith(logs):
             yield f"I2 host {host.name}: file {name} has no row"
+
+
+def _elsewhere(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
+    """I1, I2 in the host's other pools: a volume's row and its disk, each with the other."""
+    busy, busy_volumes = _busy(), _busy("volume")
+    for pool in host.storage_pools.exclude(name=pool_name(owner)).filter(ready_at__isnull=False):
+        files = {volume.name: volume for volume in hv.volumes(pool.name)}
+        for volume in volumes_in(pool).select_related("guest", "pool"):
+            seen = files.pop(berth(volume, host, owner).name, None)
+            if str(volume.guest_id) in busy or str(volume.pk) in busy_volumes:
+                continue
+            if seen is not None:
+                yield from _file(volume, seen)
+            elif volume.state == "ready":
+                yield f"I1 volume {volume.pk} is not in {pool.name} on {host.name}"
+        for name in sorted(files):
+            if name.startswith("vol-"):
+                yield f"I2 host {host.name}: {name} in {pool.name} has no row"
 
 
 def _file(volume: Volume, seen: SeenVolume) -> Iterator[str]:

@@ -137,7 +137,7 @@ def _appliers(place: Place) -> dict[Step, Callable[[], None]]:
         Step.SAVE: lambda: hv.save(uuid),
         Step.FORGET_SAVE: lambda: hv.discard_save(uuid),
         Step.PULL: lambda: hv.pull_plug(uuid),
-        Step.UNDEFINE: lambda: hv.undefine(uuid, owner=place.owner),
+        Step.UNDEFINE: lambda: hv.undefine(uuid, owner=place.owner, keep_firmware=True),
     }
 
 
@@ -149,7 +149,7 @@ def define(place: Place) -> None:
     password = design.display_password()
     guest_record_password(place.guest, password)
     rows = Volume.objects.filter(guest=place.guest).exclude(state=VolumeState.DELETING)
-    volumes = list(rows.select_related("image", "storage_class").order_by("position"))
+    volumes = list(rows.select_related("image", "pool", "storage_class").order_by("position"))
     ports = list(Port.objects.filter(guest=place.guest).prefetch_related("addresses").order_by("position"))
     spec = design.domain_spec(
         place.guest,

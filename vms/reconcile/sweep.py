@@ -12,14 +12,15 @@ from uuid import UUID
 from operations.models import OperationLock
 from portal.core.clock import now
 from portal.core.units import GIB
+from vms.berths import berth
 from vms.hypervisor import pool as connections
 from vms.hypervisor.driver import Hypervisor, SeenDomain, SeenVolume
-from vms.models import Guest, Host, Network, NetworkOnHost, Spare, Volume
-from vms.names import Owner, network_name, pool_name, seed_name, volume_name
+from vms.models import Guest, Host, Network, NetworkOnHost, Spare, StoragePool, Volume
+from vms.names import Owner, network_name, nvram_name, pool_name, seed_name, volume_name
 from vms.reconcile.converge import Place, guest_id, record
 from vms.reconcile.plan import Seen
 from vms.selectors.installation import installation_owner
-from vms.selectors.volumes import volumes_on
+from vms.selectors.volumes import volumes_home, volumes_in
 from vms.services.hosts import drift_clear, drift_record, host_mark_swept, host_record_heartbeat, host_record_pool
 from vms.services.image_copies import copies_adopt
 from vms.services.leftovers import leftover_clear, leftover_withdraw
@@ -110,11 +111,11 @@ def _storage(host: Host, owner: Owner, present: dict[str, SeenVolume] | None) ->
     if present is None:
         return
     known: set[str] = set()
-    for volume in volumes_on(host).select_related("guest", "tenant"):
+    for volume in volumes_home(host, owner).select_related("guest", "tenant"):
         name = volume_name(volume.pk)
         known.add(name)
         if volume.guest is not None:
-            known.add(seed_name(volume.guest.pk))
+            known |= {seed_name(volume.guest.pk), nvram_name(volume.guest.pk)}
         if volume.state == "ready" and name not in present:
             drift_record(
                 host, "missing_volume", str(volume.pk), detail="its file is not in the pool", guest_id=volume.guest_id
@@ -125,7 +126,7 @@ def _storage(host: Host, owner: Owner, present: dict[str, SeenVolume] | None) ->
     for name in copies_adopt(host, {name: there.allocation for name, there in present.items()}):
         drift_record(host, "stray_image", name, detail="the copy of an image that is gone")
     for name in sorted(present.keys() - known):
-        if name.startswith(("vol-", "seed-")) and not _being_made(name):
+        if name.startswith(("vol-", "seed-", "nvram-")) and not _being_made(name):
             drift_record(host, "stray_volume", name, detail="no such volume here")
 
 
@@ -149,7 +150,32 @@ def _networks(host: Host, owner: Owner, present: set[str]) -> None:
 
 
 def _figures(host: Host, hv: Hypervisor, owner: Owner) -> None:
-    row = host.storage_pools.filter(name=pool_name(owner)).first()
-    seen = hv.pool(pool_name(owner))
-    if row is not None and seen is not None:
-        host_record_pool(row, capacity=seen.capacity, allocation=seen.allocation, available=seen.available)
+    for row in host.storage_pools.filter(ready_at__isnull=False):
+        seen = hv.pool(row.name)
+        if seen is None:
+            continue
+        files = {volume.name: volume for volume in hv.volumes(row.name)}
+        taken = sum(file.allocation for file in files.values())
+        host_record_pool(
+            row, capacity=seen.capacity, allocation=seen.allocation, available=seen.available, written=taken
+        )
+        if row.name != pool_name(owner):
+            _elsewhere(host, row, owner, files)
+
+
+def _elsewhere(host: Host, pool: StoragePool, owner: Owner, present: dict[str, SeenVolume]) -> None:
+    """What lies in another pool than the host's own directory, and what should."""
+    known: set[str] = set()
+    for volume in volumes_in(pool).select_related("pool", "tenant"):
+        name = berth(volume, host, owner).name
+        known.add(name)
+        there = present.get(name)
+        if there is None and volume.state == "ready":
+            drift_record(
+                host, "missing_volume", str(volume.pk), detail=f"it is not in {pool.name}", guest_id=volume.guest_id
+            )
+        elif there is not None and there.capacity > volume.size_gib * GIB:
+            volume_follow(volume, size_gib=there.capacity // GIB)
+    for name in sorted(present.keys() - known):
+        if name.startswith("vol-") and not _being_made(name):
+            drift_record(host, "stray_volume", name, detail=f"no such volume in {pool.name}")

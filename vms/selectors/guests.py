@@ -27,6 +27,7 @@ from tenants.policy import Permission
 from tenants.prepared import Given, columns_of, prepared
 from vms.models import Address, Guest, Host, Port, Tag, Volume
 from vms.models.guests import Charge
+from vms.models.hardware import HARDWARE
 from vms.selectors.metrics import cpu_sparks
 from vms.states import GuestStatus, HostState, Power
 
@@ -34,7 +35,7 @@ GUEST_SORTS: Sorts = {"name": ("name", "id"), "created_at": ("created_at", "id")
 SECRETS: Final = ("user_data", "password_hash", "new_password", "display_password")
 """Never needed to show a guest, and dear to decrypt."""
 SHOWN: Final = columns_of(
-    Guest, "id", "tenant_id", "name", "vcpus", "memory_mib", "disk_gib", "firmware", "in_rescue", "protected", "ssh_keys",
+    Guest, "id", "tenant_id", "name", "vcpus", "memory_mib", "disk_gib", *HARDWARE, "in_rescue", "protected", "ssh_keys",
     "want_power", "seen_power", "seen_since", "seen_display", "built_at", "problem_code", "problem_message", "binned_at",
     "purge_after", "lease_ends_at", "version", "created_at", "flavor_id", "next_flavor_id", "image_id",
 )  # fmt: skip

@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce, Greatest
 
 from tenants.models import Tenant
 from tenants.services.quota import class_disk, usage_source
-from vms.models import Address, Guest, Image, Network, Port, Snapshot, Volume
+from vms.models import Address, Backup, BackupRepository, Guest, Image, Network, Port, Snapshot, Volume
 from vms.models.guests import Charge
 
 
@@ -35,6 +35,12 @@ def held_amounts(tenants: Sequence[Tenant]) -> Mapping[UUID, Counter[str]]:
     images = Image.objects.filter(tenant__in=tenants).order_by().values_list("tenant")
     for pk, n, size in images.annotate(n=Count("pk"), size=Sum("charged_gib")):
         held[pk].update(images=n, images_gib=size)
+    repositories = BackupRepository.objects.filter(tenant__in=tenants).order_by().values_list("tenant")
+    for pk, size in repositories.annotate(size=Sum("charged_gib")):
+        held[pk]["backups_gib"] += size
+    being_made = Backup.objects.filter(tenant__in=tenants, reserved_gib__gt=0).order_by().values_list("tenant")
+    for pk, size in being_made.annotate(size=Sum("reserved_gib")):
+        held[pk]["backups_gib"] += size
     for name, rows in (
         ("running_guests", guests.filter(charged_running=True)),
         ("ports", Port.objects.exclude(guest__charge=Charge.NONE)),

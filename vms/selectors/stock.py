@@ -5,13 +5,18 @@ from __future__ import annotations
 from django.db.models import Count, Q, QuerySet
 
 from vms.models import Address, Image, Network
-from vms.states import ImageState
+from vms.states import ImageKind, ImageState
 
 
 def images_usable() -> QuerySet[Image]:
     """What the scope's tenant may use: everybody's that are fit for use, and all of its own; in the order they are offered."""
     fit = Q(state__in=[ImageState.READY, ImageState.DEPRECATED])
     return Image.objects.filter(fit | Q(tenant__isnull=False)).select_related("tenant", "replacement", "upload")
+
+
+def images_offered() -> QuerySet[Image]:
+    """What the scope's tenant can make machines and disks of, in the order they are offered."""
+    return Image.objects.filter(state=ImageState.READY, kind=ImageKind.DISK)
 
 
 def networks_in_use() -> QuerySet[Network]:

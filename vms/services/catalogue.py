@@ -13,12 +13,12 @@ from django.utils.translation import gettext as _
 from portal.core.errors import Invalid
 from tenants.actors import Actor
 from vms.disks.convert import to_qcow2
-from vms.disks.errors import DiskError
+from vms.disks.errors import DiskError, UnsafeImage
 from vms.disks.inspect import Format, inspect
 from vms.models import Image
 from vms.services.image_arrival import image_register
 from vms.services.images import image_path, images_dir
-from vms.states import ImageState
+from vms.states import ImageKind, ImageState
 
 _CHUNK = 4 * 1024 * 1024
 type Progress = Callable[[float], None]
@@ -84,6 +84,8 @@ def catalogue_place(
         clean = Path(scratch) / "clean.qcow2"
         try:
             found = inspect(file, declared=declared)
+            if image.kind != ImageKind.DISK and found.content != "iso":
+                raise UnsafeImage("It holds no ISO 9660 file system, so it is no CD.", code="image_no_cd")
             if charge:
                 charge(found.virtual_size)
             to_qcow2(file, clean, source_format=found.format, progress=progress)

@@ -14,7 +14,20 @@ from portal.core.errors import PortalError
 from tenants.actors import Actor
 from tenants.models import Tenant
 from tenants.services.ending import Left, takes_away
-from vms.models import Guest, Host, Image, Network, NetworkOnHost, Snapshot, SshKey, Tag, Volume
+from vms.models import (
+    Backup,
+    BackupRepository,
+    Guest,
+    Host,
+    Image,
+    Network,
+    NetworkOnHost,
+    Snapshot,
+    SshKey,
+    Tag,
+    Volume,
+)
+from vms.services.backups import backup_delete
 from vms.services.guests import guest_delete, guest_edit
 from vms.services.images import image_delete
 from vms.services.keys import key_delete
@@ -74,6 +87,22 @@ def volumes(tenant: Tenant, actor: Actor | None) -> list[Left]:
         if not why and actor is not None and number < AT_ONCE:
             why = _refusal(lambda row=volume: volume_delete(row, actor=actor))
         left.append(Left("volume", volume.name, why))
+    return left
+
+
+@takes_away
+def backups(tenant: Tenant, actor: Actor | None) -> list[Left]:
+    """Every backup, out of the store; with the last of them the repository and its password."""
+    left = []
+    rows = list(Backup.objects.select_related("guest", "tenant").order_by("created_at", "pk"))
+    busy = _busy(rows)
+    for number, backup in enumerate(rows):
+        why = _("Something is being done with it.") if backup.pk in busy else ""
+        if not why and actor is not None and number < AT_ONCE:
+            why = _refusal(lambda row=backup: backup_delete(row, actor=actor))
+        left.append(Left("backup", backup.name, why))
+    if not rows and actor is not None:
+        BackupRepository.objects.all().delete()
     return left
 
 

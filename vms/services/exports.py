@@ -11,13 +11,14 @@ from tenants.actors import Actor
 from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.services.export import CHUNK, exports
-from vms.models import Guest, Image, MetricPoint, Network, Port, SshKey, Volume
+from vms.models import Backup, Guest, Image, MetricPoint, Network, Port, SshKey, Volume
+from vms.models.hardware import HARDWARE
 from vms.models.metrics import AMOUNTS, HOUR
 from vms.selectors.snapshots import snapshots_visible
 
 Facts = dict[str, Any]
 GUEST: Final = (
-    "id", "name", "vcpus", "memory_mib", "disk_gib", "firmware", "protected", "want_power", "seen_power", "created_at",
+    "id", "name", "vcpus", "memory_mib", "disk_gib", *HARDWARE, "protected", "want_power", "seen_power", "created_at",
     "built_at", "binned_at", "purge_after",
 )  # fmt: skip
 
@@ -62,6 +63,15 @@ def _volumes(tenant: Tenant, actor: Actor) -> Iterator[Any]:
     yield from rows.values(*columns, "created_at").iterator(chunk_size=CHUNK)
 
 
+@exports("backups", Permission.BACKUP_VIEW)
+def _backups(tenant: Tenant, actor: Actor) -> Iterator[Any]:
+    rows = Backup.objects.order_by("created_at", "pk")
+    if actor.narrowed:
+        rows = rows.filter(guest__in=actor.visible(Guest.objects.all()))
+    columns = ("id", "name", "guest_id", "guest_name", "state", "read_bytes", "added_bytes", "verified_at", "verified")
+    yield from rows.values(*columns, "created_at").iterator(chunk_size=CHUNK)
+
+
 @exports("snapshots", Permission.SNAPSHOT_VIEW)
 def _snapshots(tenant: Tenant, actor: Actor) -> Iterator[Facts]:
     rows = snapshots_visible(actor).order_by("created_at", "pk").prefetch_related("disks")
@@ -82,7 +92,19 @@ def _networks(tenant: Tenant, actor: Actor) -> Iterator[Facts]:
 @exports("images", Permission.IMAGE_VIEW)
 def _images(tenant: Tenant, actor: Actor) -> Iterator[Any]:
     rows = Image.objects.filter(tenant=tenant).order_by("created_at", "pk")
-    columns = ("id", "name", "state", "os_family", "os_version", "firmware", "init", "size", "virtual_size", "sha256")
+    columns = (
+        "id",
+        "name",
+        "state",
+        "os_family",
+        "os_version",
+        "kind",
+        *HARDWARE,
+        "init",
+        "size",
+        "virtual_size",
+        "sha256",
+    )
     yield from rows.values(*columns, "created_at")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -75,7 +75,11 @@ def host_enrol(
     StoragePool.objects.get_or_create(
         host=host,
         name=pool_name(owner),
-        defaults={"storage_class": StorageClass.objects.get(is_default=True), "path": f"{data_dir}/pool"},
+        defaults={
+            "storage_class": StorageClass.objects.get(is_default=True),
+            "path": f"{data_dir}/pool",
+            "ready_at": now(),
+        },
     )
     audit_record(actor, "host.enrol", host, uri=uri)
     return host, host_test(host, actor=actor)
@@ -133,9 +137,12 @@ def host_record_unenforced(host: Host, feature: str) -> None:
         Host.objects.filter(pk=host.pk).update(unenforced=sorted({*fresh.unenforced, feature}))
 
 
-def host_record_pool(pool: StoragePool, *, capacity: int, allocation: int, available: int) -> None:
-    """A storage pool's figures, in bytes."""
-    StoragePool.objects.filter(pk=pool.pk).update(capacity=capacity, allocation=allocation, available=available)
+def host_record_pool(
+    pool: StoragePool, *, capacity: int, allocation: int, available: int, written: int | None = None
+) -> None:
+    """A storage pool's figures, in bytes; ``written`` where its files were looked at."""
+    figures = {"capacity": capacity, "allocation": allocation, "available": available}
+    StoragePool.objects.filter(pk=pool.pk).update(**figures | ({} if written is None else {"written": written}))
 
 
 def host_record_heartbeat(host: Host, *, at: datetime | None = None) -> bool:
@@ -187,8 +194,7 @@ def host_rooms(*, lock: bool = False) -> list[Room[Host]]:
 
 
 def _room(host: Host, claims: dict[str, Any]) -> Room[Host]:
-    pools = list(host.storage_pools.all())
-    measured = [pool for pool in pools if pool.capacity]
+    measured = [pool for pool in host.storage_pools.all() if pool.capacity and pool.path == f"{host.data_dir}/pool"]
     return Room(
         host=host,
         name=host.name,
@@ -204,16 +210,24 @@ def _room(host: Host, claims: dict[str, Any]) -> Room[Host]:
     )
 
 
-def host_choose(flavor: Flavor, *, more_gib: int = 0) -> Host:
-    """The host for a new guest of this size with so many GiB on further disks; raises ``NoRoom``.
+def host_choose(flavor: Flavor, *, more_gib: int = 0, classes: Collection[StorageClass] = ()) -> Host:
+    """The host for a new guest of this size with so many GiB more beside its first disk; raises ``NoRoom``.
 
-    Its row is locked: in the transaction that claims.
+    It has a pool of each of ``classes``. Its row is locked: in the transaction that claims.
     """
     disk_gib = flavor.disk_gib + more_gib
-    choice = choose(host_rooms(lock=True), vcpus=flavor.vcpus, memory_mib=flavor.memory_mib, disk_gib=disk_gib)
+    rooms = [room for room in host_rooms(lock=True) if room_serves(room, classes)]
+    choice = choose(rooms, vcpus=flavor.vcpus, memory_mib=flavor.memory_mib, disk_gib=disk_gib)
     if choice.host is None:
         raise NoRoom(lacking=choice.lacking)
     return choice.host
+
+
+def room_serves(room: Room[Host], classes: Collection[StorageClass]) -> bool:
+    """Has the host a pool in use of each of these classes?"""
+    pools = room.host.storage_pools.all()
+    served = {pool.storage_class_id for pool in pools if pool.enabled and pool.ready_at is not None}
+    return {one.pk for one in classes} <= served
 
 
 def host_claimable(guest: Guest) -> Host:

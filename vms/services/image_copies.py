@@ -48,7 +48,7 @@ def copy_is_used(copy: ImageCopy) -> bool:
     """Is there a disk or a machine on that host that is, or is about to be, made of it?"""
     volumes = Volume.objects.filter(Q(guest__host=copy.host_id) | Q(pool__host=copy.host_id), image=copy.image_id)
     spares = Spare.objects.filter(guest__host=copy.host_id, image=copy.image_id)
-    guests = Guest.objects.filter(image=copy.image_id, host=copy.host_id)
+    guests = Guest.objects.filter(Q(image=copy.image_id) | Q(drivers=copy.image_id), host=copy.host_id)
     return volumes.exists() or spares.exists() or guests.exists()
 
 

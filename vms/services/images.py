@@ -24,8 +24,9 @@ from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.services.quota import quota_release, quota_reserve
 from vms.models import Image, ImageCopy, ImageUpload
+from vms.models.hardware import HARDWARE, DiskBus, NicModel
 from vms.specs import ImageSpec
-from vms.states import ImageState, Init
+from vms.states import ImageKind, ImageState, Init
 
 DISK_MOST_GIB: Final = 2048
 MEMORY_MOST_MIB: Final = 1024**2
@@ -33,7 +34,7 @@ USER: Final = re.compile(r"\A[A-Za-z_][A-Za-z0-9_.-]{0,31}\Z")
 WORD: Final = re.compile(r"\A[a-z0-9][a-z0-9.-]{0,23}\Z")
 DIGEST: Final = re.compile(r"\A[0-9a-fA-F]{64}\Z")
 EDITABLE: Final = frozenset(
-    {"name", "os_family", "os_version", "firmware", "init", "default_user", "min_memory_mib", "least_disk_gib"}
+    {"name", "os_family", "os_version", *HARDWARE, "init", "default_user", "min_memory_mib", "least_disk_gib"}
 )
 
 
@@ -55,7 +56,7 @@ def image_require(image: Image | None, actor: Actor, *, tenant: Tenant | None = 
 
 def image_spec_check(spec: ImageSpec, *, also: list[FieldError] | None = None) -> None:
     """Raise ``Invalid`` naming every field of ``spec`` that cannot be used, and those of ``also``."""
-    errors = [*_word_errors(spec), *_size_errors(spec), *(also or [])]
+    errors = [*_word_errors(spec), *_kind_errors(spec), *_size_errors(spec), *(also or [])]
     if errors:
         raise Invalid(errors=errors)
 
@@ -64,6 +65,9 @@ def _word_errors(spec: ImageSpec) -> list[FieldError]:
     choices = {
         "format": (spec.source_format, ("qcow2", "raw"), _("Choose qcow2 or raw.")),
         "firmware": (spec.firmware, ("bios", "uefi"), _("Choose bios or uefi.")),
+        "disk_bus": (spec.disk_bus, tuple(DiskBus), _("Choose virtio, scsi or sata.")),
+        "nic_model": (spec.nic_model, tuple(NicModel), _("Choose virtio or e1000e.")),
+        "kind": (spec.kind, tuple(ImageKind), _("Choose disk, iso or drivers.")),
         "init": (spec.init, tuple(Init), _("Choose cloud-init, cloudbase-init or none.")),
     }
     errors = [
@@ -82,6 +86,15 @@ def _word_errors(spec: ImageSpec) -> list[FieldError]:
     return errors
 
 
+def _kind_errors(spec: ImageSpec) -> list[FieldError]:
+    errors = []
+    if spec.secure_boot and spec.firmware != "uefi":
+        errors.append(FieldError("/secure_boot", "needs_uefi", _("Secure Boot is UEFI's.")))
+    if spec.kind != ImageKind.DISK and spec.source_format != "raw":
+        errors.append(FieldError("/format", "invalid_format", _("A CD comes as raw: the bytes of its ISO file.")))
+    return errors
+
+
 def _size_errors(spec: ImageSpec) -> list[FieldError]:
     errors = []
     if not 16 <= spec.min_memory_mib <= MEMORY_MOST_MIB:
@@ -96,8 +109,11 @@ def _size_errors(spec: ImageSpec) -> list[FieldError]:
 def image_announce(spec: ImageSpec, *, tenant: Tenant | None, state: ImageState) -> Image:
     """The row of an image that is still to come, counted in the tenant's quota; runs in the caller's transaction."""
     if tenant is not None:
+        if spec.kind == ImageKind.DRIVERS:
+            message = _("Every Windows machine gets it: only operators bring it in.")
+            raise Invalid(errors=[FieldError("/kind", "operators_only", message)])
         quota_reserve(tenant, {"images": 1})
-    words = {name: value for name, value in asdict(spec).items() if name in EDITABLE}
+    words = {name: value for name, value in asdict(spec).items() if name in EDITABLE | {"kind"}}
     image = Image.objects.create(**words | {"name": spec.name.strip()}, tenant=tenant, state=state)
     image_told(image)
     return image
@@ -168,7 +184,8 @@ def image_edit(image: Image, *, actor: Actor, deprecated: bool | None = None, **
     image_require(image, actor)
     image = Image.objects.select_for_update(no_key=True, of=("self",)).select_related("tenant").get(pk=image.pk)
     _replace(image, changes)
-    spec = ImageSpec(**{name: changes.get(name, getattr(image, name)) for name in EDITABLE})
+    words = {name: changes.get(name, getattr(image, name)) for name in EDITABLE}
+    spec = ImageSpec(**words, kind=image.kind, source_format="qcow2" if image.kind == ImageKind.DISK else "raw")
     image_spec_check(spec)
     if "name" in changes:
         changes["name"] = spec.name.strip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from vms.views import (
+    backups,
     consoles,
     guest_create,
     guest_detail,
@@ -64,6 +65,13 @@ urlpatterns = [
     path("volumes/<uuid:volume_id>/extend/", volumes.volume_extend, name="volume_extend"),
     path("volumes/<uuid:volume_id>/limits/", volumes.volume_limits, name="volume_limits"),
     path("volumes/<uuid:volume_id>/delete/", volumes.volume_delete, name="volume_delete"),
+    path("backups/", backups.backup_list, name="backup_list"),
+    path("backups/create/", backups.backup_create, name="backup_create"),
+    path("backups/<uuid:backup_id>/", backups.backup_detail, name="backup_detail"),
+    path("backups/<uuid:backup_id>/verify/", backups.backup_verify, name="backup_verify"),
+    path("backups/<uuid:backup_id>/as-machine/", backups.backup_restore_guest, name="backup_restore_guest"),
+    path("backups/<uuid:backup_id>/as-volume/", backups.backup_restore_volume, name="backup_restore_volume"),
+    path("backups/<uuid:backup_id>/delete/", backups.backup_delete, name="backup_delete"),
     path("volumes/<uuid:volume_id>/snapshot/", snapshots.volume_snapshot, name="volume_snapshot"),
     path("snapshots/<uuid:snapshot_id>/edit/", snapshots.snapshot_edit, name="snapshot_edit"),
     path("snapshots/<uuid:snapshot_id>/revert/", snapshots.snapshot_revert, name="snapshot_revert"),

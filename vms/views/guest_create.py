@@ -25,11 +25,11 @@ from vms.forms.guests import GuestForm
 from vms.forms.keys import KeyForm
 from vms.models import Flavor, Guest, Image, Network, SshKey
 from vms.seed_preview import seed_preview
+from vms.selectors.stock import images_offered
 from vms.services.guests import guest_create as create
 from vms.services.guests import guest_fit
 from vms.services.guests.create import Fit
 from vms.specs import GuestSpec
-from vms.states import ImageState
 from vms.views.find import tenant_of
 from vms.views.shapes import system_of, version_of
 
@@ -65,7 +65,7 @@ def guest_recap(request: HttpRequest, tenant: str) -> HttpResponse:
 
 def _first_choice(wish: str) -> dict[str, Any]:
     """What is chosen already when the page opens: with it, one click makes a machine. ``wish`` is an image's id."""
-    ready = Image.objects.filter(state=ImageState.READY)
+    ready = images_offered()
     chosen = uuid_or_none(wish)
     image = (ready.filter(pk=chosen).first() if chosen else None) or ready.first()
     flavors = Flavor.objects.filter(enabled=True)
@@ -125,7 +125,7 @@ def _images(form: GuestForm) -> list[dict[str, Any]]:
             "selected": str(image.pk) in chosen,
             "reason": "",
         }
-        for image in Image.objects.filter(state=ImageState.READY)
+        for image in images_offered()
     ]
 
 

@@ -23,6 +23,7 @@ from tenants.types import HttpRequest
 from vms.forms.guests import RenameForm, TagsForm
 from vms.models import Guest
 from vms.selectors.guests import guests_visible
+from vms.views.backups import guest_backups
 from vms.views.find import guest_now, guest_or_404, tenant_of
 from vms.views.guest_inside import inside_context
 from vms.views.metrics import metrics_context
@@ -35,6 +36,7 @@ TABS: Final = {
     "overview": gettext_lazy("Overview"),
     "metrics": gettext_lazy("Metrics"),
     "storage": gettext_lazy("Storage"),
+    "backups": gettext_lazy("Backups"),
     "snapshots": gettext_lazy("Snapshots"),
     "network": gettext_lazy("Network"),
     "inside": gettext_lazy("Inside"),
@@ -77,6 +79,8 @@ def detail_page(request: HttpRequest, guest: Guest, *, tab: str, form: forms.For
         context |= snapshots_context(actor, guest, busy=shown.operation is not None)
     if tab == "inside":
         context |= inside_context(guest, actor, busy=shown.operation is not None)
+    if tab == "backups":
+        context |= guest_backups(actor, guest, tenant_of(request).slug)
     if tab == "metrics":
         context |= metrics_context(request, guest)
     if tab == "settings":

@@ -18,10 +18,11 @@ from tenants.pages import page
 from tenants.policy import Permission
 from tenants.types import HttpRequest
 from vms.forms.guest_life import ImageForm, ResizeForm
-from vms.models import Flavor, Guest, Image
+from vms.models import Flavor, Guest
+from vms.selectors.stock import images_offered
 from vms.services import guests as services
 from vms.services.guests.resize import grows_live, resize_fit
-from vms.states import ImageState, Power
+from vms.states import Power
 from vms.views.find import guest_now, guest_or_404, tenant_of
 from vms.views.guest_create import before_after
 from vms.views.shapes import system_of, version_of
@@ -154,7 +155,7 @@ def _image_dialog(request: HttpRequest, template: str, guest: Guest, *, error: s
                 "os_family": system_of(image.os_family, image.name),
                 "selected": str(image.pk) == chosen,
             }
-            for image in Image.objects.filter(state=ImageState.READY)
+            for image in images_offered()
         ],
         "error": error,
     }

@@ -26,9 +26,10 @@ from tenants.policy import Permission
 from tenants.types import HttpRequest
 from vms.forms.images import INITS, ImageEditForm, ImageFetchForm, ImageUploadForm
 from vms.models import Image, ImageUpload
+from vms.selectors.hardware import hardware_words
 from vms.selectors.stock import images_usable
 from vms.services import images as services
-from vms.states import ImageState
+from vms.states import ImageKind, ImageState
 from vms.views.find import tenant_of
 from vms.views.shapes import system_of, version_of
 
@@ -39,6 +40,13 @@ STATES: Final[Mapping[str, str | Promise]] = {
     ImageState.FAILED: gettext_lazy("Failed"),
     ImageState.DEPRECATED: gettext_lazy("No longer offered"),
     ImageState.DELETING: gettext_lazy("Being deleted"),
+}
+
+
+KIND_WORDS: Final[Mapping[str, Promise]] = {
+    ImageKind.DISK: gettext_lazy("A disk to start from"),
+    ImageKind.ISO: gettext_lazy("A CD"),
+    ImageKind.DRIVERS: gettext_lazy("The CD with drivers that Windows machines have"),
 }
 
 
@@ -139,7 +147,9 @@ def _detail(request: HttpRequest, image: Image, form: ImageEditForm | None) -> H
         "may_delete": own and live is None and image.state != ImageState.UPLOADING,
         "may_offer": own and image.state in (ImageState.READY, ImageState.DEPRECATED),
         "may_upload": own and image.state == ImageState.UPLOADING,
-        "may_create": actor.may(Permission.GUEST_CREATE) and image.state == ImageState.READY,
+        "may_create": actor.may(Permission.GUEST_CREATE)
+        and image.state == ImageState.READY
+        and image.kind == ImageKind.DISK,
     }
     return render(request, "vms/image_detail.html", context, status=422 if form else 200)
 
@@ -161,7 +171,8 @@ def image_shown(image: Image, actor: Actor, operation: Operation | None) -> dict
         "size_label": mib_label(max(1, round(image.size / MIB))) if image.size else "–",
         "min_disk_label": gib_label(image.min_disk_gib) if image.min_disk_gib else "–",
         "min_memory_label": mib_label(image.min_memory_mib),
-        "firmware": image.firmware.upper(),
+        "firmware": hardware_words(image),
+        "kind_label": KIND_WORDS[image.kind],
         "init_label": dict(INITS).get(image.init, image.init),
         "default_user": image.default_user,
         "sha256": image.sha256,

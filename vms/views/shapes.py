@@ -19,6 +19,7 @@ from tenants.actors import Actor
 from tenants.policy import Permission
 from vms.models import Guest, Image
 from vms.selectors.guests import GuestRow
+from vms.selectors.hardware import hardware_words
 from vms.services.guests.allowed import ASK_AN_OPERATOR, Answer, answer, condition_of
 from vms.services.guests.power import ACTIONS, guest_actions
 from vms.states import GuestStatus, Power, VolumeState
@@ -235,7 +236,7 @@ class _Page:
             vcpus=guest.vcpus,
             memory_label=mib_label(guest.memory_mib),
             disk_gib=guest.disk_gib,
-            firmware=guest.firmware.upper(),
+            firmware=hardware_words(guest),
             addresses=tuple(
                 AddressShown(one.ip, one.mac, one.network_name, self.word(one.kind, ADDRESS_KINDS))
                 for one in row.addresses

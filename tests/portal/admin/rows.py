@@ -26,7 +26,7 @@ from tenants.services.roles import role_named
 from tenants.services.sign_in import sign_in_domain_create
 from tenants.services.sign_in_providers import provider_create
 from tests import factories
-from vms.models import Drift, Flavor, Guest, Host, HostPool, Image, ImageCopy, StoragePool
+from vms.models import BackupStore, Drift, Flavor, Guest, Host, HostPool, Image, ImageCopy, StorageClass, StoragePool
 from vms.services.hosts import drift_record
 
 
@@ -42,10 +42,12 @@ def one_of_each() -> dict[type, Any]:
         quota_request_make(house.tenant, {"guests": 99}, reason="A sale.", actor=house.actor)
         drift_record(guest.host, "stray_domain", "gh-1", detail="running", guest_id=guest.pk)
         sign_in_domain(house, "one.test")
+        factories.backup_store()
         ImageCopy.objects.create(image=guest.image, host=guest.host, name="img")
         models = (
             ApiToken,
             AuditEntry,
+            BackupStore,
             Drift,
             Flavor,
             Guest,
@@ -60,6 +62,7 @@ def one_of_each() -> dict[type, Any]:
             QuotaRequest,
             SignInDomain,
             SocialApp,
+            StorageClass,
             StoragePool,
             Tenant,
         )
@@ -93,6 +96,8 @@ def many(count: int) -> None:
         factories.guest(house, flavor=small, image=picture, tags=["a", "b"])
         with every_tenant(why="test"):
             HostPool.objects.create(name=f"pool-{house.tenant.slug}")
+            StorageClass.objects.create(name=f"class-{house.tenant.slug}")
             letter_write(to="a@example.test", subject=house.tenant.slug, body="x")
             sign_in_domain(house, f"{house.tenant.slug}.test")
             drift_record(host, "stray_domain", f"gh-{house.tenant.slug}")
+            BackupStore.objects.create(name=f"s{house.tenant.slug}"[:40], kind="folder", location="/nonexistent")

@@ -142,7 +142,8 @@ def test_a_flavor_is_added_and_edited(desk: Client) -> None:
 
 def test_an_image_is_imported_deprecated_and_deleted(desk: Client) -> None:
     add(desk, Image, name="Debian 12", url="https://example.test/d.qcow2", sha256="a" * 64, source_format="qcow2",
-        os_family="debian", os_version="12")  # fmt: skip
+        os_family="debian", os_version="12", kind="disk", firmware="bios", disk_bus="virtio", nic_model="virtio",
+        init="cloud-init")  # fmt: skip
     with every_tenant(why="test"):
         image = Image.objects.get(name="Debian 12")
     assert Operation.objects.get(kind="image.import").params["url"] == "https://example.test/d.qcow2"

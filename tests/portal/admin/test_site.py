@@ -158,7 +158,7 @@ def test_nothing_is_written_in_place(desk: Client, model: type, shown: ServiceAd
 LISTS = [
     "vms/host", "vms/guest", "vms/drift", "tenants/tenant", "tenants/user", "tenants/member", "tenants/apitoken",
     "tenants/auditentry", "operations/operation", "vms/storagepool", "vms/imagecopy", "vms/image", "vms/flavor", "vms/hostpool",
-    "admin/logentry", "tenants/signindomain", "socialaccount/socialapp",
+    "vms/storageclass", "admin/logentry", "tenants/signindomain", "socialaccount/socialapp",
 ]  # fmt: skip
 
 

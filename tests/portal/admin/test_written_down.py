@@ -34,7 +34,7 @@ from tests import factories
 from tests.portal.admin.doing import add, do
 from tests.portal.admin.rows import one_of_each
 from tests.support.openid import Provider, provider
-from vms.models import Flavor, Guest, Host, Image, ImageCopy
+from vms.models import Flavor, Guest, Host, Image, ImageCopy, StorageClass, StoragePool
 
 Answers = Callable[[], dict[str, Any]]
 WHY = {"reason": "Because."}
@@ -89,10 +89,25 @@ def without_domain(app: SocialApp) -> None:
         sign_in_domain_delete(row, actor=factories.desk())
 
 
+CLASS = {"media": "ssd", "iops": 5, "mbps": 0, "scrub": "zero", "enabled": "on"}
+BUILT = {"kind": "disk", "firmware": "uefi", "disk_bus": "sata", "nic_model": "virtio", "init": "cloud-init"}
 CASES: dict[tuple[type[Model], str], Case] = {
     (ApiToken, "revoke"): Case(),
     (Flavor, "add"): Case({**SIZE, "name": "big", "enabled": "on", "sort": 100}),
     (Flavor, "edit"): Case({**SIZE, "name": "big", "enabled": "on", "sort": 100}),
+    (StorageClass, "add"): Case({**CLASS, "name": "gold"}),
+    (StorageClass, "edit"): Case({**CLASS, "is_default": "on"}),
+    (StoragePool, "add"): Case(
+        {"host": "HOST", "word": "fast", "kind": "dir", "storage_class": "CLASS", "path": "/srv/fast"}
+    ),
+    (StoragePool, "prepare"): Case(),
+    (StoragePool, "close"): Case(),
+    (StoragePool, "open"): Case(first=be(enabled=False)),
+    (StoragePool, "remove"): Case(
+        first=lambda row: StoragePool.objects.create(
+            host=row.host, name="empty", path="/srv/empty", storage_class=row.storage_class
+        )
+    ),
     (Guest, "start"): Case(first=be(want_power="stopped", seen_power="stopped")),
     (Guest, "shutdown"): Case({"grace_s": 30}, be(want_power="running", seen_power="running")),
     (Guest, "stop"): Case(first=be(want_power="running", seen_power="running")),
@@ -101,7 +116,14 @@ CASES: dict[tuple[type[Model], str], Case] = {
     (Host, "maintain"): Case(first=be(maintenance=False)),
     (Host, "release"): Case(first=be(maintenance=True)),
     (Image, "fetch"): Case(
-        {"name": "D", "url": "https://example.test/d", "sha256": "a" * 64, "source_format": "raw", "os_family": "linux"}
+        {
+            "name": "D",
+            "url": "https://example.test/d",
+            "sha256": "a" * 64,
+            "source_format": "raw",
+            "os_family": "linux",
+            **BUILT,
+        }
     ),
     (Image, "deprecate"): Case(),
     (Image, "offer"): Case(first=be(state="deprecated")),
@@ -164,7 +186,7 @@ def test_every_deed_leaves_exactly_one_entry(desk: Client, idp: Provider, model:
     rows, case = one_of_each(), CASES[model, deed.name]
     factories.user("new@example.test")
     row = case.first(rows[model]) or rows[model]
-    fill = {"SLUG": rows[Tenant].slug, "ISSUER": idp.issuer}
+    fill = {"SLUG": rows[Tenant].slug, "ISSUER": idp.issuer, "HOST": rows[Host].pk, "CLASS": rows[StorageClass].pk}
     answers = {name: fill.get(value, value) for name, value in case.answers.items()}
     before = entries()
 

@@ -36,6 +36,8 @@ class Backstage(Protocol):
     def plant_domain(self, uuid: str, name: str) -> None: ...
     def plant_network(self, name: str) -> None: ...
     def remove_planted(self) -> None: ...
+    def tpms(self) -> set[str]:
+        """The domains whose TPM's memory lies on the host."""
 
 
 @dataclass
@@ -83,6 +85,10 @@ class World:
         )
         return replace(spec, **changes)  # type: ignore[arg-type]
 
+    def remembered(self, uuid: str) -> bool:
+        """Does the host keep a TPM's memory of that domain?"""
+        return uuid in self.backstage.tpms()
+
     def clear(self) -> None:
         """Leave the host as it was found."""
         self.backstage.remove_planted()
@@ -116,6 +122,9 @@ class FakeBackstage:
         self._host.domains = {key: each for key, each in self._host.domains.items() if each.spec}
         self._host.networks = {key: each for key, each in self._host.networks.items() if each}
 
+    def tpms(self) -> set[str]:
+        return set(self._host.tpms)
+
 
 class VirshBackstage:
     def __init__(self, host: Host, folder: Path) -> None:
@@ -140,6 +149,10 @@ class VirshBackstage:
         for undo, name in self._planted:
             self._host.virsh(undo, name)
         self._planted.clear()
+
+    def tpms(self) -> set[str]:
+        folder = self._host.directory / "root" / "lib" / "swtpm"
+        return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
     def _define(self, undo: str, name: str, verb: str, xml: str) -> None:
         path = self._folder / f"{name}.xml"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from vms.hypervisor.driver import Owner, Roots
 from vms.hypervisor.filters import guest_filter
 from vms.hypervisor.xml.build import Element
+from vms.hypervisor.xml.devices import Ceph
 from vms.hypervisor.xml.domain import (
     Balloon,
     Bandwidth,
@@ -15,21 +16,24 @@ from vms.hypervisor.xml.domain import (
     Disk,
     DomainSpec,
     FilterRef,
+    Firmware,
+    Hyperv,
     IoTune,
     Layer,
     Nic,
     Serial,
     Tablet,
     Tag,
+    Tpm,
     Video,
     Vnc,
     Watchdog,
 )
 from vms.hypervisor.xml.network import DhcpHost, NetworkSpec
-from vms.hypervisor.xml.pool import PoolSpec
+from vms.hypervisor.xml.pool import CephUser, PoolSpec
 from vms.hypervisor.xml.volume import VolumeSpec
 
-ROOTS = Roots(storage=("/srv/gh/pool",), run=("/run/gh",), log=("/srv/gh/log",))
+ROOTS = Roots(storage=("/srv/gh/pool",), run=("/run/gh",), log=("/srv/gh/log",), block=("/dev/gh",), ceph=("gh",))
 TAG = Tag(
     owner=Owner("0198a3c2-7d11-7cc0-b0e1-3b1f2a4c5d6e", 1),
     subject="0198a3c2-aaaa-7cc0-b0e1-000000000001",
@@ -90,7 +94,7 @@ EMULATED = DomainSpec(
     vcpus=1,
     memory_mib=768,
     machine="pc",
-    firmware="uefi",
+    firmware=Firmware(kind="uefi"),
     cpu=Cpu(mode="custom", model="Nehalem"),
     memory_limit_mib=2048,
     tb_cache_mib=32,
@@ -141,7 +145,58 @@ class Shape:
 
 
 GROWING = replace(SMALL, vcpus_max=4, memory_mib_max=4096)
-DOMAINS = {"domain-growing": GROWING, "domain-small": SMALL, "domain-tenants": TENANTS, "domain-emulated": EMULATED}
+WINDOWS = replace(
+    SMALL,
+    vcpus=2,
+    memory_mib=4096,
+    kind="kvm",
+    cpu=Cpu(mode="host-model"),
+    firmware=Firmware(kind="uefi", secure_boot=True, nvram="/srv/gh/pool/nvram.fd"),
+    hyperv=Hyperv(),
+    local_time=True,
+    tpm=Tpm(),
+    disks=(
+        Disk(path=ROOT.path, target="sda", bus="sata", boot_order=1, backing=(BASE,)),
+        Disk(path="/srv/gh/pool/drivers.qcow2", target="sde", bus="sata", device="cdrom", readonly=True, backing=()),
+        Disk(path=SEED.path, target="sdf", bus="sata", device="cdrom", format="raw", readonly=True, backing=()),
+    ),
+    nics=(Nic(mac="52:54:00:12:34:58", network="gh-net-1", model="e1000e"),),
+    spare_ports=2,
+)
+CEPH_USER = CephUser(name="guesthouse", secret="0198a3c2-dddd-7cc0-b0e1-000000000001")
+POOLS = {
+    "pool-netfs": PoolSpec(
+        name="gh-nfs", type="netfs", path="/srv/gh/nfs", servers=("nfs.example.test",), source="/export/gh"
+    ),
+    "pool-logical": PoolSpec(name="gh-lvm", type="logical", path="/dev/gh", source="gh"),
+    "pool-rbd": PoolSpec(
+        name="gh-rbd", type="rbd", servers=("mon1.example.test", "mon2.example.test"), source="gh", ceph=CEPH_USER
+    ),
+}
+
+DISKS_EVERYWHERE = replace(
+    SMALL,
+    disks=(
+        ROOT,
+        Disk(path="/dev/gh/vol-1", target="vdb", format="raw", lies="block", backing=()),
+        Disk(
+            path="gh/vol-2",
+            target="vdc",
+            format="raw",
+            lies="network",
+            ceph=Ceph(monitors=("mon1.example.test", "mon2.example.test"), user=CEPH_USER),
+            iotune=IoTune(iops=100),
+        ),
+    ),
+)
+DOMAINS = {
+    "domain-disks": DISKS_EVERYWHERE,
+    "domain-growing": GROWING,
+    "domain-small": SMALL,
+    "domain-tenants": TENANTS,
+    "domain-emulated": EMULATED,
+    "domain-windows": WINDOWS,
+}
 
 SHAPES = (
     *(Shape(name, "domain", spec.element()) for name, spec in DOMAINS.items()),
@@ -156,6 +211,8 @@ SHAPES = (
         ).element(),
     ),
     Shape("pool", "storagepool", PoolSpec(name="gh-pool", path="/srv/gh/pool").element()),
+    *(Shape(name, "storagepool", spec.element()) for name, spec in POOLS.items()),
+    Shape("volume-thick", "storagevol", VolumeSpec(name="lv", capacity=1 << 30, format="raw", thick=True).element()),
     Shape("volume-empty", "storagevol", VolumeSpec(name="data.raw", capacity=1 << 30, format="raw").element()),
     Shape("volume-overlay", "storagevol", VolumeSpec(name="root.qcow2", capacity=1 << 33, backing=BASE).element()),
 )

@@ -193,6 +193,22 @@ BREACHES: dict[str, Callable[[Element], None]] = {
     "a file elsewhere": _set("devices/disk/source", "file", "/etc/shadow"),
     "a file above": _set("devices/disk/source", "file", "/srv/gh/pool/../../../etc/shadow"),
     "a double slash": _set("devices/disk/source", "file", "/srv/gh/pool//x"),
+    "a foreign volume group": lambda root: (
+        found(root, "devices/disk").set("type", "block"),
+        found(root, "devices/disk/source").attrib.clear(),
+        found(root, "devices/disk/source").set("dev", "/dev/sda1/x"),
+    ),
+    "a foreign cluster": lambda root: (
+        found(root, "devices/disk").set("type", "network"),
+        found(root, "devices/disk/source").attrib.clear(),
+        found(root, "devices/disk/source").set("protocol", "rbd"),
+        found(root, "devices/disk/source").set("name", "theirs/vol-1"),
+    ),
+    "a disk over the network": lambda root: (
+        found(root, "devices/disk").set("type", "network"),
+        found(root, "devices/disk/source").attrib.clear(),
+        found(root, "devices/disk/source").set("protocol", "nbd"),
+    ),
     "a sibling folder": _set("devices/disk/source", "file", "/srv/gh/pool2/x"),
     "the pool itself": _set("devices/disk/source", "file", "/srv/gh/pool"),
     "a base elsewhere": _set("devices/disk/backingStore/source", "file", "/etc/shadow"),

@@ -9,9 +9,11 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from django.conf import settings
 
 from operations.models import Operation
 from operations.registry import kinds
@@ -22,13 +24,14 @@ from tests import factories
 from tests.operations.kinds import lapse
 from tests.portal.api.rest import Answer as Said
 from tests.portal.api.rest import Rest
+from tests.vms.reconcile.backup_lives import Backups, forget_backups
 from tests.vms.reconcile.bench import KEY, Bench
 from tests.vms.reconcile.lives import Killed, at_points
 from tests.vms.reconcile.snapshot_lives import Shots
 from tests.vms.reconcile.test_kill_points import clear
 from tests.vms.reconcile.volume_lives import Disks
 from vms.hypervisor.errors import Refused
-from vms.models import Guest, Snapshot, Volume
+from vms.models import BackupStore, Guest, Snapshot, Volume
 from vms.reconcile.sweep import sweep
 from vms.services.guests import guests_mark_unknown
 from vms.services.guests.allowed import OURS, TABLE, Answer, Condition, condition_of, refuse_unless_allowed
@@ -47,7 +50,7 @@ class Wish:
     body: Callable[[Bench, Guest], Any] = lambda _bench, _guest: None
 
     def url(self, guest: Guest) -> str:
-        if not self.path.startswith(("/volumes", "/snapshots")):
+        if not self.path.startswith(("/volumes", "/snapshots", "/backups")):
             return f"/guests/{guest.pk}{self.path}"
         with every_tenant(why="test"):
             kept = Snapshot.objects.filter(guest=guest).first()
@@ -73,6 +76,7 @@ WISHES: Final = {
     "guest.look": Wish("POST", "/reported"),
     "guest.delete": Wish("DELETE", ""),
     "guest.purge": Wish("DELETE", "?purge=true"),
+    "backup.create": Wish("POST", "/backups", lambda _bench, guest: {"guest": str(guest.pk)}),
     "volume.create": Wish(
         "POST", "/volumes", lambda _bench, guest: {"name": "v", "size_gib": 1, "guest": str(guest.pk)}
     ),
@@ -85,7 +89,9 @@ WISHES: Final = {
     "snapshot.delete": Wish("DELETE", "/snapshots/{kept}"),
 }
 """Every kind of the table."""
-NOT_ON_OFFER: Final = {(kind, Condition.BINNED) for kind in ("volume.create", "volume.attach", "snapshot.create")}
+NOT_ON_OFFER: Final = {
+    (kind, Condition.BINNED) for kind in ("backup.create", "volume.create", "volume.attach", "snapshot.create")
+}
 """REST knows no such machine: what is in the bin is offered nothing."""
 STILL: Final = {(kind, Condition.GONE): "is not defined on" for kind in ("volume.detach", "snapshot.delete")}
 """What the audit says afterwards as before: letting go of a disk or a snapshot does not bring the machine back."""
@@ -173,12 +179,18 @@ def furnish(bench: Bench, *, shots: bool = True) -> None:
     bench.furnish = furnished
 
 
+def a_place(bench: Bench) -> None:
+    """Backups can be kept; made once."""
+    if not BackupStore.objects.exists():
+        Backups(bench, Path(settings.DATA_DIR) / "store")
+
+
 def answered(kind: str, condition: Condition, bench: Bench) -> Answer:
     return TABLE[kind].answer(condition, bench.house.actor)
 
 
 def test_every_kind_that_people_ask_of_a_machine_has_a_row_and_every_row_a_kind() -> None:
-    about_guests = {name for name in kinds() if name.startswith(("guest.", "volume.", "snapshot."))}
+    about_guests = {name for name in kinds() if name.startswith(("guest.", "volume.", "snapshot."))} | {"backup.create"}
 
     assert set(TABLE) == about_guests - OURS
     assert set(TABLE) == set(WISHES)
@@ -237,7 +249,9 @@ def test_what_the_table_takes_is_done_and_the_books_agree(
 
 def accepted(bench: Bench, condition: Condition, kind: str) -> Operation:
     speak(bench)
-    if not kind.startswith("guest."):
+    if kind.startswith("backup."):
+        a_place(bench)
+    elif not kind.startswith("guest."):
         furnish(bench, shots=kind.startswith("snapshot."))
     guest = MAKE[condition](bench)
     assert condition_of(bench.fresh(guest)) == condition
@@ -260,6 +274,7 @@ def finished(bench: Bench, operation: Operation, *, still: str = "") -> None:
 
 def test_a_machine_that_is_being_worked_on_takes_no_second_wish(bench: Bench) -> None:
     furnish(bench)
+    a_place(bench)
     guest = bench.guest()
     live = bench.ask(guest, "reboot")
 
@@ -293,6 +308,7 @@ def test_a_worker_killed_in_the_middle_of_a_pair_is_taken_over(
     chosen = random.Random(datetime.now(UTC).date().isoformat())
     long = request.config.getoption("--long")
     for kind, condition in pairs if long else chosen.sample(pairs, SAMPLE):
+        forget_backups(bench)
         clear(bench, disks=True)
         tried = accepted(bench, condition, kind)
         with at_points(lambda _point: None) as passed:
@@ -300,6 +316,7 @@ def test_a_worker_killed_in_the_middle_of_a_pair_is_taken_over(
         points = list(dict.fromkeys(passed))
         for point in points if long else chosen.sample(points, min(1, len(points))):
             with subtests.test(f"{kind} while {condition}, killed at {point}"):
+                forget_backups(bench)
                 clear(bench, disks=True)
                 operation = accepted(bench, condition, kind)
 

@@ -19,7 +19,8 @@ from vms.models import Image
 
 pytestmark = pytest.mark.django_db
 WORDS = {
-    "name": "mine", "os_family": "debian", "os_version": "12", "source_format": "qcow2", "firmware": "uefi",
+    "name": "mine", "os_family": "debian", "os_version": "12", "source_format": "qcow2", "firmware": "uefi", "kind": "disk",
+    "secure_boot": "on", "tpm": "on", "disk_bus": "sata", "nic_model": "e1000e",
     "init": "cloud-init", "default_user": "debian", "min_memory_mib": "128", "least_disk_gib": "5",
 }  # fmt: skip
 
@@ -51,6 +52,7 @@ def test_an_image_is_asked_for_by_address(house: House, client: Client) -> None:
     with tenant_scope(house.tenant):
         image = Image.objects.get(tenant=house.tenant)
     assert (image.firmware, image.default_user, image.min_disk_gib) == ("uefi", "debian", 5)
+    assert (image.secure_boot, image.tpm, image.disk_bus, image.nic_model) == (True, True, "sata", "e1000e")
     assert Operation.objects.get(kind="image.fetch").params["format"] == "qcow2"
     assert "Coming in" in client.get(url(house, "image_list")).content.decode()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from vms.hypervisor.errors import Unreachable
-from vms.hypervisor.fake.disks import Disks
+from vms.hypervisor.fake.backups import Backups
 from vms.hypervisor.fake.host import FakeDomain, FakeHost, FakePool, forget_hosts, host
 from vms.hypervisor.fake.inside import Inside
 from vms.hypervisor.fake.networks import Networks
@@ -20,7 +20,7 @@ from vms.hypervisor.fake.stats import Stats
 __all__ = ["FakeDomain", "FakeHost", "FakeHypervisor", "FakePool", "connect", "forget_hosts", "host"]
 
 
-class FakeHypervisor(Inside, Sizes, Snapshots, Disks, Stats, Networks):
+class FakeHypervisor(Inside, Sizes, Snapshots, Backups, Stats, Networks):
     """The driver over a ``FakeHost``: the verbs of the protocol, with the real one's promises."""
 
 

@@ -12,14 +12,14 @@ from vms.hypervisor.errors import Busy, Missing, Refused
 from vms.hypervisor.fake.domains import Domains, must_be_ours
 from vms.hypervisor.fake.host import FakeDomain
 from vms.hypervisor.fake.link import ACTIVE
-from vms.hypervisor.fake.storage import Storage
+from vms.hypervisor.fake.pools import Pools
 from vms.hypervisor.xml.devices import Disk, IoTune
 from vms.hypervisor.xml.metadata import Owner
 
 type Held = tuple[Disk, ...]
 
 
-class Disks(Domains, Storage):
+class Disks(Domains, Pools):
     """The protocol's verbs for disks."""
 
     def disks(self, uuid: str) -> SeenDisks:

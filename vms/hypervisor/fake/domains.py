@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from vms.hypervisor import allowlist
-from vms.hypervisor.driver import AgentFacts, PowerEvent, Roots, SeenDomain
+from vms.hypervisor.driver import AgentFacts, PowerEvent, Roots, SeenDomain, SeenVolume
 from vms.hypervisor.errors import Busy, Missing, Refused
 from vms.hypervisor.fake.host import FakeDomain
 from vms.hypervisor.fake.link import ACTIVE, Link
@@ -52,7 +52,7 @@ class Domains(Link):
             domain.name, domain.spec = spec.name, spec
             self._host.announce(PowerEvent(spec.uuid, Power.UNKNOWN, "defined"))
 
-    def undefine(self, uuid: str, *, owner: Owner) -> None:
+    def undefine(self, uuid: str, *, owner: Owner, keep_firmware: bool = False) -> None:
         with self._host.call("undefine"):
             domain = self._host.domains.get(uuid)
             if domain is None:
@@ -61,6 +61,9 @@ class Domains(Link):
             if domain.power in ACTIVE:
                 raise Busy(f"domain {uuid} runs: a running domain is not undefined")
             del self._host.domains[uuid]
+            if not keep_firmware and domain.spec is not None:
+                self._host.tpms.discard(uuid)
+                self._variables(domain.spec, there=False)
             self._host.announce(PowerEvent(uuid, Power.ABSENT, "undefined"))
 
     def start(self, uuid: str) -> None:
@@ -72,7 +75,23 @@ class Domains(Link):
                 if not restored:
                     domain.boot()
                 domain.starts += 1
+                self._power_firmware(domain)
                 self._turn(domain, Power.RUNNING, "", told="restored" if restored else "booted")
+
+    def _power_firmware(self, domain: FakeDomain) -> None:
+        """At its first start a domain gets its variables and its TPM."""
+        if domain.spec is not None:
+            self._variables(domain.spec, there=True)
+            if domain.spec.tpm is not None:
+                self._host.tpms.add(domain.uuid)
+
+    def _variables(self, spec: DomainSpec, *, there: bool) -> None:
+        folder, _slash, name = spec.firmware.nvram.rpartition("/")
+        for pool in self._host.pools.values():
+            if name and pool.path == folder and there:
+                pool.volumes.setdefault(name, (SeenVolume(name, spec.firmware.nvram, "raw", 0, 0), 0))
+            elif pool.path == folder:
+                pool.volumes.pop(name, None)
 
     def press_power(self, uuid: str) -> None:
         with self._host.call("press_power"):

@@ -24,6 +24,7 @@ from vms.hypervisor.xml.devices import Disk
 from vms.hypervisor.xml.domain import DomainSpec
 from vms.hypervisor.xml.network import NetworkSpec
 from vms.hypervisor.xml.nwfilter import FilterSpec
+from vms.hypervisor.xml.pool import PoolSpec
 from vms.states import ON, Power
 
 
@@ -53,10 +54,11 @@ class FakeDomain:
 
 @dataclass(slots=True)
 class FakePool:
-    """A directory pool: volumes by name, with the bytes' checksum beside each."""
+    """A pool: volumes by name, with the bytes' checksum beside each; ``spec`` of one that is not our own directory."""
 
     path: str
     volumes: dict[str, tuple[SeenVolume, int]] = field(default_factory=dict)
+    spec: PoolSpec | None = None
 
 
 @dataclass(slots=True)
@@ -82,13 +84,19 @@ class _Fault:
 
 @dataclass(slots=True)
 class FakeHost:
-    """All a host is, and a test's levers: ``calls`` counts verbs, ``deaf`` guests hear no power button and let go of no disk."""
+    """All a host is, and a test's levers: ``calls`` counts verbs, ``deaf`` guests hear no power button and let go of no disk.
+
+    ``written`` are a disk's first bytes by its file's path; ``checkpoints`` by domain and name, with what was written then;
+    ``held`` are the domains whose disks are held open.
+    """
 
     name: str
     facts: HostFacts
     probe: ProbeResult = field(default_factory=lambda: ProbeResult(accelerated=True))
     domains: dict[str, FakeDomain] = field(default_factory=dict)
     pools: dict[str, FakePool] = field(default_factory=dict)
+    shares: dict[str, FakePool] = field(default_factory=dict)
+    """Directories, by path, that other hosts see, too: pools there are these objects."""
     networks: dict[str, NetworkSpec | None] = field(default_factory=dict)
     filters: dict[str, FilterSpec] = field(default_factory=dict)
     leases: dict[str, tuple[Lease, ...]] = field(default_factory=dict)
@@ -101,7 +109,12 @@ class FakeHost:
     """What a test wrote on a disk, by its path; ``kept`` is what snapshots hold, by path and name."""
     kept: dict[str, dict[str, FakeKept]] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
+    tpms: set[str] = field(default_factory=set)
+    """Domains that have been on with a TPM, and whose TPM's memory nobody has taken away."""
     wiped: list[str] = field(default_factory=list)
+    written: dict[str, bytes] = field(default_factory=dict)
+    checkpoints: dict[str, dict[str, dict[str, bytes]]] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
     deaf: bool = False
     silent: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock)

@@ -24,12 +24,12 @@ class Storage(Link):
             pool = self._host.pools.setdefault(name, FakePool(path))
             if pool.path != path:
                 raise Refused(f"pool {name} lies at {pool.path}, not at {path}")
-            return _seen_pool(name, pool)
+            return seen_pool(name, pool)
 
     def pool(self, name: str) -> SeenPool | None:
         with self._host.call("pool"):
             pool = self._host.pools.get(name)
-            return None if pool is None else _seen_pool(name, pool)
+            return None if pool is None else seen_pool(name, pool)
 
     def remove_pool(self, name: str) -> None:
         with self._host.call("remove_pool"):
@@ -59,24 +59,25 @@ class Storage(Link):
             found, capacity = _probe_format(source, size)
             if found != disk_format:
                 raise Refused(f"volume {name} turned out to be {found}, not {disk_format}")
-            volume = SeenVolume(name, f"{there.path}/{name}", found, capacity, size)
+            volume = SeenVolume(name, place_of(there, name), found, capacity, size)
             there.volumes[name] = (volume, checksum)
             return volume
 
-    def create_overlay(self, pool: str, name: str, *, base: str, capacity: int) -> SeenVolume:
+    def create_overlay(self, pool: str, name: str, *, base: str, capacity: int, base_pool: str = "") -> SeenVolume:
         with self._host.call("create_overlay"):
             there = self._get_pool(pool)
-            if base not in there.volumes:
-                raise Missing(f"pool {pool} has no volume {base}")
-            backing = there.volumes[base][0].path
-            return _ensure_volume(there, SeenVolume(name, f"{there.path}/{name}", "qcow2", capacity, 0, backing))
+            below = self._get_pool(base_pool or pool).volumes
+            if base not in below:
+                raise Missing(f"pool {base_pool or pool} has no volume {base}")
+            backing = below[base][0].path
+            return ensure_volume(there, SeenVolume(name, place_of(there, name), "qcow2", capacity, 0, backing))
 
     def create_empty(self, pool: str, name: str, *, capacity: int, disk_format: str = "qcow2") -> SeenVolume:
         with self._host.call("create_empty"):
             if disk_format not in ("qcow2", "raw"):
                 raise Refused(f"a volume is qcow2 or raw, not {disk_format!r}")
             there = self._get_pool(pool)
-            return _ensure_volume(there, SeenVolume(name, f"{there.path}/{name}", disk_format, capacity, 0))
+            return ensure_volume(there, SeenVolume(name, place_of(there, name), disk_format, capacity, 0))
 
     def delete_volume(self, pool: str, name: str) -> None:
         with self._host.call("delete_volume"):
@@ -93,13 +94,20 @@ class Storage(Link):
         return pool
 
 
-def _seen_pool(name: str, pool: FakePool) -> SeenPool:
+def place_of(pool: FakePool, name: str) -> str:
+    """What a domain calls a volume of it."""
+    return f"{pool.path}/{name}"
+
+
+def seen_pool(name: str, pool: FakePool) -> SeenPool:
+    """A pool of a tebibyte."""
     capacity = 1 << 40
     used = sum(volume.allocation for volume, _checksum in pool.volumes.values())
     return SeenPool(name, pool.path, capacity, used, capacity - used)
 
 
-def _ensure_volume(pool: FakePool, wanted: SeenVolume) -> SeenVolume:
+def ensure_volume(pool: FakePool, wanted: SeenVolume) -> SeenVolume:
+    """The volume as asked, made if it is not there; ``Refused`` where another is."""
     seen, _checksum = pool.volumes.setdefault(wanted.name, (wanted, 0))
     if seen.backing_path != wanted.backing_path or seen.capacity < wanted.capacity or seen.format != wanted.format:
         raise Refused(f"volume {wanted.name} is there, but not as asked: {seen}")

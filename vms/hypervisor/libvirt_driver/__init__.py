@@ -6,7 +6,7 @@ One module per noun, each a mix-in over ``Link``; ``connect`` opens what they ad
 from __future__ import annotations
 
 from vms.hypervisor.driver import Hypervisor
-from vms.hypervisor.libvirt_driver.disks import Disks
+from vms.hypervisor.libvirt_driver.backups import Backups
 from vms.hypervisor.libvirt_driver.events import Events
 from vms.hypervisor.libvirt_driver.inside import Inside
 from vms.hypervisor.libvirt_driver.link import open_raw
@@ -19,7 +19,7 @@ from vms.hypervisor.libvirt_driver.trial import Trial
 __all__ = ["LibvirtHypervisor", "connect"]
 
 
-class LibvirtHypervisor(Trial, Inside, Sizes, Snapshots, Disks, Stats, Networks, Events):
+class LibvirtHypervisor(Trial, Inside, Sizes, Snapshots, Backups, Stats, Networks, Events):
     """One live connection to one host; safe to use from several threads, never across a fork."""
 
 

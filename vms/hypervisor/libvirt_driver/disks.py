@@ -14,12 +14,12 @@ from vms.hypervisor.disks import SeenDisk, SeenDisks
 from vms.hypervisor.driver import Roots, SeenVolume
 from vms.hypervisor.errors import Busy, Missing, Refused
 from vms.hypervisor.libvirt_driver.domains import Domains
-from vms.hypervisor.libvirt_driver.storage import Storage
+from vms.hypervisor.libvirt_driver.pools import Pools
 from vms.hypervisor.libvirt_driver.translate import is_missing, translated
 from vms.hypervisor.xml.build import Element, to_xml
 from vms.hypervisor.xml.devices import Disk, IoTune
 from vms.hypervisor.xml.metadata import Owner
-from vms.hypervisor.xml.parse import disks_of, root_of, tag_of
+from vms.hypervisor.xml.parse import disks_of, root_of, source_of, tag_of
 
 LIVE: Final = libvirt.VIR_DOMAIN_AFFECT_LIVE
 KEPT: Final = libvirt.VIR_DOMAIN_AFFECT_CONFIG
@@ -29,7 +29,7 @@ _UNPLUGGING = ("process of unplug", "being detached", "already in the process")
 """How QEMU and libvirt say that the guest has been asked already."""
 
 
-class Disks(Domains, Storage):
+class Disks(Domains, Pools):
     """The part of the driver that speaks of what hangs on a domain."""
 
     def disks(self, uuid: str) -> SeenDisks:
@@ -105,7 +105,11 @@ class Disks(Domains, Storage):
             raw = None if raw_pool is None else self._find_volume(raw_pool, name)
             if raw is None:
                 return
-            size = int(root_of(raw.XMLDesc(0)).findtext("physical", "0"))
+            root = root_of(raw.XMLDesc(0))
+            if root.get("type") == "network":
+                raw.wipe(0)  # nothing can be uploaded into a cluster; its own wipe writes all of an image
+                return
+            size = int(root.findtext("physical", "0"))
             stream = self.raw.newStream(0)
             try:
                 raw.upload(stream, 0, size, 0)
@@ -149,7 +153,7 @@ def _element_of(raw: Any, path: str, flag: int) -> Element | None:
     xml = raw.XMLDesc(0 if flag == LIVE else libvirt.VIR_DOMAIN_XML_INACTIVE)
     for disk in root_of(xml).findall("devices/disk"):
         source = disk.find("source")
-        if source is not None and source.get("file") == path:
+        if source is not None and source_of(source) == path:
             return disk
     return None
 

@@ -68,13 +68,16 @@ class Domains(Link):
             self._refuse_taken(spec)
             self.raw.defineXMLFlags(spec.xml(), libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
 
-    def undefine(self, uuid: str, *, owner: Owner) -> None:
+    def undefine(self, uuid: str, *, owner: Owner, keep_firmware: bool = False) -> None:
         flags = (
             libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
             | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
             | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
-            | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
         )
+        if keep_firmware:
+            flags |= libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM
+        else:
+            flags |= libvirt.VIR_DOMAIN_UNDEFINE_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_TPM
         with translated(f"undefine domain {uuid}"):
             raw = self._find(uuid)
             if raw is None:

@@ -44,15 +44,15 @@ class Storage(Link):
                 raise Refused(f"pool {name} lies at {_pool_path(raw)}, not at {path}")
             if not raw.isActive():
                 raw.build(libvirt.VIR_STORAGE_POOL_BUILD_NEW)
-                _unless_so(raw.create, raw.isActive)
+                unless_so(raw.create, raw.isActive)
             if not raw.autostart():
                 raw.setAutostart(1)
-            return _seen_pool(raw)
+            return seen_pool(raw)
 
     def pool(self, name: str) -> SeenPool | None:
         with translated(f"look at pool {name}"):
             raw = self._find_pool(name)
-            return None if raw is None else _seen_pool(raw)
+            return None if raw is None else seen_pool(raw)
 
     def remove_pool(self, name: str) -> None:
         with translated(f"forget pool {name}"):
@@ -67,22 +67,22 @@ class Storage(Link):
     def volumes(self, pool: str) -> tuple[SeenVolume, ...]:
         with translated(f"list pool {pool}"):
             raw_pool = self._get_pool(pool)
-            _refresh(raw_pool)
-            seen = (_seen_volume(raw) for raw in raw_pool.listAllVolumes(0))
+            refresh(raw_pool)
+            seen = (seen_volume(raw) for raw in raw_pool.listAllVolumes(0))
             return tuple(volume for volume in seen if volume is not None)
 
     def volume(self, pool: str, name: str) -> SeenVolume | None:
         with translated(f"look at volume {name}"):
             raw = self._find_volume(self._get_pool(pool), name)
-            return None if raw is None else _seen_volume(raw)
+            return None if raw is None else seen_volume(raw)
 
-    def create_overlay(self, pool: str, name: str, *, base: str, capacity: int) -> SeenVolume:
+    def create_overlay(self, pool: str, name: str, *, base: str, capacity: int, base_pool: str = "") -> SeenVolume:
         """See the protocol. A volume of that name over another base, or smaller, is ``Refused``: it may hold data."""
         with translated(f"create overlay {name}"):
             raw_pool = self._get_pool(pool)
-            below = self._find_volume(raw_pool, base)
+            below = self._find_volume(self._get_pool(base_pool or pool), base)
             if below is None:
-                raise Missing(f"pool {pool} has no volume {base}")
+                raise Missing(f"pool {base_pool or pool} has no volume {base}")
             found = root_of(below.XMLDesc(0)).find("target/format")
             format_ = "" if found is None else found.get("type", "")
             if format_ not in _BASIC_FORMATS:
@@ -94,16 +94,18 @@ class Storage(Link):
     def create_empty(self, pool: str, name: str, *, capacity: int, disk_format: str = "qcow2") -> SeenVolume:
         if disk_format not in _BASIC_FORMATS:
             raise Refused(f"a volume is qcow2 or raw, not {disk_format!r}")
-        spec = VolumeSpec(name=name, capacity=capacity, format=cast('Literal["qcow2", "raw"]', disk_format))
         with translated(f"create volume {name}"):
-            return self._ensure_volume(self._get_pool(pool), spec)
+            raw_pool = self._get_pool(pool)
+            thick = root_of(raw_pool.XMLDesc(0)).get("type") == "logical"
+            format_ = cast('Literal["qcow2", "raw"]', disk_format)
+            return self._ensure_volume(raw_pool, VolumeSpec(name=name, capacity=capacity, format=format_, thick=thick))
 
     def delete_volume(self, pool: str, name: str) -> None:
         with translated(f"delete volume {name}"):
             raw_pool = self._find_pool(pool)
             raw = None if raw_pool is None else self._find_volume(raw_pool, name)
             if raw is not None:
-                _delete(raw)
+                delete_raw(raw)
 
     def upload_volume(
         self, pool: str, name: str, source: Path, *, disk_format: str, progress: Progress = None
@@ -118,14 +120,14 @@ class Storage(Link):
                     progress(size)
             else:
                 if raw is not None:
-                    _delete(raw)
+                    delete_raw(raw)
                 raw = self._send(raw_pool, name, file, size, progress)
-                _refresh(raw_pool)
-            seen = _seen_volume(raw_pool.storageVolLookupByName(name))
+                refresh(raw_pool)
+            seen = seen_volume(raw_pool.storageVolLookupByName(name))
             if seen is None:
                 raise Missing(f"volume {name} vanished after its upload")
             if seen.format != disk_format:
-                _delete(raw)
+                delete_raw(raw)
                 raise Refused(f"volume {name} turned out to be {seen.format}, not {disk_format}")
             return seen
 
@@ -155,7 +157,7 @@ class Storage(Link):
         try:
             raw.info()
         except libvirt.libvirtError:
-            _refresh(raw_pool)
+            refresh(raw_pool)
             return self._lookup_again(raw_pool, name)
         return raw
 
@@ -175,7 +177,7 @@ class Storage(Link):
         raw = self._find_volume(raw_pool, spec.name)
         if raw is None:
             raw = raw_pool.createXML(spec.xml(), 0)
-        seen = _seen_volume(raw)
+        seen = seen_volume(raw)
         if seen is None:
             raise Missing(f"volume {spec.name} vanished")
         wanted_base = spec.backing.path if spec.backing else ""
@@ -220,7 +222,8 @@ class Storage(Link):
         return raw
 
 
-def _seen_pool(raw: Any) -> SeenPool:
+def seen_pool(raw: Any) -> SeenPool:
+    """A pool's figures as libvirt last read them."""
     _state, capacity, allocation, available = raw.info()
     return SeenPool(
         name=raw.name(), path=_pool_path(raw), capacity=capacity, allocation=allocation, available=available
@@ -231,7 +234,8 @@ def _pool_path(raw: Any) -> str:
     return str(root_of(raw.XMLDesc(0)).findtext("target/path", ""))
 
 
-def _seen_volume(raw: Any) -> SeenVolume | None:
+def seen_volume(raw: Any) -> SeenVolume | None:
+    """A volume; None where it has just vanished."""
     try:
         root = root_of(raw.XMLDesc(0))
     except libvirt.libvirtError as error:
@@ -250,7 +254,7 @@ def _seen_volume(raw: Any) -> SeenVolume | None:
     )
 
 
-def _refresh(raw_pool: Any) -> None:
+def refresh(raw_pool: Any) -> None:
     """Read the directory anew. While an upload runs libvirt refuses that: wait a little, then live with what it has."""
     end = time.monotonic() + _REFRESH_WAIT_S
     while True:
@@ -266,7 +270,8 @@ def _refresh(raw_pool: Any) -> None:
             return
 
 
-def _delete(raw: Any) -> None:
+def delete_raw(raw: Any) -> None:
+    """Delete a volume; that it is gone is what was wanted."""
     try:
         raw.delete(0)
     except libvirt.libvirtError as error:
@@ -283,7 +288,8 @@ def _close(stream: Any, *, clean: bool) -> None:
             stream.abort()
 
 
-def _unless_so(act: Callable[[], object], is_so: Callable[[], object]) -> None:
+def unless_so(act: Callable[[], object], is_so: Callable[[], object]) -> None:
+    """Do ``act``; where it fails and it is so all the same, somebody else was faster."""
     try:
         act()
     except libvirt.libvirtError:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vms.hypervisor.xml.build import Element, node
+from vms.hypervisor.xml.pool import CephUser
 
 VNC_PASSWORD_MAX = 8
 """VNC authentication uses the first eight bytes of a password and silently ignores the rest."""
@@ -51,9 +52,18 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Disk:
-    """A disk on a file of a pool. ``path`` is absolute; ``target`` is libvirt's name for it (``vda``, ``sda``).
+class Ceph:
+    """A Ceph cluster as a disk names it: its monitors, and who the host is to it."""
 
+    monitors: tuple[str, ...]
+    user: CephUser | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """A disk on a volume of a pool: a file, a block device, or an image of a Ceph cluster (``pool/image``, by ``ceph``).
+
+    ``path`` is absolute but for an image's; ``target`` is libvirt's name for it (``vda``, ``sda``).
     ``backing`` is the whole chain below, nearest first; ``()`` says there is none, None lets libvirt read the image's
     header. ``boot_order`` counts from 1. ``serial`` is what the guest sees, at most 20 characters.
     """
@@ -70,6 +80,8 @@ class Disk:
     discard: bool = True
     iotune: IoTune | None = None
     backing: tuple[Layer, ...] | None = None
+    lies: Literal["file", "block", "network"] = "file"
+    ceph: Ceph | None = None
 
     def element(self) -> Element:
         driver = {
@@ -80,9 +92,10 @@ class Disk:
         }
         return node(
             "disk",
-            {"type": "file", "device": self.device},
+            {"type": self.lies, "device": self.device},
             node("driver", driver),
-            node("source", {"file": self.path}),
+            self.ceph.user.element(of="disk") if self.ceph and self.ceph.user else None,
+            self._source(),
             None if self.backing is None else _backing(self.backing),
             node("target", {"dev": self.target, "bus": self.bus}),
             self.iotune.element() if self.iotune else None,
@@ -90,6 +103,13 @@ class Disk:
             node("serial", None, self.serial) if self.serial else None,
             None if self.boot_order is None else node("boot", {"order": self.boot_order}),
         )
+
+    def _source(self) -> Element:
+        if self.lies == "network":
+            monitors = self.ceph.monitors if self.ceph else ()
+            hosts = [node("host", {"name": name}) for name in monitors]
+            return node("source", {"protocol": "rbd", "name": self.path}, *hosts)
+        return node("source", {"dev" if self.lies == "block" else "file": self.path})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,6 +268,19 @@ class Watchdog:
 
     def element(self) -> Element:
         return node("watchdog", {"model": self.model, "action": self.action})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tpm:
+    """A TPM 2.0 played by swtpm; libvirt keeps its state by the domain's uuid, on the host and outside every pool.
+
+    The TIS model serves BIOS and UEFI and every guest system that knows a TPM; CRB is UEFI's only.
+    """
+
+    model: Literal["tpm-tis", "tpm-crb"] = "tpm-crb"
+
+    def element(self) -> Element:
+        return node("tpm", {"model": self.model}, node("backend", {"type": "emulator", "version": "2.0"}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,10 +23,12 @@ from vms.hypervisor.xml.devices import (
     Rng,
     Serial,
     Tablet,
+    Tpm,
     Video,
     Vnc,
     Watchdog,
 )
+from vms.hypervisor.xml.firmware import BIOS, Firmware, Hyperv, clock
 from vms.hypervisor.xml.metadata import Owner, Tag
 
 __all__ = [
@@ -38,6 +40,8 @@ __all__ = [
     "Disk",
     "DomainSpec",
     "FilterRef",
+    "Firmware",
+    "Hyperv",
     "IoTune",
     "Layer",
     "Nic",
@@ -47,6 +51,7 @@ __all__ = [
     "Serial",
     "Tablet",
     "Tag",
+    "Tpm",
     "Video",
     "Vnc",
     "Watchdog",
@@ -109,6 +114,8 @@ class DomainSpec:
     whole QEMU process: leave None unless its overhead is known. ``tb_cache_mib`` bounds TCG's translation cache and is
     written only for ``kind='qemu'``. Up to ``vcpus_max`` and ``memory_mib_max`` it can grow while it runs (0: not at all).
     ``spare_ports`` are free PCIe ports of a q35 machine for hot-plugging: that many devices can be added between two starts.
+    ``hyperv`` is what Windows is told of its hypervisor, written only for ``kind='kvm'``; with ``local_time`` the hardware
+    clock shows the host's local time, as Windows reads it.
     """
 
     uuid: str
@@ -121,7 +128,9 @@ class DomainSpec:
     kind: Literal["kvm", "qemu"] = "qemu"
     arch: str = "x86_64"
     machine: str = "q35"
-    firmware: Literal["bios", "uefi"] = "bios"
+    firmware: Firmware = BIOS
+    hyperv: Hyperv | None = None
+    local_time: bool = False
     title: str = ""
     cpu: Cpu = Cpu()
     cputune: CpuTune | None = None
@@ -138,6 +147,7 @@ class DomainSpec:
     rng: Rng | None = field(default_factory=Rng)
     balloon: Balloon = field(default_factory=Balloon)
     watchdog: Watchdog | None = None
+    tpm: Tpm | None = None
     panic: Panic | None = field(default_factory=Panic)
     spare_ports: int = 0
     on_poweroff: Literal["destroy", "preserve"] = "destroy"
@@ -164,10 +174,10 @@ class DomainSpec:
             None if self.share_pages else node("memoryBacking", None, node("nosharepages")),
             node("vcpu", {"placement": "static", "current": self.vcpus if top > self.vcpus else None}, top),
             self.cputune.element() if self.cputune else None,
-            self._os(),
+            self.firmware.element(self.arch, self.machine),
             self._features(),
             self.cpu.element(top, self.memory_mib if self._memory_grows else None),
-            self._clock(),
+            clock(local_time=self.local_time, hyperv=self._hyperv is not None),
             node("on_poweroff", None, self.on_poweroff),
             node("on_reboot", None, self.on_reboot),
             node("on_crash", None, self.on_crash),
@@ -184,15 +194,9 @@ class DomainSpec:
             return None
         return node("memtune", None, node("hard_limit", {"unit": "MiB"}, self.memory_limit_mib))
 
-    def _os(self) -> Element:
-        uefi = self.firmware == "uefi"
-        no_secure_boot = node("firmware", None, node("feature", {"enabled": False, "name": "secure-boot"}))
-        return node(
-            "os",
-            {"firmware": "efi" if uefi else None},
-            node("type", {"arch": self.arch, "machine": self.machine}, "hvm"),
-            no_secure_boot if uefi else None,
-        )
+    @property
+    def _hyperv(self) -> Hyperv | None:
+        return self.hyperv if self.kind == "kvm" else None
 
     def _features(self) -> Element:
         cache = self.tb_cache_mib if self.kind == "qemu" else None
@@ -201,17 +205,10 @@ class DomainSpec:
             None,
             node("acpi"),
             node("apic"),
+            self._hyperv.element() if self._hyperv else None,
+            node("smm", {"state": "on"}) if self.firmware.secure_boot else None,
             node("vmport", {"state": "off"}),
             None if cache is None else node("tcg", None, node("tb-cache", {"unit": "MiB"}, cache)),
-        )
-
-    def _clock(self) -> Element:
-        return node(
-            "clock",
-            {"offset": "utc"},
-            node("timer", {"name": "rtc", "tickpolicy": "catchup"}),
-            node("timer", {"name": "pit", "tickpolicy": "delay"}),
-            node("timer", {"name": "hpet", "present": False}),
         )
 
     def _devices(self) -> Element:
@@ -224,6 +221,7 @@ class DomainSpec:
             self.watchdog,
             self.rng,
             self.balloon,
+            self.tpm,
             self.panic,
         )
         return node(

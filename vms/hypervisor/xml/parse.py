@@ -86,10 +86,10 @@ def domain_details(xml: str) -> DomainDetails:
 
 
 def disks_of(root: Element) -> tuple[SeenDisk, ...]:
-    """The disks of a domain that lie on files, in its order."""
+    """The disks of a domain that have something in them, in its order."""
     return tuple(
         SeenDisk(
-            path=source.get("file", ""),
+            path=source_of(source),
             target=_attribute(disk, "target", "dev"),
             bytes_per_s=int(disk.findtext("iotune/total_bytes_sec") or 0),
             iops=int(disk.findtext("iotune/total_iops_sec") or 0),
@@ -98,6 +98,11 @@ def disks_of(root: Element) -> tuple[SeenDisk, ...]:
         for disk in root.findall("devices/disk")
         if (source := disk.find("source")) is not None
     )
+
+
+def source_of(source: Element) -> str:
+    """Where a disk's bytes lie: a file, a block device, or ``pool/image`` of a Ceph cluster."""
+    return source.get("file") or source.get("dev") or source.get("name") or ""
 
 
 def size_of(root: Element) -> SeenSize:

@@ -14,12 +14,16 @@ from vms.hypervisor.xml.devices import Layer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeSpec:
-    """A volume of ``capacity`` bytes, sparse, mode 0600. ``backing`` is the one file directly below a qcow2 overlay."""
+    """A volume of ``capacity`` bytes, mode 0600; sparse, or ``thick`` with all its bytes taken at once.
+
+    ``backing`` is the one file directly below a qcow2 overlay.
+    """
 
     name: str
     capacity: int
     format: Literal["qcow2", "raw"] = "qcow2"
     backing: Layer | None = None
+    thick: bool = False
 
     def element(self) -> Element:
         return node(
@@ -27,7 +31,7 @@ class VolumeSpec:
             {"type": "file"},
             node("name", None, self.name),
             node("capacity", {"unit": "bytes"}, self.capacity),
-            node("allocation", {"unit": "bytes"}, 0),
+            node("allocation", {"unit": "bytes"}, self.capacity if self.thick else 0),
             node(
                 "target",
                 None,

@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand
 from django.db import transaction
 
 from portal.core.management import said
-from tenants.actors import system_actor
+from tenants.actors import Actor, system_actor
 from tenants.models import Tenant, User
 from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.members import member_add
@@ -22,6 +22,8 @@ from tenants.services.roles import role_named
 from tenants.services.tenants import tenant_create
 from tenants.services.tokens import token_create
 from vms.models import Flavor, Installation
+from vms.models.backups import StoreKind
+from vms.services.backups.stores import FOLDER, store_write
 from vms.services.flavors import flavor_write
 
 FLAVORS = (
@@ -70,7 +72,7 @@ OPERATOR, OWNER, SLUG = "operator@example.test", "owner@example.test", "demo"
 
 
 class Command(BaseCommand):
-    """Makes the installation's row, flavors, and, with ``--first-run``, an operator and a demo tenant with random passwords."""
+    """Makes the installation's row and flavors; with ``--first-run`` a place for backups, an operator and a demo tenant, too."""
 
     help = "Fill an empty database; --first-run FILE also makes the first people and writes their sign-in there (0600)."
 
@@ -88,6 +90,7 @@ class Command(BaseCommand):
             path = options["first_run"]
             if path is None or User.objects.exists() or Tenant.objects.exists():
                 return "seeded"
+            _first_store(desk)
             _write_secret(path, self._first_people())
         return f"first sign-in written to {path}"
 
@@ -110,6 +113,13 @@ class Command(BaseCommand):
                 "owner": {"email": OWNER, "password": secrets[OWNER], "token": owner_token},
             },
         }
+
+
+def _first_store(desk: Actor) -> None:
+    """Backups go beside the portal's own files until an operator names a better place."""
+    folder = str(settings.DATA_DIR / "backups")
+    if FOLDER.match(folder):
+        store_write(None, actor=desk, name="beside the portal", kind=StoreKind.FOLDER, location=folder)
 
 
 def _write_secret(path: Path, content: dict[str, Any]) -> None:

@@ -176,6 +176,7 @@ TABLE: Final[Mapping[str, Row]] = {
     ),
     "guest.purge": Row(_THERE | {_U, _B}, later=_in(_Q)),
     "guest.restore": Row(_in(_B), instead=dict.fromkeys(set(Condition) - {_B}, _NOT_IN_BIN)),
+    "backup.create": Row(_PLUGS | {_P}, instead=_LET_IT_RUN),
     "volume.create": Row(_PLUGS, instead=_LET_IT_RUN),
     "volume.attach": Row(_PLUGS, instead=_LET_IT_RUN),
     "volume.detach": Row(_PLUGS | {_A, _B}, instead=_LET_IT_RUN),
@@ -185,7 +186,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "snapshot.revert": Row(_PLUGS | {_P, _Z}),
     "snapshot.delete": Row(_THERE | {_B}),
 }
-"""Every kind of operation that somebody can ask of a machine that is there, of its volumes, or of their snapshots."""
+"""Every kind of operation that somebody can ask of a machine that is there, of its disks and volumes, or of their snapshots."""
 OURS: Final = frozenset({"guest.batch", "guest.create", "guest.tidy", "guest.withdraw", "volume.delete"})
 """Kinds that nobody asks of a machine: it is not there yet, it has let go, or the portal alone asks."""
 

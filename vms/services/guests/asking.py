@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from operations.models import Operation
@@ -29,17 +30,18 @@ def guest_ask(
     params: dict[str, Any] | None = None,
     parent: Operation | None = None,
     after: Operation | None = None,
+    more: Sequence[Hold] = (),
 ) -> Operation:
-    """Write down work on a locked guest, which it holds, in its host's lane and of its newest generation; its pages hear of it.
+    """Write down work on a locked guest, in its host's lane and of its newest generation; its pages hear of it.
 
-    With ``after``, an operation that is being settled, what that one held passes over. Raises ``Conflict`` while something
-    else is being done with the guest.
+    It holds the guest, and ``more``. With ``after``, an operation that is being settled, what that one held passes over.
+    Raises ``Conflict`` while something else is being done with the guest.
     """
     operation = operation_submit(
         guest,
         kind=kind,
         actor=actor,
-        holds=[Hold("guest", guest.pk)] if after is None else (),
+        holds=[Hold("guest", guest.pk), *more] if after is None else (),
         lane=guest.host.lane if guest.host is not None else "",
         generation=guest.want_generation,
         params=params,

@@ -15,7 +15,7 @@ from vms.cloudinit import InvalidSeed, check_user_data
 from vms.services.keys import key_parse
 from vms.services.volumes.check import POSITIONS, limit_errors, name_errors, size_errors
 from vms.specs import NAME, PASSWORD_MAX, GuestSpec
-from vms.states import ImageState, Init
+from vms.states import ImageKind, ImageState, Init
 
 
 def guest_spec_check(spec: GuestSpec) -> None:
@@ -41,9 +41,11 @@ def _name_errors(spec: GuestSpec) -> list[FieldError]:
 def _size_errors(spec: GuestSpec) -> list[FieldError]:
     flavor, image = spec.flavor, spec.image
     errors = [] if flavor.enabled else [FieldError("/flavor", "flavor_gone", _("This size is no longer offered."))]
-    if image.state != ImageState.READY:
+    if image.state != ImageState.READY and spec.root is None:
         errors.append(FieldError("/image", "image_not_ready", _("This image is not ready.")))
-    elif flavor.disk_gib < image.min_disk_gib:
+    elif image.kind != ImageKind.DISK:
+        errors.append(FieldError("/image", "image_no_disk", _("This image is a CD; no disk is made of it.")))
+    elif spec.root_gib < image.min_disk_gib:
         message = _("This image needs a disk of %d GiB.") % image.min_disk_gib
         errors.append(FieldError("/flavor", "disk_too_small", message))
     elif flavor.memory_mib < image.min_memory_mib:
@@ -52,13 +54,16 @@ def _size_errors(spec: GuestSpec) -> list[FieldError]:
     if image.init == Init.NONE and (spec.ssh_keys or spec.inline_keys or spec.user_data or spec.password):
         message = _("Nothing in this image reads keys, user data or a password.")
         errors.append(FieldError("/image", "image_reads_nothing", message))
+    if image.init == Init.CLOUDBASE_INIT and spec.password:
+        message = _("This system takes no password with its first start; set one on its page, once its agent answers.")
+        errors.append(FieldError("/password", "password_later", message))
     return errors
 
 
 def _text_errors(spec: GuestSpec) -> list[FieldError]:
     errors = []
     try:
-        check_user_data(spec.user_data)
+        check_user_data(spec.user_data, for_windows=spec.image.is_windows)
     except InvalidSeed as error:
         errors.append(FieldError("/user_data", "invalid_user_data", str(error)))
     if len(spec.password) > PASSWORD_MAX or not spec.password.isprintable():

@@ -21,13 +21,15 @@ from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.services.quota import Kind, Line, class_disk, kind_of, quota_foresee, quota_reserve
 from vms.models import Guest, HostClaim, Network, StorageClass, Volume
+from vms.pool_kinds import home_path
 from vms.services.guests.asking import guest_ask
 from vms.services.guests.check import guest_spec_check, password_hash
+from vms.services.guests.hardware import hardware_take
 from vms.services.guests.tagging import guest_set_tags
-from vms.services.hosts import NoRoom, host_choose, host_rooms
+from vms.services.hosts import NoRoom, host_choose, host_rooms, room_serves
 from vms.services.networks import network_default, port_create
-from vms.services.volumes.create import pool_choose
-from vms.services.volumes.record import volume_cost, volume_meter
+from vms.services.volumes.create import pool_choose, pool_needs
+from vms.services.volumes.record import backup_holds, volume_cost, volume_meter
 from vms.specs import GuestSpec
 from vms.states import Power
 
@@ -43,8 +45,8 @@ def guest_cost(spec: GuestSpec) -> dict[str, int]:
         "running_guests": int(spec.start),
         "vcpus": flavor.vcpus,
         "memory_mib": flavor.memory_mib,
-        "disk_gib": flavor.disk_gib,
-        class_disk(root_class().name): flavor.disk_gib,
+        "disk_gib": spec.root_gib,
+        class_disk(root_class().name): spec.root_gib,
         "volumes": 1,
         "ports": ports,
         "addresses": ports,
@@ -108,10 +110,10 @@ class Batch:
 def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[Network], hashed: str) -> Guest:
     """The rows of one machine: itself, its place, its disk, its cards."""
     flavor = spec.flavor
-    host = host_choose(flavor, more_gib=spec.more_gib)
+    host = host_choose(flavor, more_gib=_beside(spec), classes=_classes(spec))
     try:
         with transaction.atomic():
-            guest = Guest.objects.create(
+            guest = Guest(
                 tenant=tenant,
                 name=name,
                 flavor=flavor,
@@ -119,8 +121,7 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
                 host=host,
                 vcpus=flavor.vcpus,
                 memory_mib=flavor.memory_mib,
-                disk_gib=flavor.disk_gib,
-                firmware=spec.image.firmware,
+                disk_gib=spec.root_gib,
                 protected=spec.protected,
                 user_data=spec.user_data,
                 password_hash=hashed,
@@ -128,6 +129,8 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
                 want_power=Power.RUNNING if spec.start else Power.STOPPED,
                 charged_running=spec.start,
             )
+            hardware_take(guest, spec.image)
+            guest.save(force_insert=True)
     except IntegrityError as error:
         raise Conflict(
             _("A machine called %(name)s exists."), code="name_taken", hint=_("Choose another name."), name=name
@@ -139,7 +142,7 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
         generation=1,
         vcpus=flavor.vcpus,
         memory_mib=flavor.memory_mib,
-        disk_gib=flavor.disk_gib,
+        disk_gib=spec.root_gib,
     )
     storage_class = root_class()
     volume = Volume.objects.create(
@@ -148,10 +151,11 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
         guest=guest,
         position=0,
         boot_order=1,
-        image=spec.image,
+        image=spec.image if spec.root is None else None,
+        source=spec.root,
         storage_class=storage_class,
-        pool=host.storage_pools.filter(storage_class=storage_class).first(),
-        size_gib=flavor.disk_gib,
+        pool=host.storage_pools.filter(path=home_path(host)).first(),
+        size_gib=spec.root_gib,
     )
     _volumes_write(guest, spec)
     for position, network in enumerate(networks):
@@ -168,6 +172,18 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
     return guest
 
 
+def _classes(spec: GuestSpec) -> set[StorageClass]:
+    return {disk.storage_class for disk in spec.volumes if disk.storage_class is not None}
+
+
+def _beside(spec: GuestSpec) -> int:
+    """How many GiB of its further disks may come to lie where its first one does."""
+    if not spec.volumes:
+        return 0
+    first = root_class()
+    return sum(disk.size_gib for disk in spec.volumes if disk.storage_class in (None, first))
+
+
 def _volumes_write(guest: Guest, spec: GuestSpec) -> None:
     """The rows of its further disks, in the places after the first; they lie beside it on its host."""
     for position, disk in enumerate(spec.volumes, start=1):
@@ -179,8 +195,9 @@ def _volumes_write(guest: Guest, spec: GuestSpec) -> None:
                 guest=guest,
                 position=position,
                 delete_with_guest=disk.delete_with_guest,
+                source=disk.source,
                 storage_class=storage_class,
-                pool=pool_choose(storage_class, disk.size_gib, guest=guest),
+                pool=pool_choose(storage_class, disk.size_gib, guest=guest, can=pool_needs(disk)),
                 size_gib=disk.size_gib,
                 iops=disk.iops,
                 mbps=disk.mbps,
@@ -191,7 +208,8 @@ def _volumes_write(guest: Guest, spec: GuestSpec) -> None:
 def _guest_ask(guest: Guest, *, actor: Actor, parent: Operation | None, tags: Iterable[str]) -> Operation:
     """Ask the worker for a written guest, and say so in the journal."""
     guest_set_tags(guest, tags)
-    operation = guest_ask(guest, "guest.create", actor=actor, parent=parent)
+    more = backup_holds(Volume.objects.filter(guest=guest))
+    operation = guest_ask(guest, "guest.create", actor=actor, parent=parent, more=more)
     HostClaim.objects.filter(guest=guest).update(operation_id=operation.pk)
     audit_record(
         actor,
@@ -231,8 +249,8 @@ def guest_fit(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Fit:
     cost = guest_cost(spec)
     lines = quota_foresee(tenant, cost | ({"networks": 1} if needs_first else {}))
     reasons += [("over_quota", line.refusal().sentence) for line in lines if line.is_short]
-    rooms = host_rooms()
-    disk_gib = spec.flavor.disk_gib + spec.more_gib
+    rooms = [room for room in host_rooms() if room_serves(room, _classes(spec))]
+    disk_gib = spec.flavor.disk_gib + _beside(spec)
     slots = sum(room.slots(spec.flavor.vcpus, spec.flavor.memory_mib, disk_gib) for room in rooms)
     if slots < spec.count:
         reasons.append((NoRoom.code, NoRoom().sentence))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.utils.translation import gettext_lazy as _
 
 from operations.registry import Kind, declare
-from vms.services import hosts, image_arrival, image_copies, images, networks
+from vms.services import hosts, image_arrival, image_copies, images, networks, pools
 from vms.services.guests import inside, settle
 
 POWER_DEADLINE_S = 300
@@ -34,6 +34,8 @@ declare(Kind("guest.restore", _("Restore %(name)s"), settle=settle.restored, dea
 declare(Kind("guest.withdraw", _("Take %(name)s off its host"), settle=settle.withdrawn, deadline_s=7 * 86400))
 declare(Kind("guest.purge", _("Remove %(name)s for good"), settle=settle.purged, deadline_s=7 * 86400))
 declare(Kind("network.delete", _("Delete network %(name)s"), settle=networks.network_settle_delete, deadline_s=900))
+declare(Kind("pool.prepare", _("Prepare pool %(name)s"), settle=pools.pool_settle_prepare, deadline_s=300))
+declare(Kind("pool.forget", _("Give up pool %(name)s"), settle=pools.pool_settle_forget, deadline_s=300))
 declare(Kind("host.clear", _("Clear %(name)s of a removed machine"), deadline_s=900))
 declare(Kind("host.probe", _("Test host %(name)s"), settle=hosts.host_settle_probe, deadline_s=300))
 for way in ("image.import", "image.fetch", "image.receive"):

@@ -29,8 +29,8 @@ def guest_rescue(guest: Guest, image: Image, *, actor: Actor) -> Operation:
     guest = Guest.objects.select_for_update(of=("self",)).select_related("host", "tenant").get(pk=guest.pk)
     refuse_unless_allowed(guest, "guest.rescue", actor)
     refuse_image(guest, image)
-    if image.firmware != guest.firmware:
-        message = _("This image starts in another way than the machine (BIOS or UEFI).")
+    if (image.firmware, image.secure_boot) != (guest.firmware, guest.secure_boot):
+        message = _("This image starts in another way than the machine (BIOS, UEFI, Secure Boot).")
         raise Invalid(errors=[FieldError("/image", "other_firmware", message)])
     spare_make(guest, SpareRole.RESCUE, image, size_gib=max(1, image.min_disk_gib))
     operation = _ask(guest, "guest.rescue", Power.RUNNING, actor=actor)

@@ -15,8 +15,9 @@ from tenants.journal.usage import usage_close, usage_switch
 from vms.models import Guest, Image, Spare, Volume
 from vms.models.spares import SpareRole
 from vms.services.guests.asking import guest_ask
+from vms.services.guests.hardware import hardware_take
 from vms.services.volumes.record import volumes_say
-from vms.states import ImageState, VolumeState
+from vms.states import ImageKind, ImageState, VolumeState
 
 
 def refuse_image(guest: Guest, image: Image) -> None:
@@ -24,6 +25,8 @@ def refuse_image(guest: Guest, image: Image) -> None:
     message = ""
     if image.state != ImageState.READY and image.pk != guest.image_id:
         message = _("This image is not ready.")
+    elif image.kind != ImageKind.DISK:
+        message = _("This image is a CD; no disk is made of it.")
     elif guest.memory_mib < image.min_memory_mib:
         message = _("This image needs %s of memory.") % mib_label(image.min_memory_mib)
     if message:
@@ -73,9 +76,10 @@ def spare_become_root(guest: Guest) -> None:
         at=now(),
         storage_class=old.storage_class.name,
     )
-    guest.image, guest.firmware = fresh.image, fresh.image.firmware
+    guest.image = fresh.image
+    built = hardware_take(guest, fresh.image)
     guest.version += 1
-    guest.save(update_fields=["image", "firmware", "version"])
+    guest.save(update_fields=["image", *built, "version"])
     fresh.delete()
     event_append(guest.tenant, "volume.deleted", "volume", was)
     volumes_say([old])

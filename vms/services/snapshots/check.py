@@ -9,7 +9,8 @@ from django.utils.translation import gettext as _
 
 from portal.core.errors import Conflict, FieldError, Missing
 from tenants.actors import Actor
-from vms.models import Guest, Snapshot
+from vms.models import Guest, Snapshot, Volume
+from vms.pool_kinds import is_home
 from vms.services.volumes.check import guest_locked, require_reach
 from vms.states import SnapshotState
 
@@ -64,3 +65,14 @@ def refuse_unready(snapshot: Snapshot) -> None:
     """Raise ``Conflict`` unless all of the snapshot is there."""
     if snapshot.state != SnapshotState.READY:
         raise Conflict(_("This snapshot is not ready."), code="snapshot_not_ready", state=snapshot.state, hint="")
+
+
+def refuse_pool(volume: Volume) -> None:
+    """Raise ``Conflict`` for a disk outside its host's own directory: only what lies there keeps snapshots inside itself."""
+    if volume.pool is not None and not is_home(volume.pool, volume.pool.host):
+        raise Conflict(
+            _("The volume %(name)s lies in a storage pool that keeps no snapshots."),
+            code="no_snapshots_there",
+            hint=_("Snapshots are of machines all of whose disks are of the first disk's kind."),
+            name=volume.name,
+        )

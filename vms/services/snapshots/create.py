@@ -14,7 +14,7 @@ from tenants.policy import Permission
 from tenants.services.quota import quota_reserve
 from vms.models import Guest, Snapshot, SnapshotDisk, Volume
 from vms.services.guests.allowed import refuse_unless_allowed
-from vms.services.snapshots.check import name_taken, text_errors
+from vms.services.snapshots.check import name_taken, refuse_pool, text_errors
 from vms.services.snapshots.record import snapshot_cost, snapshot_meter, snapshot_say
 from vms.services.volumes.check import guest_locked, refuse_volume, require_reach
 from vms.services.volumes.check import locked as volume_locked
@@ -39,6 +39,7 @@ def snapshot_create(
         refuse_unless_allowed(guest, "snapshot.create", actor)
     for volume in disks:
         refuse_volume(volume)
+        refuse_pool(volume)
     if memory and whole is not None:
         _refuse_memory(whole)
     quota_reserve(of.tenant, snapshot_cost(whole))

@@ -12,7 +12,7 @@ from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.policy import Permission
 from tenants.services.quota import quota_reserve
-from vms.models import Guest, Snapshot, Volume
+from vms.models import Guest, Snapshot, StoragePool, Volume
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.volumes.check import (
     POSITIONS,
@@ -50,9 +50,10 @@ def volume_attach(volume: Volume, guest: Guest, *, actor: Actor, delete_with_gue
             hint=_("Lower its limits first."),
         )
     volume.guest, volume.position = guest, free_position(guest)
+    volume.pool = pool_at(volume, guest)
     volume.delete_with_guest = delete_with_guest
     volume.version += 1
-    volume.save(update_fields=["guest", "position", "delete_with_guest", "version"])
+    volume.save(update_fields=["guest", "position", "pool", "delete_with_guest", "version"])
     operation = _ask(volume, guest, "volume.attach", actor=actor)
     audit_record(actor, "volume.attach", volume, guest=guest.name, delete_with_guest=delete_with_guest)
     volumes_say([volume])
@@ -82,13 +83,23 @@ def volume_detach(volume: Volume, *, actor: Actor) -> Operation:
 
 
 def refuse_elsewhere(volume: Volume, guest: Guest) -> None:
-    """Raise ``Conflict`` where the volume lies on another host than the machine."""
-    if volume.pool is None or volume.pool.host_id != guest.host_id:
+    """Raise ``Conflict`` where the machine's host does not see the pool that the volume lies in."""
+    if pool_at(volume, guest) is None:
         raise Conflict(
             _("This volume lies on another host than the machine, and a disk is plugged in only where it lies."),
             code="other_host",
             hint=_("Make a volume on the machine's own page: it is put beside its disks."),
         )
+
+
+def pool_at(volume: Volume, guest: Guest) -> StoragePool | None:
+    """The volume's pool as the machine's host has it; None where that does not see it."""
+    pool = volume.pool
+    if pool is None or pool.host_id == guest.host_id:
+        return pool
+    if not pool.share:
+        return None
+    return StoragePool.objects.filter(host=guest.host_id, share=pool.share, ready_at__isnull=False).first()
 
 
 def free_position(guest: Guest) -> int:

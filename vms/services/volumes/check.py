@@ -12,7 +12,7 @@ from tenants.actors import Actor
 from tenants.policy import Permission
 from vms.models import Guest, StorageClass, Volume
 from vms.specs import DISK_MAX_GIB, NAME, VolumeSpec
-from vms.states import HostState, ImageState, VolumeState
+from vms.states import HostState, ImageKind, ImageState, VolumeState
 
 POSITIONS: Final = range(1, 25)
 """Places for data volumes: ``vdb`` to ``vdy``; ``vda`` is the first disk, ``vdz`` the seed."""
@@ -37,10 +37,14 @@ def size_errors(spec: VolumeSpec) -> list[FieldError]:
     """What is wrong with a size, and with the image that is to fit on it."""
     if not 1 <= spec.size_gib <= DISK_MAX_GIB:
         return [FieldError("/size_gib", "invalid_size", _("Between 1 and %d GiB.") % DISK_MAX_GIB)]
+    if spec.storage_class is not None and not spec.storage_class.enabled:
+        return [FieldError("/storage_class", "class_gone", _("This class is no longer offered."))]
     if spec.image is None:
         return []
     if spec.image.state != ImageState.READY:
         return [FieldError("/image", "image_not_ready", _("This image is not ready."))]
+    if spec.image.kind != ImageKind.DISK:
+        return [FieldError("/image", "image_no_disk", _("This image is a CD; no disk is made of it."))]
     if spec.size_gib < spec.image.min_disk_gib:
         message = _("This image needs a disk of %d GiB.") % spec.image.min_disk_gib
         return [FieldError("/size_gib", "disk_too_small", message)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from django.db import transaction
@@ -18,6 +19,7 @@ from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.services.quota import Line, quota_foresee, quota_reserve
 from vms.models import Guest, StorageClass, StoragePool, Volume
+from vms.pool_kinds import ABILITIES, Ability
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.volumes.attach import free_position
 from vms.services.volumes.check import (
@@ -26,7 +28,7 @@ from vms.services.volumes.check import (
     require_reach,
     volume_spec_check,
 )
-from vms.services.volumes.record import guest_with, volume_cost, volume_meter, volumes_say
+from vms.services.volumes.record import backup_holds, guest_with, volume_cost, volume_meter, volumes_say
 from vms.specs import VolumeSpec
 from vms.states import HostState
 
@@ -53,7 +55,7 @@ def volume_create(tenant: Tenant, spec: VolumeSpec, *, actor: Actor) -> Operatio
     guest = _guest_for(spec, actor)
     cost = volume_cost(spec.storage_class, spec.size_gib) | guest_with(guest, volumes=1, size_gib=spec.size_gib)
     quota_reserve(tenant, cost)
-    pool = pool_choose(spec.storage_class, spec.size_gib, guest=guest)
+    pool = pool_choose(spec.storage_class, spec.size_gib, guest=guest, can=pool_needs(spec))
     volume = Volume.objects.create(
         tenant=tenant,
         name=spec.name,
@@ -61,6 +63,7 @@ def volume_create(tenant: Tenant, spec: VolumeSpec, *, actor: Actor) -> Operatio
         position=free_position(guest) if guest is not None else 0,
         delete_with_guest=guest is not None and spec.delete_with_guest,
         image=spec.image,
+        source=spec.source,
         storage_class=spec.storage_class,
         pool=pool,
         size_gib=spec.size_gib,
@@ -72,7 +75,11 @@ def volume_create(tenant: Tenant, spec: VolumeSpec, *, actor: Actor) -> Operatio
         volume,
         kind="volume.create",
         actor=actor,
-        holds=[Hold("volume", volume.pk), *([Hold("guest", guest.pk)] if guest is not None else [])],
+        holds=[
+            Hold("volume", volume.pk),
+            *([Hold("guest", guest.pk)] if guest is not None else []),
+            *backup_holds(Volume.objects.filter(pk=volume.pk)),
+        ],
         lane=pool.host.lane,
     )
     audit_record(
@@ -108,9 +115,29 @@ def default_class() -> StorageClass:
     return StorageClass.objects.get(is_default=True)
 
 
-def pool_choose(storage_class: StorageClass, size_gib: int, *, guest: Guest | None) -> StoragePool:
-    """The pool for a new volume: on the machine's host, or else the emptiest of those in use; raises ``NoStorage``."""
-    pools = StoragePool.objects.select_related("host").filter(storage_class=storage_class)
+def pool_needs(spec: VolumeSpec) -> Callable[[Ability], bool]:
+    """What a kind of pool must be able to do to hold a volume of ``spec``."""
+    if spec.source is not None:
+        return lambda ability: ability.format == "qcow2"
+    if spec.image is not None:
+        return lambda ability: ability.images
+    return lambda _ability: True
+
+
+def pool_choose(
+    storage_class: StorageClass,
+    size_gib: int,
+    *,
+    guest: Guest | None,
+    can: Callable[[Ability], bool] = lambda _ability: True,
+) -> StoragePool:
+    """The pool for a new volume: on the machine's host, or else the emptiest of those in use; raises ``NoStorage``.
+
+    ``can``: what its kind must be able to do.
+    """
+    pools = StoragePool.objects.select_related("host").filter(storage_class=storage_class, enabled=True)
+    pools = pools.filter(ready_at__isnull=False)
+    pools = pools.filter(kind__in=[kind for kind, ability in ABILITIES.items() if can(ability)])
     if guest is not None:
         pools = pools.filter(host=guest.host_id)
     else:

@@ -8,6 +8,7 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
 from operations.selectors import operations_live_on
+from operations.services import Hold
 from portal.core.clock import now
 from tenants.journal.events import event_append
 from tenants.journal.usage import usage_switch
@@ -22,6 +23,14 @@ def volume_record(volume: Volume, state: VolumeState) -> None:
     if volume.state != state:
         volume.state = state
         volume.save(update_fields=["state"])
+
+
+def backup_holds(volumes: QuerySet[Volume]) -> list[Hold]:
+    """What is held, with others, while these volumes are made: the backups they are made of, and their repositories."""
+    made_of = volumes.exclude(source=None).values_list("source__backup", "source__backup__repository")
+    found = {("backup", backup) for backup, _repository in made_of}
+    found |= {("backup_repository", repository) for _backup, repository in made_of}
+    return [Hold(kind, pk, exclusive=False) for kind, pk in sorted(found)]
 
 
 def volume_cost(storage_class: StorageClass, size_gib: int) -> dict[str, int]:

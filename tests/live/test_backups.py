@@ -1,0 +1,83 @@
+"""A machine's backups for real: written inside, backed up while it runs, changed, backed up again, and back as a new machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from operations.models import Operation
+from operations.runner import run
+from tenants.scoping import tenant_scope
+from tests.lab.guests import Serial
+from tests.lab.waiting import wait_until
+from tests.live.livebench import LiveBench, work
+from tests.operations.kinds import lapse
+from tests.vms.reconcile.backup_lives import Backups
+from vms.hypervisor import pool
+from vms.models import Guest
+from vms.names import backup_socket, serial_socket
+from vms.services.guests import guest_create
+from vms.specs import GuestSpec
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PASSWORD = "correct horse"
+BOOT_S = 180
+
+
+def line_of(guest: Guest) -> Serial:
+    assert guest.host is not None
+    return Serial(Path(serial_socket(guest.host.run_dir, guest.pk)))
+
+
+def test_a_machine_comes_back_as_it_was_at_its_last_backup(bench: LiveBench, tmp_path: Path) -> None:
+    backups = Backups(bench, tmp_path / "store")
+    with tenant_scope(bench.house.tenant):
+        spec = GuestSpec(name="kept", flavor=bench.flavor, image=bench.image, password=PASSWORD)
+        operation = guest_create(bench.house.tenant, spec, actor=bench.house.actor)
+        guest = Guest.objects.select_related("tenant", "host").get(pk=operation.subject_id)
+    assert run(operation.pk) == "succeeded"
+    hypervisor = pool.get(bench.host.uri)
+    wait_until(
+        lambda: hypervisor.agent_facts(str(guest.pk)).hostname or None, timeout_s=BOOT_S, what="the agent", every_s=0.5
+    )
+    line = line_of(guest)
+    line.type("")
+    line.log_in("root", PASSWORD, timeout_s=BOOT_S)
+    line.ask("echo first > /root/note; sync")
+
+    whole = backups.backup(guest)
+    assert (whole.why_full, whole.frozen) == ("first", True)
+    line.ask("echo second > /root/note")  # not yet on the disk: the agent has it written
+    _row, operation = backups.ask(guest)
+    killed = work(operation, die_at="backup.create:save:after", data=Path(settings.DATA_DIR))
+    assert killed.returncode == -9, killed.stderr
+    lapse(operation)
+    bench.settle()
+    changed = backups.fresh(operation.subject_id)
+    assert (changed.state, changed.changed_only) == ("ready", True), changed.problem
+    assert changed.read_bytes < whole.read_bytes
+    assert line.ask("cat /root/note") == "second", "nothing is frozen or held"
+    line.ask("echo third > /root/note; sync")
+    line.close()
+    assert not Path(backup_socket(bench.host.run_dir, guest.pk)).exists()
+    assert bench.findings() == []
+
+    assert run(backups.deed(whole, "delete").pk) == "succeeded"
+    assert run(bench.ask(guest, "purge").pk) == "succeeded"
+    made = backups.deed(changed, "restore_guest", name="again")
+    assert run(made.pk) == "succeeded", Operation.objects.get(pk=made.pk).error_detail
+
+    with tenant_scope(bench.house.tenant):
+        again = Guest.objects.select_related("tenant", "host").get(pk=made.subject_id)
+    line = line_of(again)
+    line.log_in("root", PASSWORD, timeout_s=BOOT_S)
+    assert line.ask("cat /root/note") == "second"
+    line.close()
+    assert run(bench.ask(again, "stop").pk) == "succeeded"
+    off = backups.backup(again)
+    assert off.why_full == "off"
+    assert run(backups.deed(off, "verify").pk) == "succeeded"
+    assert bench.findings() == []
+    assert run(bench.ask(again, "purge").pk) == "succeeded"

@@ -1,0 +1,41 @@
+"""What a machine is built of besides its size: said of an image, copied to a machine that is made of it."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class DiskBus(models.TextChoices):
+    """How the first disk hangs on a machine; a system without virtio's drivers sees only the others."""
+
+    VIRTIO = "virtio"
+    SCSI = "scsi"
+    SATA = "sata"
+
+
+class NicModel(models.TextChoices):
+    """What its network cards are; e1000e is a card that every system knows."""
+
+    VIRTIO = "virtio"
+    E1000E = "e1000e"
+
+
+class Hardware(models.Model):
+    """Firmware, TPM, bus and cards; ``secure_boot`` is UEFI's."""
+
+    firmware = models.CharField(max_length=8, default="bios")
+    secure_boot = models.BooleanField(default=False, db_default=False)
+    tpm = models.BooleanField(default=False, db_default=False)
+    disk_bus = models.CharField(
+        max_length=8, choices=DiskBus.choices, default=DiskBus.VIRTIO, db_default=DiskBus.VIRTIO.value
+    )
+    nic_model = models.CharField(
+        max_length=8, choices=NicModel.choices, default=NicModel.VIRTIO, db_default=NicModel.VIRTIO.value
+    )
+
+    class Meta:
+        abstract = True
+
+
+HARDWARE = ("firmware", "secure_boot", "tpm", "disk_bus", "nic_model")
+"""What is copied from an image, and may be changed of it without changing a machine."""

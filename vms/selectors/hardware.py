@@ -1,0 +1,19 @@
+"""What a machine is built of, in words."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+
+from vms.models.hardware import DiskBus, Hardware, NicModel
+
+
+def hardware_words(of: Hardware) -> str:
+    """Such as "UEFI, Secure Boot, TPM 2.0"; what nearly every machine has is not said."""
+    found = [
+        of.firmware.upper(),
+        _("Secure Boot") if of.secure_boot else "",
+        _("TPM 2.0") if of.tpm else "",
+        _("disk on %s") % DiskBus(of.disk_bus).name if of.disk_bus != DiskBus.VIRTIO else "",
+        _("card %s") % of.nic_model if of.nic_model != NicModel.VIRTIO else "",
+    ]
+    return ", ".join(filter(None, found))

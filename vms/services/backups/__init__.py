@@ -1,0 +1,16 @@
+"""What people may do with backups; every write, one transaction each."""
+
+from vms.services.backups.create import backup_create
+from vms.services.backups.remove import backup_delete
+from vms.services.backups.restore import backup_restore_guest, backup_restore_volume
+from vms.services.backups.stores import store_write
+from vms.services.backups.verify import backup_verify
+
+__all__ = [
+    "backup_create",
+    "backup_delete",
+    "backup_restore_guest",
+    "backup_restore_volume",
+    "backup_verify",
+    "store_write",
+]
