@@ -31,8 +31,8 @@ FIELDS: Final = 5
 CRON_MAX: Final = 100
 GAP: Final = timedelta(minutes=5)
 """The least time between two moments of one schedule."""
-LOOKED_AT: Final = 13
-"""Of so many moments every gap is measured: an hour's worth of the most frequent line that passes."""
+LOOKED_AT: Final = 24 * 12 + 1
+"""Of so many moments every gap is measured: a day's worth of the most frequent line that passes."""
 LATE: Final = timedelta(minutes=15)
 """What was due longer ago is not made up for: the portal was off, or the project suspended."""
 MISSED: Final = "missed"
@@ -47,9 +47,11 @@ def zones() -> frozenset[str]:
 def next_time(cron: str, zone: str, after: datetime) -> datetime | None:
     """The first moment of ``cron`` after ``after``; None where there is none in fifty years.
 
-    What the clocks skip in spring is done when they have, what they show twice in autumn once (as Debian's cron does).
+    What the clocks skip in spring is done when they have, what they show twice in autumn once (as Debian's cron does): asked
+    in the second of those two hours, CronSim names a moment of the first, which is over.
     """
-    return next(CronSim(cron, after.astimezone(ZoneInfo(zone))), None)
+    moments = CronSim(cron, after.astimezone(ZoneInfo(zone)))
+    return next((moment for moment in moments if moment.timestamp() > after.timestamp()), None)
 
 
 def schedule_check(action: str, cron: str, zone: str) -> None:
