@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from itertools import pairwise
 from typing import Final
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import structlog
 from cronsim import CronSim, CronSimError
@@ -36,6 +36,8 @@ LOOKED_AT: Final = 24 * 12 + 1
 LATE: Final = timedelta(minutes=15)
 """What was due longer ago is not made up for: the portal was off, or the project suspended."""
 MISSED: Final = "missed"
+UNREADABLE: Final = "unreadable"
+"""Its time zone, or its line, is none any more: it is off."""
 
 
 @cache
@@ -172,7 +174,14 @@ def _run(schedule: PowerSchedule, *, at: datetime) -> bool:
     if guest is None or row is None or row.next_at is None:
         return False
     row.last_at, row.last_code, row.last_operation = row.next_at, "", None
-    row.next_at = next_time(row.cron, row.timezone, at)
+    try:
+        row.next_at = next_time(row.cron, row.timezone, at)
+    except (ZoneInfoNotFoundError, CronSimError) as error:
+        log.warning("power_schedule_unreadable", guest=str(guest.pk), detail=str(error))
+        row.enabled, row.next_at, row.last_code = False, None, UNREADABLE
+        row.version += 1
+        row.save(update_fields=["enabled", "next_at", "last_at", "last_code", "last_operation", "version"])
+        return False
     if at - row.last_at > LATE:
         row.last_code = MISSED
     else:

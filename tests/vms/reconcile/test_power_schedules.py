@@ -18,6 +18,7 @@ from tenants.services.tenants import tenant_suspend
 from tests import factories
 from tests.portal.api.rest import Rest
 from tests.vms.reconcile.bench import Bench
+from vms.hypervisor.errors import Refused
 from vms.models import Guest, PowerSchedule
 from vms.services.guests import guest_delete, guest_edit, lease
 from vms.services.guests.lease import guest_lease, leases_end
@@ -294,3 +295,28 @@ def test_who_may_only_look_sets_no_clock(bench: Bench) -> None:
             schedule_create(guest, action="stop", cron="0 8 * * *", actor=actor)
         with pytest.raises(Forbidden):
             guest_lease(guest, None, actor=actor)
+
+
+def test_a_schedule_whose_time_zone_is_gone_is_turned_off_and_keeps_nobody(bench: Bench) -> None:
+    lost, other = (scheduled(bench, bench.guest(), "stop") for _ in range(2))
+    assert other.next_at is not None
+    with every_tenant(why="test"):
+        PowerSchedule.objects.filter(pk=lost.pk).update(timezone="Europe/Atlantis", next_at=other.next_at - DUE)
+
+    assert schedules_run(at=other.next_at) == 1
+    assert (fresh(lost).enabled, fresh(lost).last_code) == (False, "unreadable")
+
+
+def test_a_deletion_that_failed_at_the_end_of_a_lease_is_asked_for_again_after_an_hour(bench: Bench) -> None:
+    guest = bench.guest()
+    end = factories.now() + timedelta(minutes=11)
+    with tenant_scope(bench.house.tenant):
+        guest_lease(guest, end, actor=bench.house.actor)
+    bench.on_host.fail("undefine", Refused("no"))
+
+    assert leases_end(at=end) == 1
+    bench.settle()
+
+    assert bench.fresh(guest).binned_at is None
+    assert leases_end(at=end) == 0
+    assert leases_end(at=end + timedelta(hours=2)) == 1
