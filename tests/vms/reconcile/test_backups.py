@@ -186,6 +186,21 @@ def test_a_damaged_backup_says_so(backups: Backups) -> None:
     assert not row.verified
 
 
+def test_a_store_that_is_away_says_nothing_of_a_backup(backups: Backups) -> None:
+    backup = backups.backup(backups.bench.guest(), b"one")
+    away = backups.folder.rename(backups.folder.with_name("away"))
+
+    operation = backups.deed(backup, "verify")
+
+    assert run(operation.pk) == "failed"
+    operation.refresh_from_db()
+    assert operation.error_code == "store_failed"
+    assert backups.fresh(backup.pk).verified_at is None
+    away.rename(backups.folder)
+    assert run(backups.deed(backup, "verify").pk) == "succeeded"
+    assert backups.fresh(backup.pk).verified
+
+
 def test_a_backup_becomes_a_machine_and_a_volume(backups: Backups) -> None:
     bench = backups.bench
     guest = bench.guest()
