@@ -72,6 +72,11 @@ def serving(folder: Path, answer: bytes, *, go: bytes = EXPORT) -> Iterator[str]
         listener.close()
 
 
+def reading(path: str) -> contextlib.closing[NbdReader]:
+    """The server's disk, open."""
+    return contextlib.closing(NbdReader(path, "vda"))
+
+
 def _data(offset: int, content: bytes) -> bytes:
     return _chunk(OFFSET_DATA, struct.pack(">Q", offset) + content)
 
@@ -89,16 +94,15 @@ def _data(offset: int, content: bytes) -> bytes:
     ],
 )
 def test_other_bytes_than_were_asked_for_are_refused(answer: bytes, tmp_path: Path) -> None:
-    with serving(tmp_path, answer) as path, contextlib.closing(NbdReader(path, "vda")) as reader:
-        with pytest.raises(Refused):
-            reader.read(4096, 1024)
+    with serving(tmp_path, answer) as path, reading(path) as reader, pytest.raises(Refused):
+        reader.read(4096, 1024)
 
 
 def test_bytes_and_holes_make_the_whole(tmp_path: Path) -> None:
     hole = _chunk(OFFSET_HOLE, struct.pack(">QI", 4608, 512))
-    with serving(tmp_path, hole + _data(4096, b"x" * 512) + END) as path:
-        with contextlib.closing(NbdReader(path, "vda")) as reader:
-            assert reader.read(4096, 1024) == b"x" * 512 + bytes(512)
+    answer = hole + _data(4096, b"x" * 512) + END
+    with serving(tmp_path, answer) as path, reading(path) as reader:
+        assert reader.read(4096, 1024) == b"x" * 512 + bytes(512)
 
 
 def _blocks(*stretches: tuple[int, int], context: int = 1) -> bytes:
@@ -116,15 +120,14 @@ def _blocks(*stretches: tuple[int, int], context: int = 1) -> bytes:
     ],
 )
 def test_no_description_of_a_disk_is_refused(answer: bytes, tmp_path: Path) -> None:
-    with serving(tmp_path, answer) as path, contextlib.closing(NbdReader(path, "vda")) as reader:
-        with pytest.raises(Refused):
-            list(reader.extents())
+    with serving(tmp_path, answer) as path, reading(path) as reader, pytest.raises(Refused):
+        list(reader.extents())
 
 
 def test_what_is_said_of_more_than_the_disk_is_not_believed(tmp_path: Path) -> None:
-    with serving(tmp_path, _blocks(*[(2**32 - 1, 0)] * 1000) + END) as path:
-        with contextlib.closing(NbdReader(path, "vda")) as reader:
-            assert [(extent.offset, extent.length) for extent in reader.extents()] == [(0, SIZE)]
+    answer = _blocks(*[(2**32 - 1, 0)] * 1000) + END
+    with serving(tmp_path, answer) as path, reading(path) as reader:
+        assert [(extent.offset, extent.length) for extent in reader.extents()] == [(0, SIZE)]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 from operations.models import Operation
 from operations.runner import Run, run
 from operations.services import operation_cancel
-from portal.core.errors import Conflict
+from portal.core.errors import Conflict, Forbidden
 from portal.core.units import GIB
+from tenants.policy import Permission
 from tenants.scoping import every_tenant, tenant_scope
 from tests.operations.kinds import lapse
 from tests.vms.reconcile.backup_lives import BACKUP_RECIPES, Backups
@@ -23,6 +25,7 @@ from vms.backups.disks import give_back
 from vms.handlers.restored import repository_place, scratch
 from vms.hypervisor.errors import Refused, Unreachable
 from vms.models import Backup, Guest, Volume
+from vms.services import backups as services
 from vms.services.backups.record import backup_charge
 from vms.states import Power
 
@@ -282,3 +285,16 @@ def test_a_backup_becomes_a_machine_and_a_volume(backups: Backups) -> None:
     assert (row.guest, row.guest_name) == (None, guest.name)
     assert run(backups.deed(backup, "delete").pk) == "succeeded"
     assert bench.findings() == []
+
+
+def test_whose_role_changes_some_machines_makes_nothing_of_what_another_held(backups: Backups) -> None:
+    """Its disks would be read on a machine of one's own."""
+    house = backups.bench.house
+    backup = backups.backup(backups.bench.guest(), b"one")
+    narrow = replace(house.actor, tagged={Permission.GUEST_EDIT: (frozenset({"mine"}),)})
+
+    with tenant_scope(house.tenant):
+        for verb in ("restore_volume", "restore_guest", "verify"):
+            more = {} if verb == "verify" else {"name": "copy"}
+            with pytest.raises(Forbidden):
+                getattr(services, f"backup_{verb}")(backup, actor=narrow, **more)
