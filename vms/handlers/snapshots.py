@@ -133,6 +133,7 @@ def revert(run: Run) -> None:
             raise Conflict(_("Something newer was asked of this machine."), code="overtaken", hint="")
         if run.params["memory"]:
             ensure_awake(run, scene)
+            ensure_limits(run, scene)
         else:
             if of_guest:
                 ensure_off(run, scene.place)
@@ -162,6 +163,14 @@ def ensure_awake(run: Run, scene: Scene) -> None:
     run.say(_("Putting disks and memory back"), 80)
     with run.effect("wake"):
         scene.hv.wake_snapshot(scene.name, awake, uuid=scene.uuid, owner=scene.owner, roots=design.roots(scene.host))
+
+
+def ensure_limits(run: Run, scene: Scene) -> None:
+    """The definition that came back with the memory has the limits of then; the disks keep those that they have now."""
+    for number, (volume, path) in enumerate(zip(scene.volumes, scene.paths, strict=True)):
+        tune = design.disk_tune(volume, scene.place.guest, scene.host)
+        with run.effect(f"limit{number}"):
+            scene.hv.limit_disk(scene.uuid, path, tune, owner=scene.owner)
 
 
 def ensure_sizes(run: Run, scene: Scene) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from itertools import pairwise
 from typing import Final
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import structlog
 from cronsim import CronSim, CronSimError
@@ -31,11 +31,13 @@ FIELDS: Final = 5
 CRON_MAX: Final = 100
 GAP: Final = timedelta(minutes=5)
 """The least time between two moments of one schedule."""
-LOOKED_AT: Final = 13
-"""Of so many moments every gap is measured: an hour's worth of the most frequent line that passes."""
+LOOKED_AT: Final = 24 * 12 + 1
+"""Of so many moments every gap is measured: a day's worth of the most frequent line that passes."""
 LATE: Final = timedelta(minutes=15)
 """What was due longer ago is not made up for: the portal was off, or the project suspended."""
 MISSED: Final = "missed"
+UNREADABLE: Final = "unreadable"
+"""Its time zone, or its line, is none any more: it is off."""
 
 
 @cache
@@ -47,9 +49,11 @@ def zones() -> frozenset[str]:
 def next_time(cron: str, zone: str, after: datetime) -> datetime | None:
     """The first moment of ``cron`` after ``after``; None where there is none in fifty years.
 
-    What the clocks skip in spring is done when they have, what they show twice in autumn once (as Debian's cron does).
+    What the clocks skip in spring is done when they have, what they show twice in autumn once (as Debian's cron does): asked
+    in the second of those two hours, CronSim names a moment of the first, which is over.
     """
-    return next(CronSim(cron, after.astimezone(ZoneInfo(zone))), None)
+    moments = CronSim(cron, after.astimezone(ZoneInfo(zone)))
+    return next((moment for moment in moments if moment.timestamp() > after.timestamp()), None)
 
 
 def schedule_check(action: str, cron: str, zone: str) -> None:
@@ -170,7 +174,14 @@ def _run(schedule: PowerSchedule, *, at: datetime) -> bool:
     if guest is None or row is None or row.next_at is None:
         return False
     row.last_at, row.last_code, row.last_operation = row.next_at, "", None
-    row.next_at = next_time(row.cron, row.timezone, at)
+    try:
+        row.next_at = next_time(row.cron, row.timezone, at)
+    except (ZoneInfoNotFoundError, CronSimError) as error:
+        log.warning("power_schedule_unreadable", guest=str(guest.pk), detail=str(error))
+        row.enabled, row.next_at, row.last_code = False, None, UNREADABLE
+        row.version += 1
+        row.save(update_fields=["enabled", "next_at", "last_at", "last_code", "last_operation", "version"])
+        return False
     if at - row.last_at > LATE:
         row.last_code = MISSED
     else:

@@ -63,6 +63,8 @@ def snapshots_context(actor: Actor, of: Guest | Volume, *, busy: bool) -> dict[s
     may = actor.may(Permission.SNAPSHOT_MANAGE)
     guest = of if isinstance(of, Guest) else of.guest
     allowed = {kind: guest is None or answer(guest, kind, actor) == Answer.NOW for kind in _KINDS}
+    if isinstance(of, Volume):
+        allowed["snapshot.revert"] &= not services.is_in_use(of)
     return {
         "snapshots": [snapshot_shown(row, live.get(row.pk), actor, may=may, allowed=allowed) for row in rows],
         "may_snapshot": may and not busy and allowed["snapshot.create"],

@@ -16,10 +16,11 @@ from tenants.policy import Permission
 from vms.forms.guest_timing import LeaseForm, ScheduleForm
 from vms.models import Guest, PowerSchedule
 from vms.models.schedules import SwitchAction
-from vms.services.power_schedules import MISSED
+from vms.services.power_schedules import MISSED, UNREADABLE
 
 WHY_NOT: Final = {
     MISSED: gettext_lazy("missed: the portal was off, or the project or machine was not to be switched"),
+    UNREADABLE: gettext_lazy("turned off: its time zone is none any more"),
     "wrong_state": gettext_lazy("not asked: the machine was not in a state for it"),
     "operation_in_progress": gettext_lazy("not asked: something else was being done with it"),
     "host_silent": gettext_lazy("not asked: its host did not answer"),

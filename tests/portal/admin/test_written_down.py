@@ -34,7 +34,7 @@ from tests import factories
 from tests.portal.admin.doing import add, do
 from tests.portal.admin.rows import one_of_each
 from tests.support.openid import Provider, provider
-from vms.models import Flavor, Guest, Host, Image, ImageCopy, StorageClass, StoragePool
+from vms.models import BackupStore, Flavor, Guest, Host, Image, ImageCopy, StorageClass, StoragePool
 
 Answers = Callable[[], dict[str, Any]]
 WHY = {"reason": "Because."}
@@ -89,10 +89,13 @@ def without_domain(app: SocialApp) -> None:
         sign_in_domain_delete(row, actor=factories.desk())
 
 
+STORE = {"name": "near", "kind": "s3", "location": "https://s3.example.test/bucket", "enabled": "on"}
 CLASS = {"media": "ssd", "iops": 5, "mbps": 0, "scrub": "zero", "enabled": "on"}
 BUILT = {"kind": "disk", "firmware": "uefi", "disk_bus": "sata", "nic_model": "virtio", "init": "cloud-init"}
 CASES: dict[tuple[type[Model], str], Case] = {
     (ApiToken, "revoke"): Case(),
+    (BackupStore, "add"): Case({**STORE, "name": "far"}),
+    (BackupStore, "edit"): Case({**STORE, "secret_key": "another"}),
     (Flavor, "add"): Case({**SIZE, "name": "big", "enabled": "on", "sort": 100}),
     (Flavor, "edit"): Case({**SIZE, "name": "big", "enabled": "on", "sort": 100}),
     (StorageClass, "add"): Case({**CLASS, "name": "gold"}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,13 +12,15 @@ import time_machine
 from operations.models import Operation
 from operations.runner import run
 from portal.core.errors import Conflict, Forbidden, Invalid
+from tenants.actors import Actor
 from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.tenants import tenant_suspend
 from tests import factories
 from tests.portal.api.rest import Rest
 from tests.vms.reconcile.bench import Bench
+from vms.hypervisor.errors import Refused
 from vms.models import Guest, PowerSchedule
-from vms.services.guests import guest_edit
+from vms.services.guests import guest_delete, guest_edit, lease
 from vms.services.guests.lease import guest_lease, leases_end
 from vms.services.power_schedules import (
     LATE,
@@ -153,6 +156,39 @@ def test_clocks_that_change_skip_nothing_and_do_nothing_twice(cron: str, after: 
     assert found == moments
 
 
+@pytest.mark.parametrize(
+    ("cron", "zone", "after"),
+    [
+        ("30 2 * * *", "Europe/Berlin", "2026-10-25T01:04:33+00:00"),
+        ("59 1 * * *", "Australia/Lord_Howe", "2026-04-04T15:01:03+00:00"),
+    ],
+)
+def test_in_an_hour_that_comes_twice_what_is_over_is_not_next(cron: str, zone: str, after: str) -> None:
+    following = next_time(cron, zone, datetime.fromisoformat(after))
+
+    assert following is not None
+    assert following.astimezone(UTC) > datetime.fromisoformat(after)
+
+
+@pytest.mark.parametrize("hour", [0, 1, 22])
+def test_two_moments_that_are_too_near_are_found_at_whichever_hour_one_asks(hour: int, bench: Bench) -> None:
+    guest = bench.guest()
+    with time_machine.travel(datetime(2026, 11, 23, hour, 30, tzinfo=UTC), tick=False), pytest.raises(Invalid):
+        scheduled(bench, guest, "start", cron="2,58 0,2,4,6,8,10,12,14,16,18,20,22,23 * * *")
+
+
+def test_the_clock_does_not_start_what_is_gone_from_its_host_as_an_operator_may(bench: Bench) -> None:
+    guest = bench.guest(Power.STOPPED)
+    row = scheduled(bench, guest, "start")
+    assert row.next_at is not None
+    with every_tenant(why="test"):
+        Guest.objects.filter(pk=guest.pk).update(seen_power=Power.ABSENT)
+
+    assert schedules_run(at=row.next_at) == 0
+
+    assert (fresh(row).last_code, fresh(row).last_operation) == ("wrong_state", None)
+
+
 def test_it_follows_the_projects_clocks_unless_it_has_its_own(bench: Bench) -> None:
     bench.house.tenant.timezone = "Asia/Tokyo"
     bench.house.tenant.save(update_fields=["timezone"])
@@ -200,6 +236,36 @@ def test_a_lease_ends_in_the_bin_and_a_machine_had_back_has_none(bench: Bench) -
     assert leases_end(at=end + timedelta(days=1)) == 0
 
 
+def leased(bench: Bench, end: datetime) -> Guest:
+    guest = bench.guest()
+    with tenant_scope(bench.house.tenant):
+        return guest_lease(guest, end, actor=bench.house.actor)
+
+
+def test_a_lease_that_is_prolonged_while_others_end_is_not_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    end = factories.now() + timedelta(days=3)
+    first, second = leased(bench, end), leased(bench, end + DUE)
+
+    def ended(guest: Guest, *, actor: Actor) -> Operation:
+        guest_lease(second, end + timedelta(days=9), actor=bench.house.actor)
+        return guest_delete(guest, actor=actor)
+
+    monkeypatch.setattr(lease, "guest_delete", ended)
+
+    assert leases_end(at=end + DUE) == 1
+    assert asked(first) == [("guest.delete", "lease")]
+    assert asked(second) == []
+
+
+def test_deletions_that_wait_keep_no_other_lease_from_its_end(bench: Bench, settings: Any) -> None:
+    settings.CAPS = {**settings.CAPS, "batch": 1}
+    end = factories.now() + timedelta(days=3)
+    leased(bench, end)
+    leased(bench, end + DUE)
+
+    assert [leases_end(at=end + DUE) for _round in range(3)] == [1, 1, 0]
+
+
 def test_a_protected_machine_outlives_its_lease(bench: Bench) -> None:
     guest, actor = bench.guest(), bench.house.actor
     end = factories.now() + timedelta(days=3)
@@ -229,3 +295,28 @@ def test_who_may_only_look_sets_no_clock(bench: Bench) -> None:
             schedule_create(guest, action="stop", cron="0 8 * * *", actor=actor)
         with pytest.raises(Forbidden):
             guest_lease(guest, None, actor=actor)
+
+
+def test_a_schedule_whose_time_zone_is_gone_is_turned_off_and_keeps_nobody(bench: Bench) -> None:
+    lost, other = (scheduled(bench, bench.guest(), "stop") for _ in range(2))
+    assert other.next_at is not None
+    with every_tenant(why="test"):
+        PowerSchedule.objects.filter(pk=lost.pk).update(timezone="Europe/Atlantis", next_at=other.next_at - DUE)
+
+    assert schedules_run(at=other.next_at) == 1
+    assert (fresh(lost).enabled, fresh(lost).last_code) == (False, "unreadable")
+
+
+def test_a_deletion_that_failed_at_the_end_of_a_lease_is_asked_for_again_after_an_hour(bench: Bench) -> None:
+    guest = bench.guest()
+    end = factories.now() + timedelta(minutes=11)
+    with tenant_scope(bench.house.tenant):
+        guest_lease(guest, end, actor=bench.house.actor)
+    bench.on_host.fail("undefine", Refused("no"))
+
+    assert leases_end(at=end) == 1
+    bench.settle()
+
+    assert bench.fresh(guest).binned_at is None
+    assert leases_end(at=end) == 0
+    assert leases_end(at=end + timedelta(hours=2)) == 1

@@ -105,6 +105,24 @@ def test_a_volumes_page_has_its_own(house: House, client: Client) -> None:
     assert client.post(url(house, "snapshot_delete", snapshot.pk)).headers["Location"] == page
 
 
+def test_a_volume_that_its_machine_runs_on_offers_no_way_back_that_would_be_refused(
+    house: House, client: Client
+) -> None:
+    guest = machine(house, Power.RUNNING)
+    with tenant_scope(house.tenant):
+        root = Volume.objects.get(guest=guest)
+    snapshot = factories.snapshot(house, "kept", of=root)
+    page = url(house, "volume_detail", root.pk)
+
+    assert "Delete kept" in text(client, page)
+    assert "Revert to kept" not in text(client, page)
+    refused = client.post(url(house, "snapshot_revert", snapshot.pk))
+    assert refused.status_code == 422
+    assert "switched off" not in refused.content.decode()
+    factories.guest_seen(guest, Power.STOPPED)
+    assert "Revert to kept" in text(client, page)
+
+
 def test_who_may_only_look_sees_them_and_no_buttons(house: House) -> None:
     guest = machine(house, Power.STOPPED)
     snapshot = factories.snapshot(house, "kept", of=guest)

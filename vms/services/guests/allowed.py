@@ -117,13 +117,17 @@ class Row:
     now: frozenset[Condition]
     later: frozenset[Condition] = frozenset()
     operator: frozenset[Condition] = frozenset()
-    """For an operator at once: whoever can look at the hosts knows that it runs nowhere else on the same disk."""
+    """For an operator at once: whoever can look at the hosts knows that it runs nowhere else on the same disk.
+
+    Not for the portal itself, which has not looked: a schedule would start it beside the one that somebody moved away.
+    """
     instead: Mapping[Condition, Refusal] = field(default_factory=dict)
     """Its own words in a condition."""
 
     def answer(self, condition: Condition, actor: Actor) -> Answer:
         """What becomes of ``actor``'s wish."""
-        if condition in self.now or (condition in self.operator and actor.may(Permission.OPERATE)):
+        has_looked = actor.user is not None and actor.may(Permission.OPERATE)
+        if condition in self.now or (condition in self.operator and has_looked):
             return Answer.NOW
         return Answer.LATER if condition in self.later else Answer.NO
 

@@ -10,6 +10,8 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from operations.models import Operation, OperationLock
+from operations.states import Status
 from portal.core.clock import now
 from portal.core.errors import Conflict, FieldError, Invalid, PortalError
 from tenants.actors import Actor, system_actor
@@ -24,6 +26,8 @@ from vms.services.guests.remove import guest_delete
 log = structlog.get_logger(__name__)
 SOONEST: Final = timedelta(minutes=10)
 LATEST: Final = timedelta(days=5 * 366)
+AGAIN_AFTER: Final = timedelta(hours=1)
+WHY: Final = "lease"
 
 
 @transaction.atomic
@@ -60,22 +64,37 @@ def guest_lease(guest: Guest, ends_at: datetime | None, *, actor: Actor) -> Gues
 def leases_end(*, at: datetime) -> int:
     """Ask for the deletion of what has reached its end, a few at a time; how many were asked. Safe to repeat.
 
-    One that was protected since stays until it is not; so does one of a project that is suspended.
+    One that was protected since stays until it is not; so does one of a project that is suspended. What is being worked on
+    waits without a place among the few: a deletion that waits for a silent host would keep it for days. One that failed is asked
+    for again after ``AGAIN_AFTER``.
     """
+    busy = OperationLock.objects.filter(resource_type="guest").values("resource_id")
+    failed = Operation.objects.filter(
+        kind="guest.delete", requested_via=WHY, status=Status.FAILED, finished_at__gt=at - AGAIN_AFTER
+    )
     with every_tenant(why="leases of every tenant end"):
         due = list(
             Guest.objects.select_related("tenant")
             .filter(lease_ends_at__lte=at, binned_at=None, protected=False)
             .exclude(tenant__in=tenants_down())
+            .exclude(pk__in=busy)
+            .exclude(pk__in=failed.values("subject_id"))
             .order_by("lease_ends_at")[: settings.CAPS["batch"]]
         )
     ended = 0
     for guest in due:
         with tenant_scope(guest.tenant):
             try:
-                guest_delete(guest, actor=system_actor(guest.tenant, why="lease"))
+                ended += _end(guest, at=at)
             except PortalError as error:
                 log.info("lease_waits", guest=str(guest.pk), code=error.code)
-            else:
-                ended += 1
     return ended
+
+
+@transaction.atomic
+def _end(guest: Guest, *, at: datetime) -> bool:
+    """Ask for its deletion, unless its lease was prolonged, or it has gone, since it was found."""
+    if not Guest.objects.select_for_update().filter(pk=guest.pk, lease_ends_at__lte=at).exists():
+        return False
+    guest_delete(guest, actor=system_actor(guest.tenant, why=WHY))
+    return True

@@ -2,6 +2,14 @@
 
 from vms.services.snapshots.change import snapshot_delete, snapshot_edit
 from vms.services.snapshots.create import snapshot_create
-from vms.services.snapshots.revert import Outlook, revert_foresee, snapshot_revert
+from vms.services.snapshots.revert import Outlook, is_in_use, revert_foresee, snapshot_revert
 
-__all__ = ["Outlook", "revert_foresee", "snapshot_create", "snapshot_delete", "snapshot_edit", "snapshot_revert"]
+__all__ = [
+    "Outlook",
+    "is_in_use",
+    "revert_foresee",
+    "snapshot_create",
+    "snapshot_delete",
+    "snapshot_edit",
+    "snapshot_revert",
+]

@@ -17,7 +17,6 @@ from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.snapshots.check import locked, name_taken, text_errors
 from vms.services.snapshots.create import lane_of
 from vms.services.snapshots.record import snapshot_say
-from vms.services.volumes.check import require_reach
 from vms.states import SnapshotState
 
 
@@ -27,8 +26,7 @@ def snapshot_edit(
 ) -> Snapshot:
     """Rename or describe it; None leaves a thing as it is. Raises ``Invalid``."""
     actor.require(Permission.SNAPSHOT_MANAGE, snapshot)
-    require_reach(actor, snapshot.guest)
-    snapshot, guest = locked(snapshot)
+    snapshot, guest = locked(snapshot, actor=actor)
     errors = text_errors(name, description)
     if name is not None and snapshot.guest_id is not None:
         errors += name_taken(guest, name, but=snapshot)
@@ -56,8 +54,7 @@ def snapshot_delete(snapshot: Snapshot, *, actor: Actor) -> Operation:
     Raises ``Conflict`` where the machine's condition forbids it, or while something is being done with its disks.
     """
     actor.require(Permission.SNAPSHOT_MANAGE, snapshot)
-    require_reach(actor, snapshot.guest)
-    snapshot, guest = locked(snapshot)
+    snapshot, guest = locked(snapshot, actor=actor)
     if guest is not None:
         refuse_unless_allowed(guest, "snapshot.delete", actor)
     operation = _ask(snapshot, guest, actor=actor)

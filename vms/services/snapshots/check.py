@@ -8,9 +8,10 @@ from typing import Final
 from django.utils.translation import gettext as _
 
 from portal.core.errors import Conflict, FieldError, Missing
+from tenants.actors import Actor
 from vms.models import Guest, Snapshot, Volume
 from vms.pool_kinds import is_home
-from vms.services.volumes.check import guest_locked
+from vms.services.volumes.check import guest_locked, require_reach
 from vms.states import SnapshotState
 
 NAME: Final = re.compile(r"\A[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?\Z")
@@ -39,16 +40,19 @@ def name_taken(guest: Guest | None, name: str, *, but: Snapshot | None = None) -
     return [FieldError("/name", "name_taken", _("This machine has a snapshot of that name."))]
 
 
-def locked(snapshot: Snapshot) -> tuple[Snapshot, Guest | None]:
+def locked(snapshot: Snapshot, *, actor: Actor | None = None) -> tuple[Snapshot, Guest | None]:
     """The snapshot and the machine it is about, read anew and locked, machine first; ``Missing`` where it is gone.
 
-    Of a single volume's: the machine that the volume hangs on now, if it does.
+    Of a single volume's: the machine that the volume hangs on now, if it does. With ``actor``, ``Forbidden`` where that is
+    none that they may change.
     """
     guest_id = snapshot.guest_id
     if guest_id is None:
         hangs_on = snapshot.disks.values_list("volume__guest", flat=True)
         guest_id = next(iter(hangs_on), None)
     guest = guest_locked(guest_id) if guest_id is not None else None
+    if actor is not None:
+        require_reach(actor, guest)
     row = Snapshot.objects.select_for_update(of=("self",)).select_related("tenant").filter(pk=snapshot.pk).first()
     if row is None:
         raise Missing

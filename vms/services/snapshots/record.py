@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import F, Sum
 
 from portal.core.clock import now
 from tenants.actors import system_actor
@@ -14,6 +14,7 @@ from tenants.services.quota import quota_release
 from vms.models import Guest, Snapshot
 from vms.models.snapshots import Consistency
 from vms.services.volumes.record import volumes_going
+from vms.states import SnapshotState
 
 
 def snapshot_cost(guest: Guest | None) -> dict[str, int]:
@@ -42,10 +43,13 @@ def snapshot_gib(snapshot: Snapshot) -> int:
 
 @transaction.atomic
 def snapshot_record_taken(snapshot: Snapshot, consistency: Consistency, *, definition: str = "") -> None:
-    """It lies in its disks; ``definition`` is the machine as it ran, where its memory lies there, too. Safe to repeat."""
-    snapshot.consistency, snapshot.definition, snapshot.taken_at = consistency, definition, now()
-    snapshot.save(update_fields=["consistency", "definition", "taken_at"])
-    snapshot_say(snapshot)
+    """It lies in its disks; ``definition`` is the machine as it ran, where its memory lies there, too. Safe to repeat.
+
+    What is written down already stays: a worker that froze after it took one would speak of what its successor replaced.
+    """
+    rows = Snapshot.objects.filter(pk=snapshot.pk, state=SnapshotState.CREATING, taken_at=None)
+    if rows.update(consistency=consistency, definition=definition, taken_at=now(), version=F("version") + 1):
+        snapshot_say(snapshot)
 
 
 def snapshot_say(snapshot: Snapshot) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -21,8 +21,11 @@ from vms.services.guests.asking import guest_wish
 from vms.services.snapshots.check import locked, refuse_unready
 from vms.services.snapshots.create import lane_of
 from vms.services.snapshots.record import snapshot_say
-from vms.services.volumes.check import refuse_volume, require_reach
+from vms.services.volumes.check import refuse_volume
 from vms.states import ON, Power, SnapshotState
+
+KNOWS: Final = frozenset({*ON, Power.SUSPENDED})
+"""What a machine does while it, or the memory that was saved of it, knows what is on its disks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ def revert_foresee(snapshot: Snapshot) -> Outlook:
         disks=tuple(row.volume.name for row in rows),
         untouched=tuple(volume.name for volume in others),
         grown=tuple(row.volume.name for row in rows if row.volume.size_gib > row.size_gib),
-        stops=guest is not None and guest.seen_power in {*ON, Power.SUSPENDED},
+        stops=snapshot.guest_id is not None and guest is not None and guest.seen_power in KNOWS,
         no_memory=_no_memory(snapshot, guest, attached_since=bool(others)),
     )
 
@@ -63,6 +66,8 @@ def _no_memory(snapshot: Snapshot, guest: Guest | None, *, attached_since: bool)
         return _("This snapshot holds no memory.")
     if (guest.vcpus, guest.memory_mib) != (snapshot.vcpus, snapshot.memory_mib):
         return _("The machine has another size now than the memory that was kept.")
+    if guest.next_flavor_id is not None:
+        return _("The machine takes another size once it is off, which the memory that was kept does not have.")
     if attached_since:
         return _("A volume was attached since, which the memory that was kept knows nothing of.")
     return ""
@@ -77,8 +82,7 @@ def snapshot_revert(snapshot: Snapshot, *, actor: Actor, memory: bool = False) -
     where it would run again, and too many run.
     """
     actor.require(Permission.SNAPSHOT_MANAGE, snapshot)
-    require_reach(actor, snapshot.guest)
-    snapshot, guest = locked(snapshot)
+    snapshot, guest = locked(snapshot, actor=actor)
     if guest is not None:
         refuse_unless_allowed(guest, "snapshot.revert", actor)
     refuse_unready(snapshot)
@@ -115,9 +119,14 @@ def snapshot_revert(snapshot: Snapshot, *, actor: Actor, memory: bool = False) -
     return operation
 
 
+def is_in_use(volume: Volume) -> bool:
+    """Does a machine know what is on it, or will when it wakes? Then it is not put back under it."""
+    return volume.guest is not None and volume.guest.seen_power in KNOWS
+
+
 def _refuse_on(guest: Guest) -> None:
-    """One disk is not changed under a machine that knows its content, or will when it wakes."""
-    if guest.seen_power in {*ON, Power.SUSPENDED}:
+    """One disk is not changed under a machine that knows its content."""
+    if guest.seen_power in KNOWS:
         raise Conflict(
             _("The machine %(name)s has this volume in use."),
             code="in_use",
