@@ -7,10 +7,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from django.db import transaction
 from django.utils.translation import gettext as _
 
 from operations.registry import handles
 from operations.runner import LeaseLost, Run
+from operations.services import operation_renew
 from portal.core.clock import now
 from portal.core.errors import Conflict
 from portal.core.units import GIB
@@ -55,7 +57,7 @@ def _backup(run: Run) -> Backup | None:
 
 @contextmanager
 def at(run: Run) -> Iterator[Spot]:
-    """The operation's backup on its machine's host; whatever ends it, but for another worker's having it, lets the disks go."""
+    """The operation's backup on its machine's host; whatever ends it lets the disks go, unless another worker has them now."""
     backup = _backup(run)
     guest = backup.guest if backup is not None else None
     if backup is None or guest is None or guest.host is None:
@@ -68,6 +70,8 @@ def at(run: Run) -> Iterator[Spot]:
         except LeaseLost:
             raise
         except BaseException:
+            if not operation_renew(run.operation):
+                raise
             spot.hv.backup_end(str(guest.pk), socket=spot.socket, owner=spot.owner)
             raise
 
@@ -117,17 +121,20 @@ def _save(run: Run, spot: Spot, folder: Path) -> None:
                 backup.changed_only, backup.why_full = False, "store"
                 kept = put("", folder / "whole")
     with run.effect("record"):
-        repository_record(backup.repository, size=restic.size(repository, tick=lambda: run.tick(words, 92)))
-        backup_record(
-            backup,
-            snapshot=kept.snapshot,
-            read_bytes=kept.read,
-            added_bytes=kept.added,
-            checkpoint=backup.checkpoint,
-            changed_only=backup.changed_only,
-            why_full=backup.why_full,
-            frozen=backup.frozen,
-        )
+        size = restic.size(repository, tick=lambda: run.tick(words, 92))
+        with transaction.atomic():
+            run.check()  # from here to the commit nobody takes over: snapshot and checkpoint are of one moment
+            repository_record(backup.repository, size=size)
+            backup_record(
+                backup,
+                snapshot=kept.snapshot,
+                read_bytes=kept.read,
+                added_bytes=kept.added,
+                checkpoint=backup.checkpoint,
+                changed_only=backup.changed_only,
+                why_full=backup.why_full,
+                frozen=backup.frozen,
+            )
 
 
 def _open(run: Run, spot: Spot, folder: Path, opened: ExitStack) -> tuple[Backup | None, Disks]:
@@ -202,7 +209,7 @@ def _as_large(disks: Disks, rows: list[BackupDisk]) -> Disks:
 
 @handles("backup.verify")
 def verify(run: Run) -> None:
-    """Read all of it, to nowhere; its row says what came of it."""
+    """Read all of it, to nowhere; its row says what came of it, and nothing where the store itself does not answer."""
     backup = _backup(run)
     if backup is None:
         return
@@ -219,6 +226,8 @@ def verify(run: Run) -> None:
                 size = disk.size_gib * GIB
                 give_back(repository, backup.snapshot, disk.folder, size=size, write=_nowhere, progress=progress)
         except StoreFailed as error:
+            with store_words():
+                restic.snapshots(repository, tick=lambda: run.tick(words, 95))  # a store that is away damaged nothing
             sound, detail = False, error.detail
         backup_record(backup, verified_at=now(), verified=sound, version=backup.version + 1)
     if not sound:

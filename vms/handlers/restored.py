@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,11 +124,12 @@ def scratch(run: Run) -> Iterator[Path]:
     """A folder of this attempt's own on the worker's machine; those that dead ones left go first."""
     home = Path(settings.DATA_DIR) / "backup-work"
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    mine = run.operation.pk.hex
     for left in home.iterdir():
-        if left.name == run.operation.pk.hex or not _lives(uuid_or_none(left.name)):
+        owner = left.name.partition("-")[0]
+        if owner == mine or not _lives(uuid_or_none(owner)):
             shutil.rmtree(left, ignore_errors=True)
-    folder = home / run.operation.pk.hex
-    folder.mkdir(mode=0o700)
+    folder = Path(tempfile.mkdtemp(prefix=f"{mine}-", dir=home))  # not the name of a former one, whose worker may thaw
     try:
         yield folder
     finally:

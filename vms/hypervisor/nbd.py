@@ -30,12 +30,15 @@ _ZERO, _DIRTY = 2, 1
 _ALLOCATION: Final = "base:allocation"
 _MOST: Final = 64 * 1024**2
 """No answer of an honest server is longer."""
+_OPTION_MOST, _OPTION_ANSWERS = 64 * 1024, 64
+"""Nor what it says to one option, in bytes and pieces."""
 
 
 class NbdReader:
     """One export, open for reading; ``bitmap`` names what says which blocks have changed, empty: everything counts as changed.
 
-    Raises ``Missing`` where the server has no such export or bitmap, ``Unreachable`` where it does not answer.
+    Raises ``Missing`` where the server has no such export or bitmap, ``Unreachable`` where it does not answer, ``Refused`` where
+    what it answers is no answer: more, less, or something else than was asked.
     """
 
     def __init__(self, path: str, export: str, *, bitmap: str = "") -> None:
@@ -72,17 +75,22 @@ class NbdReader:
 
     def read(self, offset: int, length: int) -> bytes:
         """``length`` bytes from ``offset``."""
-        found = bytearray(length)
+        found, left = bytearray(length), length
         with _said():
             self._ask(_READ, offset, length)
             for kind, body in self._answers():
-                if kind == _DATA:
-                    (where,) = struct.unpack_from(">Q", body)
-                    found[where - offset : where - offset + len(body) - 8] = body[8:]
-                elif kind != _HOLE:
+                if kind not in (_DATA, _HOLE):
                     raise Refused(f"the disk server answered {kind} to a read")
-        if len(found) != length:
-            raise Refused("the disk server answered with other bytes than asked for")
+                (where,) = struct.unpack_from(">Q", body)
+                size = len(body) - 8 if kind == _DATA else struct.unpack_from(">I", body, 8)[0]
+                start = where - offset
+                left -= size
+                if start < 0 or start + size > length or size == 0 or left < 0:
+                    raise Refused("the disk server answered with other bytes than asked for")
+                if kind == _DATA:
+                    found[start : start + size] = body[8:]
+        if left:
+            raise Refused("the disk server answered with fewer bytes than asked for")
         return bytes(found)
 
     def _negotiate(self, export: str) -> None:
@@ -104,14 +112,16 @@ class NbdReader:
         for kind, body in self._option(_GO, head + struct.pack(">H", 0)):
             if kind == _INFO and struct.unpack_from(">H", body)[0] == 0:
                 (self.size,) = struct.unpack_from(">Q", body, 2)
+        if not self.size:
+            raise Refused("the disk server did not say how large its disk is")
 
     def _option(self, option: int, data: bytes) -> list[tuple[int, bytes]]:
         """Ask for one option; its answers up to the last."""
         self._line.sendall(_OPTIONS + struct.pack(">II", option, len(data)) + data)
-        answers = []
-        while True:
+        answers: list[tuple[int, bytes]] = []
+        while len(answers) < _OPTION_ANSWERS:
             magic, which, kind, length = struct.unpack(">QIII", self._take(20))
-            if magic != _OPTION_REPLY or which != option or length > _MOST:
+            if magic != _OPTION_REPLY or which != option or length > _OPTION_MOST:
                 raise Refused("the disk server answered something else than was asked")
             body = self._take(length)
             if kind & 0x80000000:
@@ -119,15 +129,17 @@ class NbdReader:
             answers.append((kind, body))
             if kind == _ACK:
                 return answers
+        raise Refused("the disk server's answer has no end")
 
     def _status(self, offset: int, length: int) -> dict[str, list[tuple[int, int]]]:
         found: dict[str, list[tuple[int, int]]] = {}
         with _said():
             self._ask(_STATUS, offset, length)
             for kind, body in self._answers():
-                if kind == _BLOCKS:
-                    (context,) = struct.unpack_from(">I", body)
-                    found[self._contexts[context]] = list(struct.iter_unpack(">II", body[4:]))
+                context = self._contexts.get(struct.unpack_from(">I", body)[0], "")
+                if kind != _BLOCKS or not context or context in found:
+                    raise Refused("the disk server answered something else than was asked")
+                found[context] = list(_within(struct.iter_unpack(">II", body[4:]), length))
         if set(found) != set(self._contexts.values()):
             raise Refused("the disk server did not say what its disk holds")
         return found
@@ -152,6 +164,8 @@ class NbdReader:
                 yield kind, body
             if flags & _LAST:
                 return
+            if not length:
+                raise Refused("the disk server's answer has no end")
 
     def _take(self, length: int) -> bytes:
         found = bytearray()
@@ -161,6 +175,20 @@ class NbdReader:
                 raise Unreachable("the disk server hung up")
             found += piece
         return bytes(found)
+
+
+def _within(blocks: Iterator[tuple[int, ...]], most: int) -> Iterator[tuple[int, int]]:
+    """A description as far as was asked: its last stretch may reach beyond. Raises ``Refused`` where it describes nothing."""
+    at = 0
+    for length, flags in blocks:
+        if not length:
+            raise Refused("the disk server described a stretch of nothing")
+        yield min(length, most - at), flags
+        at += min(length, most - at)
+        if at == most:
+            return
+    if not at:
+        raise Refused("the disk server did not say what its disk holds")
 
 
 def _merged(data: list[tuple[int, int]], changed: list[tuple[int, int]]) -> Iterator[tuple[int, bool, bool]]:
@@ -179,10 +207,12 @@ def _merged(data: list[tuple[int, int]], changed: list[tuple[int, int]]) -> Iter
 
 @contextlib.contextmanager
 def _said() -> Iterator[None]:
-    """A broken line in the driver's words."""
+    """A broken line, or an answer that is torn, in the driver's words."""
     try:
         yield
     except HypervisorError:
         raise
-    except (OSError, struct.error) as error:
+    except OSError as error:
         raise Unreachable(f"the disk server: {error}") from error
+    except struct.error as error:
+        raise Refused(f"the disk server answered something else than was asked: {error}") from error

@@ -8,6 +8,8 @@ from typing import Final
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Value
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
 from operations.models import Operation
@@ -179,8 +181,8 @@ def _ask(pool: StoragePool, kind: str, *, actor: Actor) -> Operation:
 
 
 def pool_record_ready(pool: StoragePool) -> None:
-    """The host has it; volumes may be put there."""
-    StoragePool.objects.filter(pk=pool.pk, ready_at=None).update(ready_at=now(), problem="")
+    """The host has it; volumes may be put there, and what was wrong before is not any more."""
+    StoragePool.objects.filter(pk=pool.pk).update(ready_at=Coalesce("ready_at", Value(now())), problem="")
 
 
 def pool_settle_prepare(operation: Operation) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from operations.models import Operation
-from operations.runner import run
+from operations.runner import Run, run
 from operations.services import operation_cancel
-from portal.core.errors import Conflict
+from portal.core.errors import Conflict, Forbidden
+from portal.core.units import GIB
+from tenants.policy import Permission
 from tenants.scoping import every_tenant, tenant_scope
 from tests.operations.kinds import lapse
 from tests.vms.reconcile.backup_lives import BACKUP_RECIPES, Backups
@@ -19,9 +22,11 @@ from tests.vms.reconcile.bench import Bench
 from tests.vms.reconcile.lives import Killed, at_points
 from vms.backups import restic
 from vms.backups.disks import give_back
-from vms.handlers.restored import repository_place
+from vms.handlers.restored import repository_place, scratch
 from vms.hypervisor.errors import Refused, Unreachable
 from vms.models import Backup, Guest, Volume
+from vms.services import backups as services
+from vms.services.backups.record import backup_charge
 from vms.states import Power
 
 
@@ -186,6 +191,76 @@ def test_a_damaged_backup_says_so(backups: Backups) -> None:
     assert not row.verified
 
 
+def test_a_store_that_is_away_says_nothing_of_a_backup(backups: Backups) -> None:
+    backup = backups.backup(backups.bench.guest(), b"one")
+    away = backups.folder.rename(backups.folder.with_name("away"))
+
+    operation = backups.deed(backup, "verify")
+
+    assert run(operation.pk) == "failed"
+    operation.refresh_from_db()
+    assert operation.error_code == "store_failed"
+    assert backups.fresh(backup.pk).verified_at is None
+    away.rename(backups.folder)
+    assert run(backups.deed(backup, "verify").pk) == "succeeded"
+    assert backups.fresh(backup.pk).verified
+
+
+def test_a_worker_that_thaws_leaves_the_disks_to_the_one_that_has_them_now(backups: Backups) -> None:
+    guest = backups.bench.guest()
+    _backup, operation = backups.ask(guest)
+
+    def freeze(point: str) -> None:
+        if point == "backup.create:hold:after":
+            lapse(operation)
+            Operation.objects.filter(pk=operation.pk).update(lease_owner="another", attempts=2)
+            backups.bench.on_host.fail("backup_reader", Refused("the view is another one"))
+
+    with at_points(freeze):
+        run(operation.pk)
+
+    assert not backups.is_closed(guest)
+
+
+def test_a_worker_that_thaws_takes_nothing_of_the_folder_of_the_next(backups: Backups) -> None:
+    _backup, operation = backups.ask(backups.bench.guest())
+    with scratch(Run(operation)) as first:
+        second = scratch(Run(operation))
+        folder = second.__enter__()
+        (folder / "segment").touch()
+        assert not first.exists(), "what a dead one left takes no room"
+    assert (folder / "segment").exists()
+
+    second.__exit__(None, None, None)
+    assert not folder.exists()
+
+
+def test_a_worker_that_thaws_records_and_charges_nothing_of_a_backup_that_is_ready(backups: Backups) -> None:
+    """What the host counts changes from is the other one's moment: the disks of this one's would miss what lies between."""
+    guest = backups.bench.guest()
+    backups.write(guest, b"one")
+    backup, operation = backups.ask(guest)
+    done: list[str] = []
+
+    def freeze(point: str) -> None:
+        if point == "backup.create:record:before" and not done:
+            done.append(point)
+            lapse(operation)
+            backups.write(guest, b"two")
+            backups.bench.settle()
+            done.append(backups.fresh(backup.pk).snapshot)
+
+    with at_points(freeze):
+        run(operation.pk)
+    with tenant_scope(backups.bench.house.tenant):
+        backup_charge(backup, 5 * GIB)
+
+    row = backups.fresh(backup.pk)
+    assert (row.state, row.snapshot, content_of(row)) == ("ready", done[1], b"two")
+    assert backups.quota() == 1
+    assert backups.bench.findings() == []
+
+
 def test_a_backup_becomes_a_machine_and_a_volume(backups: Backups) -> None:
     bench = backups.bench
     guest = bench.guest()
@@ -210,3 +285,16 @@ def test_a_backup_becomes_a_machine_and_a_volume(backups: Backups) -> None:
     assert (row.guest, row.guest_name) == (None, guest.name)
     assert run(backups.deed(backup, "delete").pk) == "succeeded"
     assert bench.findings() == []
+
+
+def test_whose_role_changes_some_machines_makes_nothing_of_what_another_held(backups: Backups) -> None:
+    """Its disks would be read on a machine of one's own."""
+    house = backups.bench.house
+    backup = backups.backup(backups.bench.guest(), b"one")
+    narrow = replace(house.actor, tagged={Permission.GUEST_EDIT: (frozenset({"mine"}),)})
+
+    with tenant_scope(house.tenant):
+        for verb in ("restore_volume", "restore_guest", "verify"):
+            more = {} if verb == "verify" else {"name": "copy"}
+            with pytest.raises(Forbidden):
+                getattr(services, f"backup_{verb}")(backup, actor=narrow, **more)

@@ -281,6 +281,13 @@ def test_why_a_pool_is_not_ready_stands_on_its_page_and_it_can_be_prepared_again
     after = desk.get(f"/storage-pools/{pool.pk}").json
     assert (after["ready_at"] is not None, after["problem"]) == (True, None)
 
+    bench.on_host.fail("ensure_pool_as", Refused("mount.nfs: server is down"))
+    assert run(desk.post(f"/storage-pools/{pool.pk}/prepare").json["id"]) == "failed"
+    assert "down" in desk.get(f"/storage-pools/{pool.pk}").json["problem"]
+    assert run(desk.post(f"/storage-pools/{pool.pk}/prepare").json["id"]) == "succeeded"
+    mended = desk.get(f"/storage-pools/{pool.pk}").json
+    assert (mended["ready_at"], mended["problem"]) == (after["ready_at"], None)
+
 
 @pytest.mark.parametrize(
     ("kind", "change", "field"),

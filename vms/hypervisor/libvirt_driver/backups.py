@@ -112,8 +112,7 @@ class Backups(Disks):
                 file = scratch / f"{number}.layer"
                 done = self._fetch(volume, file, done, progress)
                 files.append((file, _format_of(volume)))
-        for (upper, format_), (lower, below) in itertools.pairwise(files):
-            _qemu_img("rebase", "-u", "-f", format_, "-F", below, "-b", str(lower), str(upper))
+        stack(files)
         return ServedReader(*files[0])
 
     def _drop(self, path: str) -> None:
@@ -157,6 +156,31 @@ class Backups(Disks):
                 stream.abort()
             raise
         return done
+
+
+def stack(files: Sequence[tuple[Path, str]]) -> None:
+    """Have each fetched file (with its format) stand on the next, and the last on nothing, whatever its host wrote into it.
+
+    Else a host could name a file of ours and find it in a backup. Raises ``Refused`` where one keeps its data in another file.
+    """
+    for file, format_ in files:
+        if format_ == "qcow2" and _keeps_data_elsewhere(file):
+            raise Refused("the copy of the disk names another file")
+    for (upper, format_), (lower, below) in itertools.pairwise(files):
+        _qemu_img("rebase", "-u", "-f", format_, "-F", below, "-b", str(lower), str(upper))
+    last, format_ = files[-1]
+    if format_ == "qcow2":
+        _qemu_img("rebase", "-u", "-f", format_, "-b", "", str(last))
+
+
+def _keeps_data_elsewhere(file: Path) -> bool:
+    """Is bit 2 of the qcow2 header's incompatible features set? Only version 3 has features.
+
+    Source: https://github.com/qemu/qemu/blob/master/docs/interop/qcow2.txt
+    """
+    with file.open("rb") as opened:
+        head = opened.read(80)
+    return len(head) == 80 and head[4:8] != b"\0\0\0\2" and bool(head[79] & 4)
 
 
 def scratch_of(path: str) -> str:

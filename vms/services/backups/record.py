@@ -46,10 +46,14 @@ def _disks(backup: Backup) -> list[tuple[int, object, int]]:
 
 @transaction.atomic
 def backup_charge(backup: Backup, size: int) -> None:
-    """Have its tenant pay for ``size`` bytes at least, before they are written; raises ``OverQuota``. Repeatable."""
+    """Have its tenant pay for ``size`` bytes at least, before they are written; raises ``OverQuota``. Repeatable.
+
+    Nothing for a backup that is no longer made: nobody would return it.
+    """
     gib = -(-size // GIB)
-    row = Backup.objects.select_for_update(no_key=True, of=("self",)).select_related("tenant").get(pk=backup.pk)
-    if gib > row.reserved_gib:
+    rows = Backup.objects.select_for_update(no_key=True, of=("self",)).select_related("tenant")
+    row = rows.filter(pk=backup.pk, state=BackupState.CREATING).first()
+    if row is not None and gib > row.reserved_gib:
         quota_reserve(row.tenant, {"backups_gib": gib - row.reserved_gib})
         row.reserved_gib = gib
         row.save(update_fields=["reserved_gib"])

@@ -14,6 +14,7 @@ from vms.models import Backup, BackupDisk, Flavor, Guest, Network, SshKey
 from vms.services.backups.remove import backup_to_change
 from vms.services.backups.verify import refuse_unready
 from vms.services.guests.create import guest_create
+from vms.services.volumes.check import require_reach
 from vms.services.volumes.create import volume_create
 from vms.specs import GuestSpec, VolumeSpec
 
@@ -35,6 +36,7 @@ def backup_restore_guest(
     """
     actor.require(Permission.BACKUP_MANAGE, backup)
     backup = backup_to_change(backup)
+    require_reach(actor, backup.guest)
     refuse_unready(backup)
     root, *others = backup.disks.order_by("position")
     spec = GuestSpec(
@@ -62,6 +64,7 @@ def backup_restore_volume(
     """
     actor.require(Permission.BACKUP_MANAGE, backup)
     backup = backup_to_change(backup)
+    require_reach(actor, backup.guest)
     refuse_unready(backup)
     disk = BackupDisk.objects.filter(backup=backup, position=position).first()
     if disk is None:

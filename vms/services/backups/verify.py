@@ -14,6 +14,7 @@ from tenants.policy import Permission
 from vms.models import Backup
 from vms.services.backups.record import backup_told
 from vms.services.backups.remove import backup_to_change
+from vms.services.volumes.check import require_reach
 from vms.states import BackupState
 
 
@@ -22,6 +23,7 @@ def backup_verify(backup: Backup, *, actor: Actor) -> Operation:
     """Have all of it read and compared. Raises ``Conflict`` (``backup_not_ready``)."""
     actor.require(Permission.BACKUP_MANAGE, backup)
     backup = backup_to_change(backup)
+    require_reach(actor, backup.guest)
     refuse_unready(backup)
     operation = operation_submit(
         backup,
