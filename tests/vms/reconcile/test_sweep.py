@@ -9,7 +9,7 @@ from tenants.scoping import every_tenant
 from tests.vms.reconcile.bench import Bench
 from vms.hypervisor.errors import Unreachable
 from vms.hypervisor.fake import FakePool
-from vms.models import Drift, Guest, Installation, Volume
+from vms.models import Drift, Guest, Installation, StoragePool, Volume
 from vms.names import Owner, network_name, pool_name, volume_name
 from vms.reconcile.sweep import sweep
 from vms.selectors.installation import installation_owner
@@ -84,6 +84,7 @@ def test_a_second_portals_machines_are_foreign_to_the_first(bench: Bench) -> Non
         Volume.objects.all().update(guest=None)
         Volume.objects.all().delete()
         Guest.objects.all().delete()
+    StoragePool.objects.update(name=pool_name(installation_owner()))
     assert look(bench) == {}
 
 
