@@ -17,13 +17,15 @@ from vms.services.power_schedules import zones
 class ScheduleForm(forms.Form):
     """Switch it at every moment of a cron line."""
 
-    action = forms.ChoiceField(label=_("Do this"), choices=SwitchAction.choices)
+    action = forms.ChoiceField(
+        label=_("Do this"), choices=SwitchAction.choices, widget=forms.Select(attrs={"class": "form-select"})
+    )
     cron = forms.CharField(
         label=_("When"), max_length=100, initial="0 8 * * 1-5",
         widget=forms.TextInput(attrs={"class": "mono", "autocomplete": "off", "spellcheck": "false"}),
         help_text=_("Minute, hour, day of the month, month, day of the week: 0 8 * * 1-5 is 8:00 on working days."),
     )  # fmt: skip
-    timezone = forms.ChoiceField(label=_("Time zone"))
+    timezone = forms.ChoiceField(label=_("Time zone"), widget=forms.Select(attrs={"class": "form-select"}))
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
         assert actor.tenant is not None
