@@ -97,6 +97,10 @@ class Guest(TenantOwned, Hardware):
         indexes = [
             models.Index(fields=["tenant", "name", "id"], name="guest_by_name"),
             models.Index(fields=["tenant", "-created_at", "-id"], name="guest_by_age"),
+            models.Index(fields=["tenant", "seen_power"], name="guest_by_power"),
+            models.Index(
+                fields=["tenant"], condition=Q(binned_at__isnull=False) | Q(built_at__isnull=True), name="guest_aside"
+            ),
         ]
         constraints = [
             models.UniqueConstraint("tenant", "name", condition=Q(binned_at=None), name="guest_name_once"),
