@@ -34,7 +34,7 @@ class Post:
         """Invite an address; the path of the link in its letter."""
         sent = self.customer.post("/invitations", {"email": email, "role": "viewer"})
         assert sent.status_code == 201, sent.text
-        return wait_until(lambda: self._link_to(email), timeout_s=30, what=f"a letter to {email}")
+        return wait_until(lambda: self._link_to(email), timeout_s=120, what=f"a letter to {email}")
 
     def _link_to(self, email: str) -> str:
         for file in sorted((self.portal.state / "mail").glob("*.log")):
