@@ -162,6 +162,8 @@ def ensure_awake(run: Run, scene: Scene) -> None:
     awake = Awake(definition=scene.snapshot.definition, paths=scene.paths, tag=tag, password=password)
     run.say(_("Putting disks and memory back"), 80)
     with run.effect("wake"):
+        if _is_over(scene.snapshot, SnapshotState.REVERTING):
+            return
         scene.hv.wake_snapshot(scene.name, awake, uuid=scene.uuid, owner=scene.owner, roots=design.roots(scene.host))
 
 

@@ -124,3 +124,26 @@ def test_a_worker_that_thaws_after_its_snapshot_was_deleted_says_nothing(shots: 
 
     assert shots.is_gone(snapshot)
     assert shots.bench.findings() == []
+
+
+def test_a_worker_that_thaws_before_it_wakes_a_machine_leaves_what_was_done_since_alone(shots: Shots) -> None:
+    guest = shots.machine(Power.RUNNING)
+    snapshot = shots.snapshot(guest, memory=True)
+    operation = shots.ask(snapshot, "revert", memory=True)
+    woken: list[int] = []
+
+    def freeze(passed: str) -> None:
+        if passed == "snapshot.revert:wake:before" and not woken:
+            woken.append(0)
+            lapse(Operation.objects.get(pk=operation.pk))
+            shots.bench.settle()
+            assert run(shots.bench.ask(guest, "stop").pk) == "succeeded"
+            woken.append(shots.bench.on_host.calls["wake_snapshot"])
+
+    with at_points(freeze):
+        run(operation.pk)
+
+    assert woken == [0, 1]
+    assert shots.bench.on_host.calls["wake_snapshot"] == 1
+    assert shots.bench.fresh(guest).seen_power == Power.STOPPED
+    assert shots.bench.findings() == []
