@@ -1,6 +1,8 @@
 """``python -m portal.beat``: Celery's beat, without Django and command line: it only sends names, in half the memory.
 
-redbeat's lock in Redis makes a second one harmless.
+redbeat's lock in Redis makes a second one harmless. It writes the schedule to Redis first and waits for the lock then, up
+to half a minute after a beat that was killed; a Redis emptied meanwhile hands over the lock and has no schedule. So we
+write it once more, which changes nothing where it stands.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import sys
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import beat_init, setup_logging
+from redbeat.schedulers import acquire_distributed_beat_lock
 
 from portal.core.logs import configure
 from portal.schedule import SCHEDULE
@@ -40,6 +43,16 @@ app.conf.update(
 def _our_logs(**kwargs: Any) -> None:
     """JSON lines, as everywhere."""
     configure(sys.stderr)
+
+
+beat_init.disconnect(acquire_distributed_beat_lock)
+
+
+@beat_init.connect
+def _lock_then_schedule(sender: Any, **kwargs: Any) -> None:
+    """Celery logs what is raised here and goes on; the next tick ends a beat without a lock."""
+    acquire_distributed_beat_lock(sender)
+    sender.scheduler.setup_schedule()
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import redis
 
 from launcher.installation import ROOT, Installation
 from launcher.processes import Supervisor, await_condition
+from portal.schedule import SCHEDULE
 from tests.lab.hosts import Host
 from tests.setup.test_installation import free_port
 from tests.support.services import private_directory
@@ -169,13 +170,12 @@ def test_a_process_that_is_killed_comes_back(portal: Portal, name: str) -> None:
 
 
 def test_a_flushed_redis_is_survived(portal: Portal) -> None:
-    beat = portal.supervisor.pids()["beat"]
     with redis.Redis(unix_socket_path=str(portal.installation.redis_socket)) as client:
         client.flushall()
 
-    assert await_condition(portal.is_ready, timeout_s=60, interval_s=0.2), portal.get("/readyz").text
-    lost_its_lock = await_condition(lambda: portal.supervisor.pids().get("beat", beat) != beat, timeout_s=60)
-    assert lost_its_lock, portal.supervisor.troubles()
+        assert await_condition(portal.is_ready, timeout_s=60, interval_s=0.2), portal.get("/readyz").text
+        scheduled = await_condition(lambda: client.scard("redbeat::statics") == len(SCHEDULE), timeout_s=120)
+        assert scheduled, portal.supervisor.troubles()
 
 
 def test_nothing_listens_but_the_two_ports_it_names(portal: Portal) -> None:
