@@ -25,6 +25,7 @@ import tenants.api.roles
 import tenants.api.sign_in
 import tenants.api.tenants
 import tenants.api.tokens
+import vms.api.backup_schedules
 import vms.api.backups
 import vms.api.flavors
 import vms.api.guest_inside
@@ -154,6 +155,7 @@ for nouns in (
     vms.api.networks,
     vms.api.volumes,
     vms.api.backups,
+    vms.api.backup_schedules,
     vms.api.snapshots,
     vms.api.keys,
     vms.api.metrics,

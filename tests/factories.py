@@ -27,6 +27,7 @@ from vms.models import (
     Backup,
     BackupDisk,
     BackupRepository,
+    BackupSchedule,
     BackupStore,
     Flavor,
     Guest,
@@ -40,7 +41,8 @@ from vms.models import (
     Volume,
 )
 from vms.models.snapshots import Consistency
-from vms.services.backups import backup_create, store_write
+from vms.services.backups import backup_create, backup_schedule_create, store_write
+from vms.services.backups.schedules import ScheduleSpec
 from vms.services.flavors import flavor_write
 from vms.services.guests import Observation, guest_create, guest_delete, guest_record_observation
 from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat
@@ -322,6 +324,13 @@ def backup(house: House, guest: Guest, name: str = "") -> Backup:
         )  # fmt: skip
         BackupDisk.objects.create(tenant=house.tenant, backup=row, position=0, name="root", size_gib=1)
     return row
+
+
+def backup_schedule(house: House, guest: Guest, name: str = "nightly") -> BackupSchedule:
+    """Backups of a machine every night."""
+    with tenant_scope(house.tenant):
+        spec = ScheduleSpec(name=name, guests=(guest,))
+        return backup_schedule_create(house.tenant, spec, actor=house.actor)
 
 
 def snapshot(house: House, name: str = "", *, of: Guest | Volume | None = None) -> Snapshot:

@@ -22,6 +22,7 @@ from vms.hypervisor import errors, libvirt_driver  # noqa: F401  (loaded before 
 from vms.models import Guest, Host
 from vms.reconcile.sweep import sweep
 from vms.selectors.guests import guests_unremoved
+from vms.services.backups.slots import backup_schedules_run
 from vms.services.guests import guest_delete, guests_mark_unknown
 from vms.services.guests.lease import leases_end
 from vms.services.halting import HALT_TASK, guests_halt
@@ -138,6 +139,14 @@ def keep_time() -> None:
     switched, ended = schedules_run(at=at), leases_end(at=at)
     if switched or ended:
         log.info("time_kept", switched=switched, ended=ended)
+
+
+@shared_task(name="vms.tasks.keep_backups", time_limit=300)
+def keep_backups() -> None:
+    """Open the moments of backup schedules that have come, begin what is due, and let go of what is no longer kept."""
+    done = backup_schedules_run(at=now())
+    if any(done.values()):
+        log.info("backups_kept", **done)
 
 
 @shared_task(name="vms.tasks.sum_metrics", time_limit=300)

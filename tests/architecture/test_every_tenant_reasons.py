@@ -44,6 +44,11 @@ PLACES: dict[str, list[str]] = {
     "vms/services/hosts.py": ["a host's room is shared by all tenants"],
     "vms/services/metrics.py": ["retention", "what all machines used is summed alike"],
     "vms/services/networks.py": ["ranges must not overlap between tenants"],
+    "vms/services/backups/slots.py": [
+        "backup schedules of every tenant are due",
+        "turns of backup schedules are due",
+        "turns of backup schedules have ended",
+    ],
     "vms/services/power_schedules.py": ["schedules of every tenant are due"],
     "vms/tasks.py": [
         "a host carries guests of many tenants",

@@ -76,6 +76,17 @@ IMAGE_FORM = {
     "min_memory_mib": "64",
     "least_disk_gib": "0",
 }
+NIGHTLY = {
+    "name": "fresh",
+    "tags": "web",
+    "every": "daily",
+    "hour": "1",
+    "timezone": "UTC",
+    "window_minutes": "60",
+    "full_every": "0",
+    "keep_last": "7",
+    **dict.fromkeys(("keep_hourly", "keep_daily", "keep_weekly", "keep_monthly"), "0"),
+}
 FORMS: dict[str, dict[str, str]] = {
     "tenants:member_role": {"role": "viewer"},
     "tenants:member_remove": YES,
@@ -109,6 +120,8 @@ FORMS: dict[str, dict[str, str]] = {
     "vms:volume_delete": {"typed": "spare"},
     "vms:backup_restore_guest": {"name": "again", "flavor": "FLAVOR", "start": "on"},
     "vms:backup_restore_volume": {"name": "again", "position": "0"},
+    "vms:backup_schedule_create": NIGHTLY,
+    "vms:backup_schedule_edit": {**NIGHTLY, "name": "renamed"},
     "vms:volume_snapshot": {"name": "fresh"},
     "vms:snapshot_edit": {"name": "renamed"},
     "vms:key_create": {"key-name": "fresh", "key-public_key": factories.public_key()},

@@ -162,13 +162,27 @@ def is_folder(place: Place) -> bool:
     return place.url.startswith("/")
 
 
-def remove(place: Place) -> None:
-    """Delete a repository that is a folder, with all that is in it; missing is fine. Raises ``StoreFailed``."""
+def put_aside(place: Place) -> None:
+    """Take a repository that is a folder off its place in one step; missing is fine. Raises ``StoreFailed``."""
+    remove_aside(place)
     try:
         if Path(place.url).exists():
-            shutil.rmtree(place.url)
+            Path(place.url).rename(_aside(place))
+    except OSError as error:
+        raise StoreFailed(f"put aside: {error}") from error
+
+
+def remove_aside(place: Place) -> None:
+    """Delete what was put aside, with all that is in it; missing is fine. Raises ``StoreFailed``."""
+    try:
+        if _aside(place).exists():
+            shutil.rmtree(_aside(place))
     except OSError as error:
         raise StoreFailed(f"remove: {error}") from error
+
+
+def _aside(place: Place) -> Path:
+    return Path(f"{place.url}.gone")
 
 
 def _run(place: Place, *arguments: str, folder: Path | None = None, tick: Tick) -> bytes:

@@ -1,5 +1,6 @@
 """Rows of the product's nouns."""
 
+from vms.models.backup_schedules import BackupSchedule, BackupTurn
 from vms.models.backups import Backup, BackupDisk, BackupRepository, BackupStore
 from vms.models.flavors import Flavor
 from vms.models.guests import Guest, Tag
@@ -20,7 +21,9 @@ __all__ = [
     "Backup",
     "BackupDisk",
     "BackupRepository",
+    "BackupSchedule",
     "BackupStore",
+    "BackupTurn",
     "Drift",
     "Flavor",
     "Guest",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from vms.views import (
+    backup_schedules,
     backups,
     consoles,
     guest_create,
@@ -23,6 +24,7 @@ from vms.views import (
 )
 
 ONE = "machines/<uuid:guest_id>"
+SCHEDULE = "backups/schedules/<uuid:backup_schedule_id>"
 
 app_name = "vms"
 urlpatterns = [
@@ -66,6 +68,11 @@ urlpatterns = [
     path("volumes/<uuid:volume_id>/limits/", volumes.volume_limits, name="volume_limits"),
     path("volumes/<uuid:volume_id>/delete/", volumes.volume_delete, name="volume_delete"),
     path("backups/", backups.backup_list, name="backup_list"),
+    path("backups/schedules/", backup_schedules.backup_schedule_list, name="backup_schedule_list"),
+    path("backups/schedules/create/", backup_schedules.backup_schedule_create, name="backup_schedule_create"),
+    path(f"{SCHEDULE}/", backup_schedules.backup_schedule_detail, name="backup_schedule_detail"),
+    path(f"{SCHEDULE}/edit/", backup_schedules.backup_schedule_edit, name="backup_schedule_edit"),
+    path(f"{SCHEDULE}/delete/", backup_schedules.backup_schedule_delete, name="backup_schedule_delete"),
     path("backups/create/", backups.backup_create, name="backup_create"),
     path("backups/<uuid:backup_id>/", backups.backup_detail, name="backup_detail"),
     path("backups/<uuid:backup_id>/verify/", backups.backup_verify, name="backup_verify"),
