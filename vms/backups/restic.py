@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -107,8 +108,27 @@ def snapshots(place: Place, *, tick: Tick = nothing) -> list[str]:
     return [str(each["id"]) for each in sorted(found, key=lambda each: str(each["time"]))]
 
 
+class _Ticking:
+    """A pipe that gives a sign of life while nothing comes out of it."""
+
+    def __init__(self, descriptor: int, tick: Tick) -> None:
+        self._descriptor, self._tick = descriptor, tick
+
+    def read(self, size: int) -> bytes:
+        """``size`` bytes; fewer only at its end."""
+        found = bytearray()
+        while len(found) < size:
+            while not select.select([self._descriptor], [], [], _SLICE_S)[0]:
+                self._tick()
+            piece = os.read(self._descriptor, size - len(found))
+            if not piece:
+                break
+            found += piece
+        return bytes(found)
+
+
 @contextmanager
-def dump(place: Place, snapshot: str, folder: str) -> Iterator[Any]:
+def dump(place: Place, snapshot: str, folder: str, *, tick: Tick = nothing) -> Iterator[Any]:
     """A folder of a snapshot as a tar stream; ends with ``StoreFailed`` where it was not whole."""
     with tempfile.TemporaryFile() as errors, _password(place) as (words, descriptor):
         process = _start(
@@ -121,8 +141,9 @@ def dump(place: Place, snapshot: str, folder: str) -> Iterator[Any]:
         )
         try:
             assert process.stdout is not None
-            yield process.stdout
-            while process.stdout.read(1 << 20):
+            stream = _Ticking(process.stdout.fileno(), tick)
+            yield stream
+            while stream.read(1 << 20):
                 continue  # what stands behind the end of the archive
             process.wait()
         finally:

@@ -21,11 +21,12 @@ from vms.backups.disks import Kept, give_back, keep
 from vms.backups.restic import StoreFailed
 from vms.berths import berth
 from vms.handlers.place import connect, host_words
-from vms.handlers.restored import repository_place, scratch, store_words
+from vms.handlers.restored import scratch, store_words
 from vms.hypervisor.backups import DiskReader
 from vms.hypervisor.driver import Hypervisor
 from vms.models import Backup, BackupDisk, BackupRepository, Guest, Host
 from vms.names import Owner, backup_socket, pool_name, volume_name
+from vms.reconcile.stores import repository_place
 from vms.selectors.installation import installation_owner
 from vms.services.backups.record import backup_basis, backup_charge, backup_record, backups_kept, repository_record
 from vms.states import ON
@@ -193,6 +194,7 @@ def _open_files(run: Run, spot: Spot, rows: list[BackupDisk], folder: Path, open
                 pool_name(spot.owner),
                 volume_name(row.volume.pk),
                 scratch=work,
+                at_most=row.size_gib * GIB,
                 progress=lambda done: run.tick(words, 5),
             )
         opened.callback(reader.close)

@@ -36,6 +36,7 @@ from vms.models.guests import Charge
 from vms.models.spares import SpareRole
 from vms.names import Owner, network_name, nvram_name, pool_name, seed_name, serial_log, snapshot_name, volume_name
 from vms.reconcile.converge import guest_id
+from vms.reconcile.stores import stores_differ
 from vms.selectors.installation import installation_owner
 from vms.selectors.volumes import volumes_home, volumes_in
 from vms.services.guests.wanting import guest_runs
@@ -52,7 +53,7 @@ def audit(*, logs: Path | None = None, secrets: tuple[str, ...] = ()) -> list[st
     operation is changing is left out.
     """
     with every_tenant(why="the audit looks at everything"):
-        findings = [*_counters(), *_operations(), *_guards(), *_journals(), *_rows(), *_spares()]
+        findings = [*_counters(), *_operations(), *_guards(), *_journals(), *_rows(), *_spares(), *stores_differ()]
         for host in Host.objects.all():
             findings += list(_host(host))
     if logs is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,16 @@ from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.quota import quota_set
 from tenants.services.tenants import tenant_suspend, tenant_unsuspend
 from tests import factories
-from tests.operations.kinds import lapse
+from tests.support.crowd import together
 from tests.vms.reconcile.backup_lives import Backups
 from tests.vms.reconcile.bench import Bench
-from tests.vms.reconcile.lives import Killed, at_points
+from tests.vms.reconcile.lives import at_points
 from vms.backups import restic
-from vms.handlers.restored import repository_place
 from vms.hypervisor.errors import Refused
 from vms.models import Backup, BackupSchedule, BackupTurn, Guest
+from vms.reconcile.stores import repository_place
 from vms.services import backups as services
-from vms.services.backups import retention, slots
+from vms.services.backups import slots
 from vms.services.backups.retention import Keep, backups_expired
 from vms.services.backups.schedules import ScheduleSpec, schedule_spec
 from vms.services.backups.slots import AGAIN, PATIENCE, backup_schedules_run, place_in
@@ -134,6 +135,20 @@ def test_a_machine_is_backed_up_once_at_each_moment_and_old_backups_go(backups: 
     place = repository_place(backups.fresh(by_hand.pk).repository)
     assert len(restic.snapshots(place)) == 3
     assert bench.findings() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_beats_that_come_at_once_ask_for_one(transactional_db: None, backups: Backups) -> None:
+    row = planned(backups.bench, backups.bench.guest())
+    due = next_of(row)
+
+    answers = together([partial(backup_schedules_run, at=due) for _beat in range(4)])
+
+    done = [answer for answer in answers if isinstance(answer, dict)]
+    assert len(done) == 4, answers
+    assert [sum(each[name] for each in done) for name in QUIET] == [1, 1, 0]
+    assert Operation.objects.filter(kind="backup.create").count() == 1
+    assert turns(row) == [("asked", "")]
 
 
 def test_each_machine_has_its_own_place_in_the_window_and_they_are_spread_over_it(backups: Backups) -> None:
@@ -365,33 +380,6 @@ def test_the_last_good_one_one_that_is_damaged_and_one_by_hand_never_go(backups:
         assert backups_expired(fresh(row)) == []
         Backup.objects.filter(pk=good.pk).update(state=BackupState.ERROR)
         assert backups_expired(fresh(row)) == [], "none is whole: nothing goes"
-
-
-def test_a_worker_killed_while_it_lets_go_of_many_is_taken_over(backups: Backups) -> None:
-    bench = backups.bench
-    guest = bench.guest()
-    row = planned(bench, guest)
-    for number in range(2):
-        backup = backups.backup(guest)
-        Backup._base_manager.filter(pk=backup.pk).update(schedule=row, slot=next_of(row) + number * DAY)
-    edited(row, bench, keep=Keep(last=1))
-    with tenant_scope(bench.house.tenant):
-        operation = retention.backups_tidy(fresh(row), actor=bench.house.actor)
-        assert retention.backups_tidy(fresh(row), actor=bench.house.actor) is None, "they are held"
-    assert operation is not None
-
-    def die(point: str) -> None:
-        if point == "backup.tidy:forget:after":
-            raise Killed
-
-    with at_points(die), pytest.raises(Killed):
-        run(operation.pk)
-    lapse(operation)
-    bench.settle()
-
-    assert Operation.objects.get(pk=operation.pk).status == "succeeded"
-    assert [each.state for each in made(row)] == ["ready"]
-    assert bench.findings() == []
 
 
 def test_what_could_not_be_let_go_goes_with_the_next(backups: Backups) -> None:

@@ -17,7 +17,7 @@ from vms.states import BackupState, TurnState
 def created(operation: Operation) -> None:
     """Whole: ready, and its repository counts what it takes. Not whole: it says why, and what was reserved returns.
 
-    What of it is in the store by then is taken out at once; the next backup of the machine closes what was left open.
+    What attempts that came to nothing left in the store is taken out at once; what they left open the next backup closes.
     """
     backup = backup_locked(operation)
     if backup is None:
@@ -37,7 +37,8 @@ def created(operation: Operation) -> None:
         turn.update(state=TurnState.MADE if whole else TurnState.FAILED, code=operation.error_code)
     if backup.schedule_id is not None:
         event_append(backup.tenant, "backup_schedule.changed", "backup_schedule", backup.schedule_id)
-    if not whole and operation.attempts and not _tidies(backup.repository):
+    left_some = operation.attempts > (1 if whole else 0)
+    if left_some and not _tidies(backup.repository):
         repository_tidy(backup.repository, actor=system_actor(backup.tenant, why="settle"))
     backup_told(backup)
 
