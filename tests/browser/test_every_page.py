@@ -30,6 +30,7 @@ class Things:
     volume: str
     image: str
     backup: str
+    schedule: str
     snapshot: str
 
     def pages(self) -> dict[str, str]:
@@ -72,6 +73,9 @@ class Things:
             "backups": "backups/",
             "backup": f"backups/{self.backup}/",
             "backup-delete": f"backups/{self.backup}/delete/",
+            "backup-schedules": "backups/schedules/",
+            "backup-schedule": f"backups/schedules/{self.schedule}/",
+            "backup-schedule-edit": f"backups/schedules/{self.schedule}/edit/",
             "images": "images/",
             "image-add": "images/add/",
             "image": f"images/{self.image}/",
@@ -109,7 +113,10 @@ def things(customer: Customer, operator: Customer, tmp_path_factory: pytest.Temp
     assert operator.http.post("/backup-stores", json=store).status_code == 201
     backup = customer.done(customer.post("/backups", {"guest": made["still"]["id"]}))["subject"]["id"]
     still, shielded, thrown = (made[name]["id"] for name in ("still", "shielded", "thrown"))
-    yield Things(still, shielded, thrown, last["id"], volume, own, backup, snapshot)
+    nightly = {"name": "nightly", "guests": [made["still"]["id"]], "tags": ["db"], "keep": {"daily": 7, "monthly": 12}}
+    schedule = customer.post("/backup-schedules", nightly).json()["id"]
+    yield Things(still, shielded, thrown, last["id"], volume, own, backup, schedule, snapshot)
+    customer.delete(f"/backup-schedules/{schedule}")
     customer.done(customer.delete(f"/backups/{backup}"))
     customer.done(customer.delete(f"/volumes/{volume}"))
     customer.done(customer.delete(f"/images/{own}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,12 @@ from tests.live.livebench import LiveBench, work
 from tests.operations.kinds import lapse
 from tests.vms.reconcile.backup_lives import Backups
 from vms.hypervisor import pool
-from vms.models import Guest
+from vms.models import Backup, Guest
 from vms.names import backup_socket, serial_socket
+from vms.services.backups import backup_schedule_create
+from vms.services.backups.retention import Keep
+from vms.services.backups.schedules import ScheduleSpec
+from vms.services.backups.slots import backup_schedules_run
 from vms.services.guests import guest_create
 from vms.specs import GuestSpec
 
@@ -29,6 +34,25 @@ BOOT_S = 180
 def line_of(guest: Guest) -> Serial:
     assert guest.host is not None
     return Serial(Path(serial_socket(guest.host.run_dir, guest.pk)))
+
+
+def by_the_clock(bench: LiveBench, guest: Guest) -> Backup:
+    """The one that is left after two moments of a schedule that keeps one."""
+    with tenant_scope(bench.house.tenant):
+        spec = ScheduleSpec(name="nightly", window_minutes=0, keep=Keep(last=1), guests=(guest,))
+        schedule = backup_schedule_create(bench.house.tenant, spec, actor=bench.house.actor)
+    at = schedule.next_at
+    for _number in range(2):
+        assert at is not None
+        assert backup_schedules_run(at=at)["asked"] == 1
+        bench.settle()
+        backup_schedules_run(at=at + timedelta(seconds=5))
+        bench.settle()
+        with tenant_scope(bench.house.tenant):
+            schedule.refresh_from_db()
+            left = Backup.objects.select_related("repository__store").get(schedule=schedule)
+        at = schedule.next_at
+    return left
 
 
 def test_a_machine_comes_back_as_it_was_at_its_last_backup(bench: LiveBench, tmp_path: Path) -> None:
@@ -76,7 +100,7 @@ def test_a_machine_comes_back_as_it_was_at_its_last_backup(bench: LiveBench, tmp
     assert line.ask("cat /root/note") == "second"
     line.close()
     assert run(bench.ask(again, "stop").pk) == "succeeded"
-    off = backups.backup(again)
+    off = by_the_clock(bench, again)
     assert off.why_full == "off"
     assert run(backups.deed(off, "verify").pk) == "succeeded"
     assert bench.findings() == []

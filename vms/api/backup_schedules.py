@@ -26,7 +26,6 @@ from vms.selectors.backup_schedules import (
     backup_schedules_visible,
     lately_of,
     schedule_machines,
-    waits_until,
 )
 from vms.selectors.guests import guests_visible
 from vms.services.backups import (
@@ -37,6 +36,7 @@ from vms.services.backups import (
 )
 from vms.services.backups.retention import Keep, keep_of
 from vms.services.backups.schedules import Preview, ScheduleSpec, schedule_spec
+from vms.services.backups.slots import next_turn
 from vms.states import TurnState
 
 router = Router(tags=["backups"])
@@ -148,7 +148,9 @@ class BackupScheduleMachineOut(BaseModel):
     slot: datetime | None = Field(description="The schedule's moment that the rest is about; null: none yet.")
     state: TurnState | None
     code: str | None = Field(description="Why it waits still, was passed over or failed.")
-    begins_at: datetime | None = Field(description="While it waits: when it begins, or is asked again.")
+    next_at: datetime | None = Field(
+        description="When it begins next, or is asked again; null while the schedule is off."
+    )
     backup: str | None
 
 
@@ -198,7 +200,7 @@ def _doomed_out(row: Backup) -> DoomedOut:
     return DoomedOut(id=str(row.pk), name=row.name, guest_name=row.guest_name, created_at=row.created_at)
 
 
-def _machine_out(guest: Guest, lately: Lately | None) -> BackupScheduleMachineOut:
+def _machine_out(schedule: BackupSchedule, guest: Guest, lately: Lately | None) -> BackupScheduleMachineOut:
     turn, backup = (lately.turn, lately.backup) if lately is not None else (None, None)
     return BackupScheduleMachineOut(
         id=str(guest.pk),
@@ -206,7 +208,7 @@ def _machine_out(guest: Guest, lately: Lately | None) -> BackupScheduleMachineOu
         slot=turn.slot if turn is not None else None,
         state=TurnState(turn.state) if turn is not None else None,
         code=turn.code or None if turn is not None else None,
-        begins_at=waits_until(lately),
+        next_at=next_turn(schedule, guest.pk, lately),
         backup=str(backup.pk) if backup is not None else None,
     )
 
@@ -317,4 +319,4 @@ def backup_schedule_machines(
         rows = rows.filter(name__icontains=query.q)
     page = keyset_page(rows, sorts=MACHINE_SORTS, sort=query.sort, limit=query.limit, cursor=query.cursor)
     lately = lately_of(schedule, [guest.pk for guest in page.items])
-    return {"items": [_machine_out(guest, lately.get(guest.pk)) for guest in page.items], "next": page.next}
+    return {"items": [_machine_out(schedule, guest, lately.get(guest.pk)) for guest in page.items], "next": page.next}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -76,8 +75,3 @@ def lately_of(schedule: BackupSchedule, guests: Collection[UUID]) -> dict[UUID, 
     slots = {turn.slot for turn in newest.values()}
     backups = {(row.guest_id, row.slot): row for row in schedule.backups.filter(guest__in=guests, slot__in=slots)}
     return {pk: Lately(turn, backups.get((pk, turn.slot))) for pk, turn in newest.items()}
-
-
-def waits_until(lately: Lately | None) -> datetime | None:
-    """When a machine that waits for its turn begins, or is asked again."""
-    return lately.turn.due_at if lately is not None and lately.turn.state == "waiting" else None

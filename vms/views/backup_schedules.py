@@ -28,11 +28,11 @@ from vms.selectors.backup_schedules import (
     backup_schedules_visible,
     lately_of,
     machine_page,
-    waits_until,
 )
 from vms.services import backups as services
 from vms.services.backups.retention import keep_of
 from vms.services.backups.schedules import ScheduleSpec
+from vms.services.backups.slots import next_turn
 from vms.states import TurnState
 from vms.views.find import tenant_of
 
@@ -89,9 +89,10 @@ def schedule_shown(row: BackupSchedule, actor: Actor) -> dict[str, Any]:
     }
 
 
-def machine_shown(guest: Guest, lately: Lately | None, slug: str) -> dict[str, Any]:
-    """One machine of a schedule, and what came of it last."""
-    shown = {"name": guest.name, "url": reverse("vms:guest_detail", args=[slug, guest.pk]), "state": ""}
+def machine_shown(row: BackupSchedule, guest: Guest, lately: Lately | None, slug: str) -> dict[str, Any]:
+    """One machine of a schedule: when it is its turn next, and what came of it last."""
+    url = reverse("vms:guest_detail", args=[slug, guest.pk])
+    shown = {"name": guest.name, "url": url, "next_at": next_turn(row, guest.pk, lately), "state": ""}
     if lately is None:
         return shown
     turn, backup = lately.turn, lately.backup
@@ -102,7 +103,6 @@ def machine_shown(guest: Guest, lately: Lately | None, slug: str) -> dict[str, A
         "state_label": STATES[turn.state],
         "why": WHY.get(turn.code, turn.code) if turn.code else "",
         "slot": turn.slot,
-        "begins_at": waits_until(lately),
         "backup_url": reverse("vms:backup_detail", args=[slug, backup.pk]) if backup is not None else "",
         "backup_name": backup.name if backup is not None else "",
     }
@@ -130,7 +130,7 @@ def backup_schedule_detail(request: HttpRequest, tenant: str, backup_schedule_id
     lately = lately_of(row, [guest.pk for guest in found.items])
     context = {
         "schedule": schedule_shown(row, request.actor),
-        "machines": [machine_shown(guest, lately.get(guest.pk), tenant) for guest in found.items],
+        "machines": [machine_shown(row, guest, lately.get(guest.pk), tenant) for guest in found.items],
         "page": {"shown_label": "", "next_url": f"?cursor={found.next}" if found.next else None},
     }
     return render(request, "vms/backup_schedule_detail.html", context)

@@ -31,7 +31,7 @@ from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.notices import notice_send
 from tenants.services.tenants import tenants_down
 from vms.models import Backup, BackupSchedule, BackupTurn, Guest
-from vms.selectors.backup_schedules import machines_of
+from vms.selectors.backup_schedules import Lately, machines_of
 from vms.services.backups.create import backup_create
 from vms.services.backups.retention import backups_tidy
 from vms.services.power_schedules import next_time
@@ -144,6 +144,13 @@ def place_in(schedule: BackupSchedule, guest: UUID) -> timedelta:
         return timedelta()
     digest = hashlib.sha256(schedule.pk.bytes + guest.bytes).digest()
     return timedelta(seconds=int.from_bytes(digest[:4]) % (schedule.window_minutes * 60))
+
+
+def next_turn(schedule: BackupSchedule, guest: UUID, lately: Lately | None) -> datetime | None:
+    """When the machine begins next, or is asked again; None while the schedule is off."""
+    if lately is not None and lately.turn.state == TurnState.WAITING:
+        return lately.turn.due_at
+    return schedule.next_at + place_in(schedule, guest) if schedule.next_at is not None else None
 
 
 def _forget_turns(schedule: BackupSchedule) -> None:
