@@ -11,6 +11,7 @@ from tenants.scoping import TenantOwned
 from vms.models.backup_schedules import BackupSchedule
 from vms.models.flavors import Flavor
 from vms.models.guests import Guest
+from vms.models.hardware import Hardware
 from vms.models.images import Image
 from vms.models.volumes import Volume
 from vms.states import BackupState
@@ -62,10 +63,11 @@ class BackupRepository(TenantOwned):
         return self.store.name
 
 
-class Backup(TenantOwned):
-    """All disks of a machine as they were at one moment; whole by itself, however little was read for it."""
+class Backup(TenantOwned, Hardware):
+    """All disks of a machine as they were at one moment, and what it was built of; whole by itself, however little was read."""
 
     name = models.CharField(max_length=63)
+    firmware = models.CharField(max_length=8, default="bios", db_default="bios")
     repository = models.ForeignKey(BackupRepository, on_delete=models.PROTECT, related_name="backups")
     guest = models.ForeignKey(Guest, null=True, on_delete=models.SET_NULL, related_name="backups")
     """The machine, as long as there is one; ``guest_name`` stays."""

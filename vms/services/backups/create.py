@@ -13,6 +13,7 @@ from tenants.journal.audit import audit_record
 from tenants.policy import Permission
 from tenants.services.quota import quota_reserve
 from vms.models import Backup, BackupDisk, BackupTurn, Guest, Volume
+from vms.models.hardware import HARDWARE
 from vms.pool_kinds import is_home
 from vms.services.backups.record import backup_told
 from vms.services.backups.stores import repository_of
@@ -51,6 +52,7 @@ def backup_create(
         guest_name=guest.name,
         flavor=guest.flavor,
         image_id=guest.image_id,
+        **{name: getattr(guest, name) for name in HARDWARE},
         reserved_gib=1,
     )
     for volume in volumes:

@@ -129,7 +129,7 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
                 want_power=Power.RUNNING if spec.start else Power.STOPPED,
                 charged_running=spec.start,
             )
-            hardware_take(guest, spec.image)
+            hardware_take(guest, spec.image, former=spec.root.backup if spec.root is not None else None)
             guest.save(force_insert=True)
     except IntegrityError as error:
         raise Conflict(
