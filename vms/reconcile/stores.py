@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from operations.models import Operation
 from operations.states import LIVE
+from portal.core.units import GIB
 from tenants.journal.models import UsageInterval
 from vms.backups import restic
 from vms.backups.restic import Place, StoreFailed
@@ -24,7 +25,7 @@ def repository_place(repository: BackupRepository) -> Place:
 
 
 def stores_differ() -> Iterator[str]:
-    """I2, I5: what is ready is in the store, nothing else is, and each repository is counted as what its quota counts.
+    """I2, I3, I5: what is ready is in the store, nothing else is; quota and ledger count what each repository takes.
 
     A repository that something is being done with is left out.
     """
@@ -35,6 +36,9 @@ def stores_differ() -> Iterator[str]:
             continue
         if repository.made_at is not None:
             yield from _contents(repository)
+        gib = -(-repository.size // GIB)
+        if gib != repository.charged_gib:
+            yield f"I3 backups of {repository.tenant.slug} take {gib} GiB, and {repository.charged_gib} are charged"
         newest = (
             UsageInterval.objects.filter(resource_id=repository.pk, meter="backup_gib").order_by("started_at").last()
         )

@@ -43,6 +43,7 @@ def test_a_repository_whose_removal_breaks_off_is_no_longer_in_the_way(
     with monkeypatch.context() as patch:
         patch.setattr(restic.shutil, "rmtree", broken)
         assert run(backups.deed(backup, "delete").pk) == "failed"
+    assert backups.quota() == 0, "what is put aside is the operators' to remove"
     again = backups.backup(guest, b"two")
     assert run(backups.deed(backup, "delete").pk) == "succeeded"
     assert run(backups.deed(again, "delete").pk) == "succeeded"
@@ -62,6 +63,7 @@ def test_the_audit_says_where_store_and_rows_differ(backups: Backups) -> None:
 
     assert f"lack {backup.name}" in found
     assert f"hold {backup.snapshot[:8]}, which no row names" in found
+    assert "I3 backups of" in found
     assert "I5 backups of" in found
     backups.folder.rename(backups.folder.with_name("away"))
     assert any("cannot be looked at" in line for line in bench.findings())

@@ -54,13 +54,13 @@ def deleted(operation: Operation) -> None:
     backup = backup_locked(operation)
     if backup is None:
         return
+    repository_settle(backup.repository)
     if operation.status != Status.SUCCEEDED:
         backup.problem = operation.error_message
         backup.version += 1
         backup.save(update_fields=["problem", "version"])
         backup_told(backup)
         return
-    repository_settle(backup.repository)
     _gone(backup)
 
 
@@ -71,7 +71,7 @@ def tidied(operation: Operation) -> None:
     list(Guest.objects.select_for_update().filter(pk__in=going.values("guest")).order_by("pk").values("pk"))
     rows = list(going.select_for_update(of=("self",)).select_related("tenant").order_by("pk"))
     done = operation.status == Status.SUCCEEDED
-    if repository is not None and done:
+    if repository is not None:
         repository_settle(repository)
     for backup in rows:
         if done:
