@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from django import forms
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from portal.core.forms import Choice
@@ -30,14 +31,13 @@ class MachinesField(forms.CharField):
             label=_("Machines"), required=False, max_length=LISTED_MAX, help_text=_("Their names, with a space between."),
             widget=forms.TextInput({"autocapitalize": "none", "spellcheck": "false"}), **kwargs,
         )  # fmt: skip
-        self.actor: Actor | None = None
+        self.rows: QuerySet[Guest] | None = None
 
     def clean(self, value: Any) -> tuple[Guest, ...]:
         words = dict.fromkeys(str(super().clean(value)).replace(",", " ").split())
-        assert self.actor is not None
-        rows = guests_visible(self.actor).filter(binned_at=None)
+        assert self.rows is not None
         ids = {pk for word in words if (pk := uuid_or_none(word)) is not None}
-        found = [*rows.filter(name__in=words), *rows.filter(pk__in=ids)]
+        found = [*self.rows.filter(name__in=words), *self.rows.filter(pk__in=ids)]
         known = {guest.name for guest in found} | {str(guest.pk) for guest in found}
         for word in words:
             if word not in known:
@@ -91,7 +91,8 @@ class BackupScheduleForm(forms.Form):
         assert isinstance(zone, forms.ChoiceField)
         assert isinstance(guests, MachinesField)
         zone.choices = [(name, name) for name in sorted(zones())]
-        guests.actor = actor
+        had = [guest.pk for guest in spec.guests]  # one of these may be in the bin by now
+        guests.rows = guests_visible(actor).filter(Q(binned_at=None) | Q(pk__in=had))
 
     def spec(self) -> ScheduleSpec:
         """The wish, for ``backup_schedule_create``."""

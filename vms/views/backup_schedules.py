@@ -36,7 +36,6 @@ from vms.services.backups.slots import next_turn
 from vms.states import TurnState
 from vms.views.find import tenant_of
 
-FIELDS: Final = {"keep": "keep_last"}
 STATES: Final[dict[str, str | Promise]] = {
     TurnState.WAITING: gettext_lazy("Waits for its turn"),
     TurnState.ASKED: gettext_lazy("Being made"),
@@ -156,7 +155,7 @@ def _form(request: HttpRequest, row: BackupSchedule | None) -> HttpResponse:
     form = BackupScheduleForm(sent, actor=actor, schedule=row)
     preview = None
     if sent is not None and form.is_valid():
-        with refusals_in(form, FIELDS):
+        with refusals_in(form):
             if "preview" not in sent:
                 done = _write(form.spec(), row, actor)
                 return redirect("vms:backup_schedule_detail", slug, done.pk)

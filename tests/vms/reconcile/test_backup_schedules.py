@@ -502,3 +502,16 @@ def test_one_that_is_off_is_never_due_and_a_machine_that_is_purged_leaves_it(bac
     assert turns(row) == []
     assert backup_schedules_run(at=next_of(row))["opened"] == 1
     assert turns(row) == []
+
+
+def test_one_whose_time_zone_is_gone_is_turned_off_and_says_so(backups: Backups) -> None:
+    bench = backups.bench
+    row = planned(bench, bench.guest())
+    due = next_of(row)
+    with every_tenant(why="test"):
+        BackupSchedule.objects.update(timezone="Europe/Atlantis")
+
+    assert backup_schedules_run(at=due) == QUIET
+
+    assert (fresh(row).enabled, fresh(row).failing, turns(row)) == (False, True, [])
+    assert Notice.objects.filter(subject__contains="nightly").count() == 1

@@ -81,6 +81,9 @@ def test_a_schedule_is_looked_at_added_changed_and_deleted(house: House, guest: 
     with every_tenant(why="test"):
         row.refresh_from_db()
         assert (row.name, row.cron, row.version) == ("late", "0 23 * * *", 2)
+    with tenant_scope(house.tenant):
+        Guest.objects.filter(pk=guest.pk).update(binned_at=factories.now(), purge_after=factories.now())
+    assert client.post(edit, {**NIGHTLY, "name": "later"}).status_code == 302, "what is in the bin may stay in it"
     delete = url(house, "backup_schedule_delete", row.pk)
     assert "stay until you delete them" in text(client, delete)
     client.post(delete)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Final
 from uuid import UUID
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.db import transaction
 
@@ -48,9 +48,17 @@ def keep_of(schedule: BackupSchedule) -> Keep:
     return Keep(**{name: getattr(schedule, f"keep_{name}") for name in KEPT})
 
 
+def clocks(zone: str) -> ZoneInfo:
+    """A time zone; UTC where there is none of that name any more."""
+    try:
+        return ZoneInfo(zone)
+    except ZoneInfoNotFoundError:
+        return ZoneInfo("UTC")
+
+
 def kept(moments: Sequence[datetime], keep: Keep, zone: str) -> set[int]:
     """The places in ``moments``, newest first, of those that stay; the newest always does. Pure."""
-    local = [moment.astimezone(ZoneInfo(zone)) for moment in moments]
+    local = [moment.astimezone(clocks(zone)) for moment in moments]
     found = set(range(min(max(keep.last, 1), len(local))))
     for name, bucket in _BUCKETS.items():
         seen: set[object] = set()

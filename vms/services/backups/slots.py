@@ -10,7 +10,7 @@ import hashlib
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfoNotFoundError
 
 import structlog
 from cronsim import CronSimError
@@ -28,12 +28,12 @@ from tenants.journal.events import event_append
 from tenants.models import NoticeKind
 from tenants.policy import Permission
 from tenants.scoping import every_tenant, tenant_scope
-from tenants.services.notices import notice_send
+from tenants.services.notices import Words, notice_send
 from tenants.services.tenants import tenants_down
 from vms.models import Backup, BackupSchedule, BackupTurn, Guest
 from vms.selectors.backup_schedules import Lately, machines_of
 from vms.services.backups.create import backup_create
-from vms.services.backups.retention import backups_tidy
+from vms.services.backups.retention import backups_tidy, clocks
 from vms.services.power_schedules import next_time
 from vms.states import BackupState, TurnState
 
@@ -48,14 +48,13 @@ BUSY: Final = "operation_in_progress"
 OVERTAKEN: Final = "overtaken"
 """It was still waiting when the next moment came."""
 HOST_BUSY: Final = "host_busy"
-UNREADABLE: Final = "unreadable"
 AT_ONCE: Final = 2
 """How many backups of schedules are under way on one host: while they wait for it, their machines take no other wish."""
 TURNS: Final = 200
 """How many turns one round looks at."""
 KEPT_SLOTS: Final = 3
 """Of so many moments the turns are kept."""
-TO_BE_TOLD: Final = ("over_quota", "no_backup_store", UNREADABLE)
+TO_BE_TOLD: Final = ("over_quota", "no_backup_store")
 """Reasons for passing a machine over that somebody has to do something about."""
 
 
@@ -71,7 +70,10 @@ def backup_schedules_run(*, at: datetime) -> dict[str, int]:
     asked = sum(_each(turn, _take, at=at) for turn in turns)
     with every_tenant(why="turns of backup schedules have ended"):
         ended = _rows().exclude(tenant__in=down)
-        made = list(ended.filter(turns__state=TurnState.MADE).distinct()[: settings.CAPS["batch"]])
+        still = BackupTurn.objects.filter(state=TurnState.ASKED).values("schedule")
+        made = list(
+            ended.filter(turns__state=TurnState.MADE).exclude(pk__in=still).distinct()[: settings.CAPS["batch"]]
+        )
         wrong = list(ended.filter(failing=False, turns__in=_wrong()).distinct()[: settings.CAPS["batch"]])
     for row in wrong:
         _each(row, _tell, at=at)
@@ -112,9 +114,10 @@ def _open(schedule: BackupSchedule, *, at: datetime) -> bool:
             slot = later
     except (ZoneInfoNotFoundError, CronSimError) as error:
         log.warning("backup_schedule_unreadable", schedule=str(row.pk), detail=str(error))
-        row.enabled, row.next_at = False, None
+        row.enabled, row.next_at, row.failing = False, None, True
         row.version += 1
-        row.save(update_fields=["enabled", "next_at", "version"])
+        row.save(update_fields=["enabled", "next_at", "failing", "version"])
+        _say(row, _("Its time zone is none any more: it is off until you choose another."))
         return False
     if row.failing and not _wrong().filter(schedule=row, slot=former).exists():
         row.failing = False
@@ -196,14 +199,14 @@ def _is_busy(guest: Guest) -> bool:
     if guest.host is None:
         return False
     live = Operation.objects.filter(kind="backup.create", lane=guest.host.lane, status__in=LIVE)
-    return live.filter(requested_via=WHY[:16]).count() >= AT_ONCE
+    return live.filter(requested_via=WHY).count() >= AT_ONCE
 
 
 def _ask(guest: Guest, turn: BackupTurn) -> None:
-    moment = turn.slot.astimezone(ZoneInfo(turn.schedule.timezone))
+    moment = turn.slot.astimezone(clocks(turn.schedule.timezone))
     backup_create(
         guest,
-        actor=system_actor(guest.tenant, why=WHY[:16]),
+        actor=system_actor(guest.tenant, why=WHY),
         name=f"{guest.name[:49]}-{moment:%Y%m%d-%H%M}",
         full=_must_be_full(turn),
         turn=turn,
@@ -225,16 +228,21 @@ def _tell(schedule: BackupSchedule, *, at: datetime) -> bool:
     """The owners hear that something went wrong; of the same trouble once, however long it lasts."""
     told = BackupSchedule.objects.filter(pk=schedule.pk, failing=False).update(failing=True)
     if told:
-        notice_send(
-            schedule.tenant,
-            Permission.OWNER_MANAGE,
-            NoticeKind.OPERATION_FAILED,
-            subject=format_lazy(_("Backups fail: {name}"), name=schedule.name),
-            text=_("Of some machines of this schedule there is no new backup. Its page says of which, and why."),
-            url=reverse("vms:backup_schedule_detail", args=[schedule.tenant.slug, schedule.pk]),
-        )
-        event_append(schedule.tenant, "backup_schedule.changed", "backup_schedule", schedule.pk)
+        _say(schedule, _("Of some machines of this schedule there is no new backup. Its page says of which, and why."))
     return bool(told)
+
+
+def _say(schedule: BackupSchedule, text: Words) -> None:
+    """Tell the owners, and the pages that show it."""
+    notice_send(
+        schedule.tenant,
+        Permission.OWNER_MANAGE,
+        NoticeKind.OPERATION_FAILED,
+        subject=format_lazy(_("Backups fail: {name}"), name=schedule.name),
+        text=text,
+        url=reverse("vms:backup_schedule_detail", args=[schedule.tenant.slug, schedule.pk]),
+    )
+    event_append(schedule.tenant, "backup_schedule.changed", "backup_schedule", schedule.pk)
 
 
 @transaction.atomic
@@ -243,6 +251,6 @@ def _thin_out(schedule: BackupSchedule, *, at: datetime) -> bool:
     turns = BackupTurn.objects.filter(schedule=schedule)
     if turns.filter(state=TurnState.ASKED).exists():
         return False
-    going = backups_tidy(schedule, actor=system_actor(schedule.tenant, why=WHY[:16]))
+    going = backups_tidy(schedule, actor=system_actor(schedule.tenant, why=WHY))
     turns.filter(state=TurnState.MADE).update(state=TurnState.DONE)
     return going is not None
