@@ -26,6 +26,7 @@ import tenants.api.sign_in
 import tenants.api.tenants
 import tenants.api.tokens
 import vms.api.backups
+import vms.api.copies
 import vms.api.flavors
 import vms.api.guest_inside
 import vms.api.guest_life
@@ -155,6 +156,7 @@ for nouns in (
     vms.api.volumes,
     vms.api.backups,
     vms.api.snapshots,
+    vms.api.copies,
     vms.api.keys,
     vms.api.metrics,
     tenants.api.members,

@@ -45,6 +45,7 @@ PLACES: dict[str, list[str]] = {
     "vms/services/metrics.py": ["retention", "what all machines used is summed alike"],
     "vms/services/networks.py": ["ranges must not overlap between tenants"],
     "vms/services/power_schedules.py": ["schedules of every tenant are due"],
+    "vms/services/snapshots/tidy.py": ["every tenant's passing snapshots"],
     "vms/tasks.py": [
         "a host carries guests of many tenants",
         "every tenant's bin is emptied",

@@ -48,7 +48,8 @@ REFUSED_ROUTES = {
         [
             GUEST + deed
             for deed in (
-                "console", "console-log", "keys", "password", "pause", "reboot", "rebuild", "reported", "rescue", "reset",
+                "clone", "console", "console-log", "image", "keys", "password", "pause", "reboot", "rebuild", "reported",
+                "rescue", "reset",
                 "resize", "restore", "resume", "screenshot", "shutdown", "start", "stop", "suspend", "unrescue", "wake",
             )
         ],
@@ -111,6 +112,7 @@ FORMS: dict[str, dict[str, str]] = {
     "vms:backup_restore_volume": {"name": "again", "position": "0"},
     "vms:volume_snapshot": {"name": "fresh"},
     "vms:snapshot_edit": {"name": "renamed"},
+    "vms:snapshot_volume": {"name": "again", "position": "0"},
     "vms:key_create": {"key-name": "fresh", "key-public_key": factories.public_key()},
 }
 """What is sent from a page for it to do something; nothing, where a click is all."""

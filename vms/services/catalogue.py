@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from django.utils.translation import gettext as _
 
 from portal.core.errors import Invalid
 from tenants.actors import Actor
-from vms.disks.convert import to_qcow2
+from vms.disks.convert import flatten
 from vms.disks.errors import DiskError, UnsafeImage
 from vms.disks.inspect import Format, inspect
 from vms.models import Image
@@ -70,13 +70,15 @@ def catalogue_place(
     file: Path,
     image: Image,
     *,
+    below: Sequence[tuple[Path, Format]] = (),
     declared: Format | None = None,
     progress: Progress | None = None,
     charge: Charge | None = None,
 ) -> tuple[int, int, str]:
     """Inspect and convert ``file`` to the image's own place; its size, virtual size (bytes) and SHA-256.
 
-    A file of another format than was ``declared`` is refused. ``progress`` gets 0 … 100 of the conversion, and 100 again and
+    A file of another format than was ``declared`` is refused; ``below`` are those it stands on, each over the next.
+    ``progress`` gets 0 … 100 of the conversion, and 100 again and
     again while the checksum is taken; what it raises cancels. ``charge`` is told, before anything is unpacked, how many bytes
     that may make. Raises ``Invalid``; then nothing was changed.
     """
@@ -88,7 +90,7 @@ def catalogue_place(
                 raise UnsafeImage("It holds no ISO 9660 file system, so it is no CD.", code="image_no_cd")
             if charge:
                 charge(found.virtual_size)
-            to_qcow2(file, clean, source_format=found.format, progress=progress)
+            flatten([(file, found.format), *below], clean, progress=progress)
             checked = inspect(clean)
         except DiskError as error:
             raise Invalid(

@@ -7,6 +7,7 @@ from django.urls import path
 from vms.views import (
     backups,
     consoles,
+    copies,
     guest_create,
     guest_detail,
     guest_inside,
@@ -75,6 +76,8 @@ urlpatterns = [
     path("volumes/<uuid:volume_id>/snapshot/", snapshots.volume_snapshot, name="volume_snapshot"),
     path("snapshots/<uuid:snapshot_id>/edit/", snapshots.snapshot_edit, name="snapshot_edit"),
     path("snapshots/<uuid:snapshot_id>/revert/", snapshots.snapshot_revert, name="snapshot_revert"),
+    path("snapshots/<uuid:snapshot_id>/copy/", copies.snapshot_copy, name="snapshot_copy"),
+    path("snapshots/<uuid:snapshot_id>/volume/", copies.snapshot_volume, name="snapshot_volume"),
     path("snapshots/<uuid:snapshot_id>/delete/", snapshots.snapshot_delete, name="snapshot_delete"),
     path("images/", images.image_list, name="image_list"),
     path("images/add/", images.image_add, name="image_add"),
