@@ -112,6 +112,7 @@ FORMS: dict[str, dict[str, str]] = {
     "vms:backup_restore_volume": {"name": "again", "position": "0"},
     "vms:volume_snapshot": {"name": "fresh"},
     "vms:snapshot_edit": {"name": "renamed"},
+    "vms:snapshot_image": {"name": "again", "position": "0"},
     "vms:snapshot_volume": {"name": "again", "position": "0"},
     "vms:key_create": {"key-name": "fresh", "key-public_key": factories.public_key()},
 }
@@ -140,6 +141,8 @@ IDLE_PAGES = {
     "vms:guest_unrescue": BUILT,
     "vms:guest_look": BUILT,
     "vms:guest_snapshot": BUILT,
+    "vms:guest_clone": BUILT,
+    "vms:guest_image": BUILT,
     "vms:guest_password": BUILT,
     "vms:guest_keys": BUILT,
     "vms:guest_restore": BUILT,

@@ -21,6 +21,7 @@ from vms.services.copies import (
     guest_clone,
     guest_clone_fit,
     image_capture,
+    image_capture_fit,
     snapshot_to_volume,
     snapshot_volume_fit,
 )
@@ -113,31 +114,41 @@ def guest_clone_post(
 
 
 @router.post(
-    "/guests/{guest_id}/image", response={202: OperationOut}, exclude_unset=True, summary="Make an image of a guest"
+    "/guests/{guest_id}/image",
+    response={202: OperationOut, 200: FitOut},
+    exclude_unset=True,
+    summary="Make an image of a guest",
 )
 def guest_image_post(
-    request: HttpRequest, guest_id: str, response: HttpResponse, body: GuestImageIn
-) -> Status[OperationOut]:
+    request: HttpRequest, guest_id: str, response: HttpResponse, body: GuestImageIn, dry_run: bool = False
+) -> Status[OperationOut] | Status[FitOut]:
     """One of its disks as it is now, as an image of this project; the operation's subject is the image.
 
-    A snapshot is taken for it, which goes afterwards.
+    A snapshot is taken for it, which goes afterwards. `dry_run` says the most that it may take.
     """
-    guest = _guest(request, guest_id)
-    return accepted(request, response, image_capture(guest, actor=request.actor, **body.model_dump()))
+    return _image(request, response, _guest(request, guest_id), body, dry_run=dry_run)
+
+
+def _image(
+    request: HttpRequest, response: HttpResponse, of: Guest | Snapshot, body: GuestImageIn, *, dry_run: bool
+) -> Status[OperationOut] | Status[FitOut]:
+    if dry_run:
+        fit = image_capture_fit(of, actor=request.actor, name=body.name, position=body.position)
+        return Status(200, fit_out(fit))
+    return accepted(request, response, image_capture(of, actor=request.actor, **body.model_dump()))
 
 
 @router.post(
     "/snapshots/{snapshot_id}/image",
-    response={202: OperationOut},
+    response={202: OperationOut, 200: FitOut},
     exclude_unset=True,
     summary="Make an image of a snapshot",
 )
 def snapshot_image_post(
-    request: HttpRequest, snapshot_id: str, response: HttpResponse, body: GuestImageIn
-) -> Status[OperationOut]:
+    request: HttpRequest, snapshot_id: str, response: HttpResponse, body: GuestImageIn, dry_run: bool = False
+) -> Status[OperationOut] | Status[FitOut]:
     """One of its disks as it was, as an image of this project; the operation's subject is the image."""
-    snapshot = _snapshot(request, snapshot_id)
-    return accepted(request, response, image_capture(snapshot, actor=request.actor, **body.model_dump()))
+    return _image(request, response, _snapshot(request, snapshot_id), body, dry_run=dry_run)
 
 
 def _snapshot(request: HttpRequest, snapshot_id: str) -> Snapshot:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -21,15 +21,16 @@ from portal.core.htmx import part_template
 from tenants.pages import page
 from tenants.policy import Permission
 from tenants.types import HttpRequest
-from vms.forms.copies import CopyVolumeForm
-from vms.models import Snapshot, SnapshotDisk
-from vms.selectors.snapshots import snapshots_visible
+from vms.forms.copies import CaptureForm, CloneForm, CopyVolumeForm
+from vms.models import Guest, Snapshot, SnapshotDisk
+from vms.selectors.snapshots import snapshots_of, snapshots_visible
 from vms.services import copies as services
 from vms.services.guests.create import Fit
-from vms.views.find import tenant_of
+from vms.states import Init, SnapshotState
+from vms.views.find import guest_or_404, tenant_of
 from vms.views.guest_create import before_after
 from vms.views.guest_life import refusal_words
-from vms.views.snapshots import back_to, whose
+from vms.views.snapshots import SHOWN, back_to, whose
 
 FIELDS = dict.fromkeys(("over_quota", "no_room", "no_storage", "name_taken"), "name")
 
@@ -69,7 +70,23 @@ def snapshot_copy(request: HttpRequest, tenant: str, snapshot_id: UUID) -> HttpR
             "text": _("One of its disks, to plug in wherever it is needed."),
             "may": actor.may(Permission.VOLUME_MANAGE),
         },
+        {
+            "url": reverse("vms:snapshot_image", args=[tenant, snapshot.pk]),
+            "icon": "photo",
+            "title": _("An image"),
+            "text": _("To make any number of machines of."),
+            "may": actor.may(Permission.IMAGE_MANAGE),
+        },
     ]
+    if snapshot.guest is not None:
+        machine = {
+            "url": reverse("vms:guest_clone", args=[tenant, snapshot.guest_id]) + f"?snapshot={snapshot.pk}",
+            "icon": "server-2",
+            "title": _("A machine"),
+            "text": _("Another one of all its disks, with an identity of its own."),
+            "may": actor.may(Permission.GUEST_CREATE),
+        }
+        choices.insert(0, machine)
     context = {
         "snapshot": snapshot,
         "back": back_to(request, whose(snapshot)),
@@ -100,6 +117,99 @@ def snapshot_volume(request: HttpRequest, tenant: str, snapshot_id: UUID) -> Htt
             back=back_to(request, whose(snapshot)),
             ask=ask,
             fit=lambda words: services.snapshot_volume_fit(snapshot, actor=request.actor, **words),
+        ),
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page(Permission.SNAPSHOT_MANAGE)
+def guest_clone(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpResponse:
+    """Another machine like this one; ``?snapshot=`` chooses of which moment."""
+    guest, actor = guest_or_404(request, guest_id), request.actor
+    snapshots = list(snapshots_of(actor, guest).filter(state=SnapshotState.READY, passing=False)[:SHOWN])
+    wish = (request.POST if request.method == "POST" else request.GET).get("snapshot", "")
+    chosen = next((snapshot for snapshot in snapshots if str(snapshot.pk) == wish), None)
+    disks = _disks(chosen) if chosen is not None else services.disks_now(guest)
+    start = {
+        "name": f"{guest.name[:57]}-clone",
+        "snapshot": str(chosen.pk) if chosen is not None else "",
+        "flavor": guest.flavor_id,
+        "volumes": [disk.position for disk in disks if disk.position],
+        "start": True,
+    }
+    form = CloneForm(_given(request, start), snapshots=snapshots, disks=disks)
+
+    def ask(_words: dict[str, Any]) -> tuple[Operation, str]:
+        operation = services.guest_clone(guest, form.spec(), actor=actor)
+        return operation, reverse("vms:guest_detail", args=[tenant, operation.subject_id])
+
+    return _dialog(
+        request,
+        form,
+        Dialog(
+            title=_("Clone %s") % guest.name,
+            text=_("Another machine of what its disks hold, with a name, addresses and an identity of its own."),
+            button=_("Clone"),
+            back={"url": reverse("vms:guest_detail", args=[tenant, guest.pk]), "label": guest.name},
+            ask=ask,
+            fit=lambda _words: services.guest_clone_fit(guest, form.spec(), actor=actor),
+            notes=tuple(_clone_notes(guest)),
+        ),
+    )
+
+
+def _clone_notes(guest: Guest) -> Iterator[str]:
+    """What somebody who clones it should know before."""
+    if guest.tpm:
+        yield _("Its TPM is not copied. A disk that is sealed with it, as by BitLocker, asks for its recovery key.")
+    if guest.image.init == Init.NONE:
+        yield _("Nothing in it reads what a new machine is told: it keeps its host name, keys and fixed addresses.")
+    yield _("Passwords and keys that lie on its disks let the same people into the clone.")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page(Permission.SNAPSHOT_MANAGE)
+def guest_image(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpResponse:
+    """An image of a machine as it is now."""
+    guest = guest_or_404(request, guest_id)
+    back = {"url": reverse("vms:guest_detail", args=[tenant, guest.pk]), "label": guest.name}
+    return _capture(request, guest, services.disks_now(guest), back)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page(Permission.SNAPSHOT_MANAGE)
+def snapshot_image(request: HttpRequest, tenant: str, snapshot_id: UUID) -> HttpResponse:
+    """An image of a disk as it was."""
+    snapshot = _find(request, snapshot_id)
+    return _capture(request, snapshot, _disks(snapshot), back_to(request, whose(snapshot)))
+
+
+def _capture(
+    request: HttpRequest, of: Guest | Snapshot, disks: list[SnapshotDisk], back: dict[str, str]
+) -> HttpResponse:
+    actor = request.actor
+
+    def ask(words: dict[str, Any]) -> tuple[Operation, str]:
+        operation = services.image_capture(of, actor=actor, **words)
+        return operation, reverse("vms:image_detail", args=[tenant_of(request).slug, operation.subject_id])
+
+    start = {"name": of.name[:90], "position": disks[0].position if disks else ""}
+    return _dialog(
+        request,
+        CaptureForm(_given(request, start), disks=disks),
+        Dialog(
+            title=_("Make an image of %s") % of.name,
+            text=_("One disk as a whole, for this project alone. While it comes in, all that it may unpack to counts."),
+            button=_("Make image"),
+            back=back,
+            ask=ask,
+            fit=lambda words: services.image_capture_fit(of, actor=actor, **words),
+            notes=(
+                _(
+                    "All that is on the disk is in the image: passwords, keys, host keys, histories. Clear it inside "
+                    "first, as with cloud-init clean or sysprep, if others are to make machines of it."
+                ),
+            ),
         ),
     )
 

@@ -14,8 +14,8 @@ from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.policy import Permission
 from tenants.services.quota import quota_foresee
-from vms.models import Flavor, Guest, Network, Snapshot, SnapshotDisk, SshKey, StorageClass, Volume
-from vms.services.copies.source import passing_snapshot, readable
+from vms.models import Flavor, Guest, Network, Snapshot, SnapshotDisk, SshKey, StorageClass
+from vms.services.copies.source import disks_now, passing_snapshot, readable
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.create import Fit, guest_create, guest_fit
 from vms.services.snapshots.record import snapshot_cost
@@ -63,9 +63,9 @@ def guest_clone(guest: Guest, spec: CloneSpec, *, actor: Actor) -> Operation:
 def guest_clone_fit(guest: Guest, spec: CloneSpec, *, actor: Actor) -> Fit:
     """The answer that ``guest_clone`` would give, and the quota before and after; changes nothing."""
     _require(guest, spec, actor)
-    guest, reasons = _read(guest), []
+    guest = _read(guest)
     if spec.snapshot is None:
-        disks = [_as_now(volume) for volume in Volume.objects.filter(guest=guest).order_by("position")]
+        disks = disks_now(guest)
     else:
         disks = list(spec.snapshot.disks.select_related("volume__storage_class").order_by("position"))
     try:
@@ -91,11 +91,6 @@ def _require(guest: Guest, spec: CloneSpec, actor: Actor) -> None:
 
 def _read(guest: Guest) -> Guest:
     return Guest.objects.select_related("tenant", "host", "flavor", "image", "drivers").get(pk=guest.pk)
-
-
-def _as_now(volume: Volume) -> SnapshotDisk:
-    """What a snapshot taken now would say of it; not saved."""
-    return SnapshotDisk(volume=volume, position=volume.position, size_gib=volume.size_gib)
 
 
 def _spec(guest: Guest, spec: CloneSpec, disks: Sequence[SnapshotDisk]) -> GuestSpec:

@@ -8,13 +8,18 @@ from django.db import transaction
 
 from operations.models import Operation
 from operations.services import Hold, operation_submit
+from portal.core.errors import Invalid, PortalError
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.policy import Permission
+from tenants.services.quota import quota_foresee
 from vms.models import Guest, Image, Snapshot, SnapshotDisk
 from vms.models.hardware import HARDWARE
-from vms.services.copies.source import disk_at, passing_snapshot, readable
+from vms.services.copies.source import disk_at, disks_now, passing_snapshot, readable
+from vms.services.guests.allowed import refuse_unless_allowed
+from vms.services.guests.create import Fit
 from vms.services.images import image_announce, image_require, image_spec_check
+from vms.services.snapshots.record import snapshot_cost
 from vms.services.volumes.check import require_reach
 from vms.services.volumes.record import copy_hold
 from vms.specs import ImageSpec
@@ -52,6 +57,31 @@ def image_capture(
 
 
 type Source = tuple[Snapshot, Guest | None, list[SnapshotDisk]]
+
+
+def image_capture_fit(of: Guest | Snapshot, *, actor: Actor, name: str, position: int | None = None) -> Fit:
+    """The answer that ``image_capture`` would give, and the most that it may take of the quota; changes nothing."""
+    actor.require(Permission.SNAPSHOT_MANAGE)
+    image_require(None, actor, tenant=of.tenant)
+    reasons: list[tuple[str, str]] = []
+    if isinstance(of, Guest):
+        require_reach(actor, of)
+        disks, cost = disks_now(of), snapshot_cost(of)
+    else:
+        disks, cost = _then(of, actor)[2], {}
+    disk = disk_at(disks, position)
+    try:
+        if isinstance(of, Guest):
+            refuse_unless_allowed(of, "snapshot.create", actor)
+        guest = of if isinstance(of, Guest) else of.guest
+        image_spec_check(replace(_like(guest, disk), name=name))
+    except Invalid as error:
+        reasons += [(fault.code, fault.message) for fault in error.errors]
+    except PortalError as error:
+        reasons.append((error.code, error.sentence))
+    lines = quota_foresee(of.tenant, {"images": 1, "images_gib": disk.size_gib, **cost})
+    reasons += [("over_quota", line.refusal().sentence) for line in lines if line.is_short]
+    return Fit(not reasons, reasons, lines, 0)
 
 
 def _now(guest: Guest, actor: Actor) -> Source:

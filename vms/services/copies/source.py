@@ -8,7 +8,7 @@ from portal.core.errors import FieldError, Invalid
 from portal.core.ids import uuid7
 from tenants.actors import Actor
 from tenants.policy import Permission
-from vms.models import Guest, Snapshot, SnapshotDisk
+from vms.models import Guest, Snapshot, SnapshotDisk, Volume
 from vms.services.snapshots import snapshot_create
 from vms.services.snapshots.check import locked, refuse_unready
 from vms.services.volumes.check import refuse_volume
@@ -46,3 +46,9 @@ def passing_snapshot(guest: Guest, *, actor: Actor) -> tuple[Snapshot, list[Snap
     operation = snapshot_create(guest, name=name, description=_("Taken to copy from."), actor=actor, passing=True)
     snapshot = Snapshot.objects.select_related("tenant").get(pk=operation.subject_id)
     return snapshot, list(snapshot.disks.select_related("volume__storage_class", "volume__image").order_by("position"))
+
+
+def disks_now(guest: Guest) -> list[SnapshotDisk]:
+    """What a snapshot taken now would say of its disks; not saved."""
+    volumes = Volume.objects.filter(guest=guest).select_related("storage_class", "image").order_by("position")
+    return [SnapshotDisk(volume=volume, position=volume.position, size_gib=volume.size_gib) for volume in volumes]
