@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 from django.utils.translation import gettext as _
 
 from portal.core.errors import Invalid
 from tenants.actors import Actor
-from vms.disks.convert import flatten
+from vms.disks.convert import flatten, to_qcow2
 from vms.disks.errors import DiskError, UnsafeImage
 from vms.disks.inspect import Format, inspect
 from vms.models import Image
@@ -70,17 +73,19 @@ def catalogue_place(
     file: Path,
     image: Image,
     *,
-    below: Sequence[tuple[Path, Format]] = (),
+    below: Sequence[tuple[Path, Format]] | None = None,
     declared: Format | None = None,
+    sha256: str = "",
     progress: Progress | None = None,
     charge: Charge | None = None,
 ) -> tuple[int, int, str]:
     """Inspect and convert ``file`` to the image's own place; its size, virtual size (bytes) and SHA-256.
 
-    A file of another format than was ``declared`` is refused; ``below`` are those it stands on, each over the next.
-    ``progress`` gets 0 … 100 of the conversion, and 100 again and
-    again while the checksum is taken; what it raises cancels. ``charge`` is told, before anything is unpacked, how many bytes
-    that may make. Raises ``Invalid``; then nothing was changed.
+    The checksum is that of ``file`` as it came, which is what publishers print; ``sha256`` is it where the caller has taken
+    it, else it is taken beside the conversion. With ``below``, the files that it stands on, each over the next, it is a disk
+    that nobody knows as it came: then it is the checksum of what was made. A file of another format than was ``declared`` is
+    refused. ``progress`` gets 0 … 100; what it raises cancels. ``charge`` is told, before anything is unpacked, how many bytes
+    that may make. When this returns, the image is on the disk. Raises ``Invalid``; then nothing was changed.
     """
     with tempfile.TemporaryDirectory(dir=catalogue_dir(), prefix=f"import-{image.pk.hex}-") as scratch:
         clean = Path(scratch) / "clean.qcow2"
@@ -90,23 +95,53 @@ def catalogue_place(
                 raise UnsafeImage("It holds no ISO 9660 file system, so it is no CD.", code="image_no_cd")
             if charge:
                 charge(found.virtual_size)
-            flatten([(file, found.format), *below], clean, progress=progress)
-            checked = inspect(clean)
+            if below is None:
+                with _checksum(file, sha256) as digest:
+                    to_qcow2(file, clean, source_format=found.format, progress=progress)
+                    checked = inspect(clean)
+            else:
+                flatten([(file, found.format), *below], clean, progress=progress)
+                with _checksum(clean, "") as digest:
+                    checked = inspect(clean)
         except DiskError as error:
             raise Invalid(
                 _("This image cannot be used: %(reason)s"), code="bad_image", reason=error.sentence, detail=error.detail
             ) from error
-        digest = _sha256(clean, progress)
         os.chmod(clean, 0o600)
+        _flush(clean)
         os.replace(clean, image_path(image))
-        return image_path(image).stat().st_size, checked.virtual_size, digest
+        _flush(catalogue_dir())
+        return image_path(image).stat().st_size, checked.virtual_size, digest()
 
 
-def _sha256(path: Path, progress: Progress | None) -> str:
+def _flush(path: Path) -> None:
+    """A file's bytes, or a folder's names, reach the disk before a row says that the image is there."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _checksum(file: Path, known: str) -> Iterator[Callable[[], str]]:
+    """The SHA-256 of a file that is read by another at the same time, to be asked for when the block has ended well."""
+    if known:
+        yield lambda: known
+        return
+    given_up = Event()
+    with ThreadPoolExecutor(max_workers=1) as aside:
+        taken = aside.submit(_sha256, file, given_up)
+        try:
+            yield taken.result
+        except BaseException:
+            given_up.set()
+            raise
+
+
+def _sha256(path: Path, given_up: Event) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
+        while not given_up.is_set() and (chunk := file.read(_CHUNK)):
             digest.update(chunk)
-            if progress:
-                progress(100.0)
     return digest.hexdigest()
