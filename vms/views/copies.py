@@ -20,6 +20,7 @@ from portal.core.forms import refusals_in
 from portal.core.htmx import part_template
 from tenants.pages import page
 from tenants.policy import Permission
+from tenants.services.quota import Kind, Line, kind_of
 from tenants.types import HttpRequest
 from vms.forms.copies import CaptureForm, CloneForm, CopyVolumeForm
 from vms.models import Guest, Snapshot, SnapshotDisk
@@ -214,6 +215,12 @@ def _capture(
     )
 
 
+def _is_drawn(line: Line) -> bool:
+    """Is it worth a gauge? What has no limit, or is about one machine alone, only where it does not fit."""
+    bounded = line.limit is not None and kind_of(line.name) != Kind.EACH
+    return line.is_short or (bounded and line.after != line.before)
+
+
 def _given(request: HttpRequest, start: dict[str, Any]) -> Any:
     """What was sent, or what is chosen already when the dialog opens."""
     if request.method == "POST":
@@ -240,7 +247,7 @@ def _dialog(request: HttpRequest, form: forms.Form, dialog: Dialog) -> HttpRespo
         "form": form,
         "dialog": dialog,
         "path": request.path,
-        "quota": [before_after(line) for line in fit.quota if line.after != line.before] if fit else [],
+        "quota": [before_after(line) for line in fit.quota if _is_drawn(line)] if fit else [],
         "reasons": [message for _code, message in fit.reasons] if fit else [error] if error else [],
         "fits": fit is not None and fit.fits,
     }
