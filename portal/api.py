@@ -27,6 +27,7 @@ import tenants.api.tenants
 import tenants.api.tokens
 import vms.api.backup_schedules
 import vms.api.backups
+import vms.api.copies
 import vms.api.flavors
 import vms.api.guest_inside
 import vms.api.guest_life
@@ -157,6 +158,7 @@ for nouns in (
     vms.api.backups,
     vms.api.backup_schedules,
     vms.api.snapshots,
+    vms.api.copies,
     vms.api.keys,
     vms.api.metrics,
     tenants.api.members,

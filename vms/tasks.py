@@ -32,6 +32,7 @@ from vms.services.image_uploads import files_tidy, uploads_tidy
 from vms.services.liveness import WORKER_KEY
 from vms.services.metrics import metrics_forget, metrics_roll_up
 from vms.services.power_schedules import schedules_run
+from vms.services.snapshots.tidy import snapshots_tidy
 from vms.states import HostState
 
 log = structlog.get_logger(__name__)
@@ -134,11 +135,11 @@ def empty_bins() -> None:
 
 @shared_task(name="vms.tasks.keep_time", time_limit=300)
 def keep_time() -> None:
-    """Switch the machines whose schedule is due, and end the leases that have run out."""
+    """Switch the machines whose schedule is due, end the leases that have run out, drop the snapshots that only passed."""
     at = now()
-    switched, ended = schedules_run(at=at), leases_end(at=at)
-    if switched or ended:
-        log.info("time_kept", switched=switched, ended=ended)
+    switched, ended, dropped = schedules_run(at=at), leases_end(at=at), snapshots_tidy()
+    if switched or ended or dropped:
+        log.info("time_kept", switched=switched, ended=ended, snapshots=dropped)
 
 
 @shared_task(name="vms.tasks.keep_backups", time_limit=300)

@@ -50,6 +50,7 @@ PLACES: dict[str, list[str]] = {
         "turns of backup schedules have ended",
     ],
     "vms/services/power_schedules.py": ["schedules of every tenant are due"],
+    "vms/services/snapshots/tidy.py": ["every tenant's passing snapshots"],
     "vms/tasks.py": [
         "a host carries guests of many tenants",
         "every tenant's bin is emptied",

@@ -48,7 +48,8 @@ REFUSED_ROUTES = {
         [
             GUEST + deed
             for deed in (
-                "console", "console-log", "keys", "password", "pause", "reboot", "rebuild", "reported", "rescue", "reset",
+                "clone", "console", "console-log", "image", "keys", "password", "pause", "reboot", "rebuild", "reported",
+                "rescue", "reset",
                 "resize", "restore", "resume", "screenshot", "shutdown", "start", "stop", "suspend", "unrescue", "wake",
             )
         ],
@@ -124,6 +125,8 @@ FORMS: dict[str, dict[str, str]] = {
     "vms:backup_schedule_edit": {**NIGHTLY, "name": "renamed"},
     "vms:volume_snapshot": {"name": "fresh"},
     "vms:snapshot_edit": {"name": "renamed"},
+    "vms:snapshot_image": {"name": "again", "position": "0"},
+    "vms:snapshot_volume": {"name": "again", "position": "0"},
     "vms:key_create": {"key-name": "fresh", "key-public_key": factories.public_key()},
 }
 """What is sent from a page for it to do something; nothing, where a click is all."""
@@ -151,6 +154,8 @@ IDLE_PAGES = {
     "vms:guest_unrescue": BUILT,
     "vms:guest_look": BUILT,
     "vms:guest_snapshot": BUILT,
+    "vms:guest_clone": BUILT,
+    "vms:guest_image": BUILT,
     "vms:guest_password": BUILT,
     "vms:guest_keys": BUILT,
     "vms:guest_restore": BUILT,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vms.hypervisor.backups import Backups
+from vms.hypervisor.copies import Copies
 from vms.hypervisor.disks import Disks
 from vms.hypervisor.inside import Inside
 from vms.hypervisor.pools import Pools
@@ -157,8 +158,8 @@ type OnEvent = Callable[[PowerEvent], None]
 type OnClose = Callable[[str], None]
 
 
-class Hypervisor(Backups, Disks, Inside, Pools, Sizes, Snapshots, Protocol):
-    """A live connection to one host; more verbs: ``backups``, ``disks``, ``inside``, ``pools``, ``sizes``, ``snapshots``."""
+class Hypervisor(Backups, Copies, Disks, Inside, Pools, Sizes, Snapshots, Protocol):
+    """A live connection to one host; the modules of the protocols it is made of have more verbs."""
 
     # --- the host -----------------------------------------------------------------------------------------------
     def facts(self) -> HostFacts: ...

@@ -107,6 +107,8 @@ class FakeHost:
     stats: dict[str, DomainStats] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)
     """What a test wrote on a disk, by its path; ``kept`` is what snapshots hold, by path and name."""
+    sent: dict[str, bytes] = field(default_factory=dict)
+    """The files that were uploaded, by their place, as long as they are small."""
     kept: dict[str, dict[str, FakeKept]] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     tpms: set[str] = field(default_factory=set)

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import libvirt
 
@@ -114,7 +114,7 @@ class Backups(Disks):
             for number, volume in enumerate(layers):
                 file = scratch / f"{number}.layer"
                 done = self._fetch(volume, file, done, progress)
-                files.append((file, _format_of(volume)))
+                files.append((file, format_of(volume)))
         stack(files)
         return ServedReader(*files[0])
 
@@ -316,7 +316,8 @@ def _await_socket(socket: Path, server: subprocess.Popen[bytes], *, timeout_s: f
         time.sleep(0.02)
 
 
-def _format_of(volume: Any) -> str:
+def format_of(volume: Any) -> Literal["qcow2", "raw"]:
+    """What QEMU opens a volume's file as; what is no qcow2 is raw."""
     found = root_of(volume.XMLDesc(0)).find("target/format")
     return "raw" if found is None or found.get("type") != "qcow2" else "qcow2"
 

@@ -20,6 +20,12 @@ def hardware_take(guest: Guest, image: Image, *, former: Hardware | None = None)
     return [*HARDWARE, "is_windows", "drivers"]
 
 
+def hardware_like(guest: Guest, other: Guest) -> None:
+    """Set on ``guest``, unsaved, what ``other`` is built of; what lies on its disks knows that."""
+    for name in (*HARDWARE, "is_windows", "drivers"):
+        setattr(guest, name, getattr(other, name))
+
+
 def _drivers() -> Image | None:
     offered = Image.objects.filter(tenant=None, kind=ImageKind.DRIVERS, state=ImageState.READY)
     return offered.order_by("-created_at").first()

@@ -9,9 +9,12 @@ from vms.services import hosts, image_arrival, image_copies, images, networks, p
 from vms.services.guests import inside, settle
 
 POWER_DEADLINE_S = 300
+COPY_S = 4 * 3600
+"""All of its disks go through the worker."""
 
 declare(Kind("guest.batch", _("Create %(name)s"), deadline_s=3600, group=True))
 declare(Kind("guest.create", _("Create %(name)s"), settle=settle.created, deadline_s=900, cancellable=True))
+declare(Kind("guest.clone", _("Clone into %(name)s"), settle=settle.created, deadline_s=COPY_S, cancellable=True))
 declare(Kind("guest.start", _("Start %(name)s"), settle=settle.powered, deadline_s=POWER_DEADLINE_S))
 declare(Kind("guest.shutdown", _("Shut down %(name)s"), settle=settle.powered, deadline_s=900, cancellable=True))
 declare(Kind("guest.stop", _("Stop %(name)s"), settle=settle.powered, deadline_s=POWER_DEADLINE_S))
@@ -41,5 +44,6 @@ declare(Kind("host.probe", _("Test host %(name)s"), settle=hosts.host_settle_pro
 for way in ("image.import", "image.fetch", "image.receive"):
     settle_arrival = image_arrival.image_settle_arrival
     declare(Kind(way, _("Import image %(name)s"), settle=settle_arrival, deadline_s=7200, cancellable=True))
+declare(Kind("image.capture", _("Make image %(name)s"), settle=settle_arrival, deadline_s=COPY_S, cancellable=True))
 declare(Kind("image.delete", _("Delete image %(name)s"), settle=images.image_settle_delete, deadline_s=7 * 86400))
 declare(Kind("image.evict", _("Take %(name)s off its host"), settle=image_copies.copy_settle_evict, deadline_s=900))

@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
     """Undone by nothing: the columns go with the migration before."""
 
     dependencies = [
-        ("vms", "0023_hardware_of_backups"),
+        ("vms", "0024_hardware_of_backups"),
     ]
 
     operations = [migrations.RunPython(take, migrations.RunPython.noop)]
