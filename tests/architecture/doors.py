@@ -125,7 +125,7 @@ SITE: dict[str, tuple[str, ...]] = {
     "vms.host": ("enrol", "test", "maintain", "release"),
     "vms.hostpool": (),
     "vms.imagecopy": ("evict",),
-    "vms.image": ("fetch", "deprecate", "offer", "delete"),
+    "vms.image": ("fetch", "test", "deprecate", "offer", "delete"),
     "vms.storageclass": ("add", "edit"),
     "vms.storagepool": ("add", "prepare", "close", "open", "remove"),
 }

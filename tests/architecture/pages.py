@@ -146,6 +146,8 @@ PAGES = [
     PageRow("GET", "vms:image_detail", P.IMAGE_VIEW),
     PageRow("POST", "vms:image_edit", P.IMAGE_MANAGE),
     PageRow("POST", "vms:image_offer", P.IMAGE_MANAGE),
+    PageRow("POST", "vms:image_test", P.IMAGE_MANAGE),
+    PageRow("GET", "vms:image_test_screen", P.IMAGE_VIEW),
     PageRow("GET", "vms:image_delete", P.IMAGE_MANAGE),
     PageRow("POST", "vms:image_delete", P.IMAGE_MANAGE),
     PageRow("POST", "vms:upload_create", P.IMAGE_MANAGE),

@@ -51,6 +51,7 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "vms.NetworkOnHost": (GOES, ""),
     "vms.Image": (GOES, ""),
     "vms.ImageCopy": (GOES, ""),
+    "vms.ImageTest": (GOES, ""),
     "vms.ImageUpload": (GOES, ""),
     "vms.SshKey": (GOES, ""),
     "tenants.Member": (GOES, ""),

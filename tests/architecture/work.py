@@ -102,6 +102,8 @@ KINDS = [
     Work("image.fetch", P.IMAGE_MANAGE),
     Work("image.receive", P.IMAGE_MANAGE),
     Work("image.delete", P.IMAGE_MANAGE),
+    Work("image.test", P.IMAGE_MANAGE),
+    Work("image.tidy", None),
     Work("image.evict", P.OPERATE),
     Work("pool.prepare", P.OPERATE),
     Work("pool.forget", P.OPERATE),

@@ -22,6 +22,7 @@ from tenants.types import HttpRequest
 from vms.api.pick import pick, refuse
 from vms.models import Image
 from vms.models.hardware import DiskBus, NicModel
+from vms.models.image_tests import Verdict
 from vms.selectors.stock import images_usable
 from vms.services.images import image_delete, image_edit, image_import
 from vms.specs import ImageSpec
@@ -54,6 +55,7 @@ class ImageOut(BaseModel):
     min_memory_mib: int
     default_user: str
     sha256: str
+    verdict: Verdict | None = Field(description="How its last test boot ended; null before the first.")
     replacement: str | None = Field(description="The image to take instead of one that is deprecated.")
     created_at: datetime
     problem: str | None = Field(default=None, description="Why an import failed; for whom it belongs to.")
@@ -147,6 +149,7 @@ def image_out(image: Image, *, operator: bool = False) -> ImageOut:
         min_memory_mib=image.min_memory_mib,
         default_user=image.default_user,
         sha256=image.sha256,
+        verdict=Verdict(image.verdict) if image.verdict else None,
         replacement=str(image.replacement_id) if image.replacement_id else None,
         created_at=image.created_at,
     )
@@ -181,7 +184,7 @@ def image_get(request: HttpRequest, image_id: str, response: HttpResponse) -> Im
     return _shown(request, response, find(request, images_usable(), image_id))
 
 
-def _own(request: HttpRequest, image_id: str) -> Image:
+def own_image(request: HttpRequest, image_id: str) -> Image:
     """An image of the tenant's own, to be changed; everybody's are refused, and not as if they were not there."""
     image = find(request, images_usable(), image_id)
     request.actor.require(Permission.IMAGE_MANAGE)
@@ -210,13 +213,13 @@ def own_image_post(request: HttpRequest, response: HttpResponse, body: ImageIn) 
 @router.patch("/images/{image_id}", response=ImageOut, exclude_unset=True, summary="Change an image")
 def own_image_patch(request: HttpRequest, image_id: str, response: HttpResponse, body: ImagePatch) -> ImageOut:
     """Rename it, say what it needs, offer it for new machines no longer; machines made of it stay as they are."""
-    return _edited(request, response, _own(request, image_id), body)
+    return _edited(request, response, own_image(request, image_id), body)
 
 
 @router.delete("/images/{image_id}", response={202: OperationOut}, exclude_unset=True, summary="Delete an image")
 def own_image_remove(request: HttpRequest, image_id: str, response: HttpResponse) -> Status[OperationOut]:
     """With its copies on hosts; refused while machines stand on it."""
-    return accepted(request, response, image_delete(_own(request, image_id), actor=request.actor))
+    return accepted(request, response, image_delete(own_image(request, image_id), actor=request.actor))
 
 
 @operators.get("/images", response=Listed[ImageOut], exclude_unset=True, summary="List all images")

@@ -15,6 +15,7 @@ from typing import Protocol
 from vms.hypervisor.backups import Backups
 from vms.hypervisor.disks import Disks
 from vms.hypervisor.inside import Inside
+from vms.hypervisor.moments import Moments
 from vms.hypervisor.pools import Pools
 from vms.hypervisor.sizes import Sizes
 from vms.hypervisor.snapshots import Snapshots
@@ -157,8 +158,8 @@ type OnEvent = Callable[[PowerEvent], None]
 type OnClose = Callable[[str], None]
 
 
-class Hypervisor(Backups, Disks, Inside, Pools, Sizes, Snapshots, Protocol):
-    """A live connection to one host; more verbs: ``backups``, ``disks``, ``inside``, ``pools``, ``sizes``, ``snapshots``."""
+class Hypervisor(Backups, Disks, Inside, Moments, Pools, Sizes, Snapshots, Protocol):
+    """A live connection to one host; more verbs in the modules of the classes above."""
 
     # --- the host -----------------------------------------------------------------------------------------------
     def facts(self) -> HostFacts: ...

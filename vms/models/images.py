@@ -35,6 +35,8 @@ class Image(Hardware):
     least_disk_gib = models.PositiveIntegerField(default=0, db_default=0)
     min_memory_mib = models.PositiveIntegerField(default=64)
     default_user = models.CharField(max_length=32, default="root")
+    verdict = models.CharField(max_length=10, blank=True, default="", db_default="")
+    """How its last test boot ended (``Verdict``); empty before the first."""
     replacement = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     sort = models.PositiveSmallIntegerField(default=100)
     version = models.PositiveIntegerField(default=1)

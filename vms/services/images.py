@@ -23,7 +23,7 @@ from tenants.journal.usage import usage_close
 from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.services.quota import quota_release, quota_reserve
-from vms.models import Image, ImageCopy, ImageUpload
+from vms.models import Image, ImageCopy, ImageTest, ImageUpload
 from vms.models.hardware import HARDWARE, DiskBus, NicModel
 from vms.specs import ImageSpec
 from vms.states import ImageKind, ImageState, Init
@@ -219,7 +219,7 @@ def _replace(image: Image, changes: dict[str, Any]) -> None:
 
 def image_is_used(image: Image) -> bool:
     """Does anything stand on it: a machine, also in the bin, a disk, or whatever else points at an image?"""
-    kept = (ImageCopy, ImageUpload, Image)
+    kept = (ImageCopy, ImageTest, ImageUpload, Image)
     relations = [
         relation
         for relation in Image._meta.get_fields(include_hidden=True)
@@ -232,13 +232,15 @@ def image_is_used(image: Image) -> bool:
 
 
 def refuse_used(image: Image) -> None:
-    """Raise ``Conflict`` (``image_in_use``) while anything stands on it."""
+    """Raise ``Conflict`` (``image_in_use``, ``image_in_test``) while anything stands on it."""
     if image_is_used(image):
         raise Conflict(
             _("Machines or volumes stand on this image."),
             code="image_in_use",
             hint=_("Deprecate it: then no new ones are made of it."),
         )
+    if ImageTest.objects.filter(image=image).exclude(host=None).exists():
+        raise Conflict(_("A test boot of this image is not over."), code="image_in_test", hint=_("Try again soon."))
 
 
 @transaction.atomic

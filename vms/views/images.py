@@ -18,6 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from operations.models import Operation
 from operations.selectors import operations_live_on
 from operations.shapes import operation_shown
+from portal.core.errors import Missing
 from portal.core.forms import refusals_in
 from portal.core.units import MIB, gib_label, mib_label
 from tenants.actors import Actor
@@ -28,6 +29,7 @@ from vms.forms.images import INITS, ImageEditForm, ImageFetchForm, ImageUploadFo
 from vms.models import Image, ImageUpload
 from vms.selectors.hardware import hardware_words
 from vms.selectors.stock import images_usable
+from vms.services import image_tests as services_of_tests
 from vms.services import images as services
 from vms.states import ImageKind, ImageState
 from vms.views.find import tenant_of
@@ -112,6 +114,26 @@ def image_offer(request: HttpRequest, tenant: str, image_id: UUID) -> HttpRespon
     return redirect("vms:image_detail", tenant, image.pk)
 
 
+@require_POST
+@page(Permission.IMAGE_MANAGE)
+def image_test(request: HttpRequest, tenant: str, image_id: UUID) -> HttpResponse:
+    """Try whether it starts."""
+    image = _own(image_id)
+    services_of_tests.image_test(image, actor=request.actor)
+    messages.success(request, _("%s is being started on a host, to see whether it does.") % image.name)
+    return redirect("vms:image_detail", tenant, image.pk)
+
+
+@require_safe
+@page(Permission.IMAGE_VIEW)
+def image_test_screen(request: HttpRequest, tenant: str, image_id: UUID) -> HttpResponse:
+    """Its screen at the end of its last test boot."""
+    test = services_of_tests.image_tested(get_object_or_404(images_usable(), pk=image_id))
+    if test is None or not test.screen:
+        raise Missing
+    return HttpResponse(bytes(test.screen), content_type="image/png", headers={"Cache-Control": "no-store"})
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @page(Permission.IMAGE_MANAGE)
 def image_delete(request: HttpRequest, tenant: str, image_id: UUID) -> HttpResponse:
@@ -141,11 +163,14 @@ def _detail(request: HttpRequest, image: Image, form: ImageEditForm | None) -> H
     actor = request.actor
     live = operations_live_on("image", [image.pk]).get(image.pk)
     own = image.tenant_id is not None and actor.may(Permission.IMAGE_MANAGE, image)
+    fit = image.state in (ImageState.READY, ImageState.DEPRECATED)
     context = {
+        "test": services_of_tests.image_tested(image),
+        "may_test": own and live is None and fit and image.kind == ImageKind.DISK,
         "image": image_shown(image, actor, live),
         "form": (form or ImageEditForm(image=image, actor=actor)) if own and live is None else None,
         "may_delete": own and live is None and image.state != ImageState.UPLOADING,
-        "may_offer": own and image.state in (ImageState.READY, ImageState.DEPRECATED),
+        "may_offer": own and fit,
         "may_upload": own and image.state == ImageState.UPLOADING,
         "may_create": actor.may(Permission.GUEST_CREATE)
         and image.state == ImageState.READY

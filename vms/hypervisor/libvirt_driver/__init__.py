@@ -10,6 +10,7 @@ from vms.hypervisor.libvirt_driver.backups import Backups
 from vms.hypervisor.libvirt_driver.events import Events
 from vms.hypervisor.libvirt_driver.inside import Inside
 from vms.hypervisor.libvirt_driver.link import open_raw
+from vms.hypervisor.libvirt_driver.moments import Moments
 from vms.hypervisor.libvirt_driver.networks import Networks
 from vms.hypervisor.libvirt_driver.sizes import Sizes
 from vms.hypervisor.libvirt_driver.snapshots import Snapshots
@@ -19,7 +20,7 @@ from vms.hypervisor.libvirt_driver.trial import Trial
 __all__ = ["LibvirtHypervisor", "connect"]
 
 
-class LibvirtHypervisor(Trial, Inside, Sizes, Snapshots, Backups, Stats, Networks, Events):
+class LibvirtHypervisor(Trial, Inside, Moments, Sizes, Snapshots, Backups, Stats, Networks, Events):
     """One live connection to one host; safe to use from several threads, never across a fork."""
 
 
