@@ -215,7 +215,7 @@ def image_test(image: Image, *, verdict: Verdict = Verdict.LOGIN) -> ImageTest:
     """A test boot of an image that has ended, with a picture."""
     with every_tenant(why="test"):
         test = ImageTest.objects.create(image=image, memory_mib=256, disk_gib=1)
-        image_test_record(test, verdict=verdict, log="test-boot login: ", screen=b"\x89PNG\r\n\x1a\n")
+        image_test_record(test, verdict=verdict, log="test-boot login: ", screen=b"a picture")
         return test
 
 

@@ -82,6 +82,7 @@ ROUTES = {
     "account/social/connections/": Who.SIGNED_IN,
     # the operators' site, besides what each of its models has
     "operator/": Who.OPERATORS,
+    "operator/catalogue/": Who.OPERATORS,
     "operator/login/": Who.ANYBODY,
     "operator/logout/": Who.OPERATORS,
     "operator/password_change/": Who.OPERATORS,

@@ -102,6 +102,7 @@ KINDS = [
     Work("image.fetch", P.IMAGE_MANAGE),
     Work("image.receive", P.IMAGE_MANAGE),
     Work("image.delete", P.IMAGE_MANAGE),
+    Work("image.try", P.OPERATE),
     Work("image.test", P.IMAGE_MANAGE),
     Work("image.tidy", None),
     Work("image.evict", P.OPERATE),

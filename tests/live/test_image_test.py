@@ -31,7 +31,7 @@ def test_an_image_is_seen_to_reach_its_login_prompt(bench: LiveBench) -> None:
     def there() -> bool:
         return name in bench.lab_host.virsh("list", "--all", "--name").split()
 
-    died = work(operation, die_at="image.test:boot:after", data=Path(settings.DATA_DIR))
+    died = work(operation, die_at="image.try:boot:after", data=Path(settings.DATA_DIR))
     assert died.returncode == -9, died.stderr
     wait_until(lambda: not there(), timeout_s=GONE_S, what="the host to take the dead worker's machine away")
     lapse(operation)

@@ -68,6 +68,7 @@ def _standing(run: Run) -> Iterator[Stand | None]:
         yield Stand(test, test.host, connect(test.host), installation_owner())
 
 
+@handles("image.try")
 @handles("image.test")
 def test_boot(run: Run) -> None:
     """One at a time on a host. Always from the beginning: the machine of a worker that died went with its connection."""

@@ -37,6 +37,9 @@ class Image(Hardware):
     default_user = models.CharField(max_length=32, default="root")
     verdict = models.CharField(max_length=10, blank=True, default="", db_default="")
     """How its last test boot ended (``Verdict``); empty before the first."""
+    origin = models.CharField(max_length=40, blank=True, default="", db_default="")
+    """Its key in the catalogue of well-known images, if it came from there; ``origin_sum`` is what its maker said of the file."""
+    origin_sum = models.CharField(max_length=128, blank=True, default="", db_default="")
     replacement = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     sort = models.PositiveSmallIntegerField(default=100)
     version = models.PositiveIntegerField(default=1)
@@ -51,6 +54,11 @@ class Image(Hardware):
                 condition=models.Q(state__in=[s.value for s in ImageState]), name="image_state_known"
             ),
             models.CheckConstraint(condition=models.Q(kind__in=[k.value for k in ImageKind]), name="image_kind_known"),
+            models.UniqueConstraint(
+                "origin",
+                condition=models.Q(state=ImageState.IMPORTING.value) & ~models.Q(origin=""),
+                name="image_origin_comes_once",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -57,7 +57,11 @@ def image_test(image: Image, *, actor: Actor) -> Operation:
     host = host_with_room(vcpus=1, memory_mib=memory_mib, disk_gib=disk_gib)
     test = ImageTest.objects.create(image=image, host=host, memory_mib=memory_mib, disk_gib=disk_gib)
     operation = operation_submit(
-        image, kind="image.test", actor=actor, holds=[Hold("image", image.pk)], params={"test": str(test.pk)}
+        image,
+        kind="image.try" if image.tenant_id is None else "image.test",
+        actor=actor,
+        holds=[Hold("image", image.pk)],
+        params={"test": str(test.pk)},
     )
     audit_record(actor, "image.test", image)
     image_told(image)

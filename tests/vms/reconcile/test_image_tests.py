@@ -79,7 +79,7 @@ def left(bench: Bench) -> list[str]:
 
 
 def test_every_kind_is_tried() -> None:
-    assert {name for name in kinds() if name.startswith("image.t")} == {"image.test", "image.tidy"}
+    assert {name for name in kinds() if name.startswith("image.t")} == {"image.try", "image.test", "image.tidy"}
 
 
 def test_an_image_that_asks_for_a_name_is_said_to(bench: Bench) -> None:
@@ -208,7 +208,7 @@ def test_without_room_or_a_disk_nothing_is_begun(bench: Bench) -> None:
         ask(bench)
 
     assert not ImageTest.objects.exists()
-    assert not Operation.objects.filter(kind="image.test").exists()
+    assert not Operation.objects.filter(kind="image.try").exists()
 
 
 def test_a_worker_killed_at_any_point_is_taken_over(bench: Bench, subtests: pytest.Subtests) -> None:
@@ -252,7 +252,7 @@ def test_one_that_comes_to_no_end_leaves_nothing(
     subtests: pytest.Subtests,
 ) -> None:
     outcome(bench, PROMPT)
-    points = ["", *some([f"image.test:{name}:after" for name in ("disk", "seed", "boot", "pull", "delete_vol")])]
+    points = ["", *some([f"image.try:{name}:after" for name in ("disk", "seed", "boot", "pull", "delete_vol")])]
 
     for point in points:
         with subtests.test(point or "before it began"):
@@ -326,7 +326,7 @@ def test_two_on_one_host_take_turns(bench: Bench) -> None:
     inner: list[Any] = []
 
     def meanwhile(point: str) -> None:
-        if point == "image.test:boot:after" and not inner:
+        if point == "image.try:boot:after" and not inner:
             bench.on_host.logs[serial_log(ImageTest.objects.get(image=bench.image).pk)] = PROMPT
             inner.append(run(second.pk))
 

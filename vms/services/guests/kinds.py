@@ -43,13 +43,7 @@ for way in ("image.import", "image.fetch", "image.receive"):
     declare(Kind(way, _("Import image %(name)s"), settle=settle_arrival, deadline_s=7200, cancellable=True))
 declare(Kind("image.delete", _("Delete image %(name)s"), settle=images.image_settle_delete, deadline_s=7 * 86400))
 declare(Kind("image.evict", _("Take %(name)s off its host"), settle=image_copies.copy_settle_evict, deadline_s=900))
-declare(
-    Kind(
-        "image.test",
-        _("Test boot of %(name)s"),
-        settle=image_tests.image_settle_test,
-        deadline_s=7200,
-        cancellable=True,
-    )
-)
+for trial in ("image.try", "image.test"):
+    settle_test = image_tests.image_settle_test
+    declare(Kind(trial, _("Test boot of %(name)s"), settle=settle_test, deadline_s=7200, cancellable=True))
 declare(Kind("image.tidy", _("Remove what a test boot of %(name)s left"), deadline_s=7 * 86400))
