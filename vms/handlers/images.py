@@ -28,6 +28,7 @@ from vms.services.images import image_charge, image_path, image_record_file, ref
 
 LARGEST: Final = 64 * 1024**3
 CHUNK: Final = 4 * 1024**2
+SHA256_DIGITS: Final = 64
 
 
 @handles("image.import")
@@ -48,7 +49,8 @@ def fetch_image(run: Run) -> None:
         run.say(_("Fetching the image"), 5)
         with run.effect("fetch"), _fetching():
             fetch(run.params["url"], checksum=checksum, into=file, max_bytes=LARGEST, progress=received)
-        place(run, image, file, declared=run.params["format"])
+        known = checksum if len(checksum) == SHA256_DIGITS else ""
+        place(run, image, file, declared=run.params["format"], sha256=known)
 
 
 @contextmanager
@@ -90,7 +92,7 @@ def receive_image(run: Run) -> None:
                 code="checksum_mismatch",
                 hint=_("Upload it again, or correct the checksum."),
             )
-        place(run, image, file, declared=upload.format)
+        place(run, image, file, declared=upload.format, sha256=upload.sha256)
 
 
 def _digest(run: Run, file: Path, size: int) -> str:
@@ -103,8 +105,11 @@ def _digest(run: Run, file: Path, size: int) -> str:
     return digest.hexdigest()
 
 
-def place(run: Run, image: Image, file: Path, *, declared: str) -> None:
-    """Inspect and convert ``file``, and make it the image's; its tenant has room for all it may unpack to, or it is refused."""
+def place(run: Run, image: Image, file: Path, *, declared: str, sha256: str) -> None:
+    """Inspect and convert ``file``, and make it the image's; its tenant has room for all it may unpack to, or it is refused.
+
+    ``sha256`` is the file's checksum where it has been taken.
+    """
 
     def converted(percent: float) -> None:
         run.tick(_("Checking and converting"), 70 + int(percent / 4))
@@ -115,6 +120,7 @@ def place(run: Run, image: Image, file: Path, *, declared: str) -> None:
             file,
             image,
             declared="raw" if declared == "raw" else "qcow2",
+            sha256=sha256,
             progress=converted,
             charge=lambda most: image_charge(image, most),
         )
