@@ -146,6 +146,7 @@ PAGES = [
     PageRow("GET", "vms:image_detail", P.IMAGE_VIEW),
     PageRow("POST", "vms:image_edit", P.IMAGE_MANAGE),
     PageRow("POST", "vms:image_offer", P.IMAGE_MANAGE),
+    PageRow("POST", "vms:image_share", P.IMAGE_MANAGE),
     PageRow("POST", "vms:image_test", P.IMAGE_MANAGE),
     PageRow("GET", "vms:image_test_screen", P.IMAGE_VIEW),
     PageRow("GET", "vms:image_delete", P.IMAGE_MANAGE),

@@ -16,6 +16,7 @@ from portal.core.bodies import Body, Listed, Listing, listed, narrowed
 from portal.core.errors import FieldError, Forbidden
 from portal.core.etags import etag_of, find
 from portal.core.paging import Sorts
+from tenants.actors import Actor
 from tenants.api.tenants import tenant_in_path
 from tenants.policy import Permission
 from tenants.types import HttpRequest
@@ -23,7 +24,7 @@ from vms.api.pick import pick, refuse
 from vms.models import Image
 from vms.models.hardware import DiskBus, NicModel
 from vms.models.image_tests import Verdict
-from vms.selectors.stock import images_usable
+from vms.selectors.stock import image_replacement, images_usable
 from vms.services.images import image_delete, image_edit, image_import
 from vms.specs import ImageSpec
 from vms.states import ImageKind, ImageState, Init
@@ -41,6 +42,8 @@ class ImageOut(BaseModel):
     state: ImageState
     kind: ImageKind = Field(description="`drivers`: the CD that every Windows machine is given.")
     public: bool
+    shared: bool = Field(description="May the projects below its own make machines of it?")
+    own: bool = Field(description="Is it this project's, to be changed here? Operators change all.")
     os_family: str
     os_version: str
     firmware: str
@@ -122,19 +125,25 @@ class ImagePatch(Body):
     min_memory_mib: StrictInt = 0
     least_disk_gib: StrictInt = 0
     deprecated: StrictBool = False
+    shared: StrictBool = Field(
+        default=False, description="The projects below make machines of it; this one pays for it."
+    )
     replacement: str | None = Field(
         default=None, max_length=100, description="Id or name of the image to take instead."
     )
 
 
-def image_out(image: Image, *, operator: bool = False) -> ImageOut:
-    """An image as JSON shows it."""
+def image_out(image: Image, *, actor: Actor) -> ImageOut:
+    """An image as JSON shows it to ``actor``."""
+    own = actor.is_operator or (image.tenant_id is not None and image.tenant_id == getattr(actor.tenant, "pk", None))
     out = ImageOut(
         id=str(image.pk),
         name=image.name,
         state=ImageState(image.state),
         kind=ImageKind(image.kind),
         public=image.tenant_id is None,
+        shared=image.shared,
+        own=own,
         os_family=image.os_family,
         os_version=image.os_version,
         firmware=image.firmware,
@@ -150,10 +159,10 @@ def image_out(image: Image, *, operator: bool = False) -> ImageOut:
         default_user=image.default_user,
         sha256=image.sha256,
         verdict=Verdict(image.verdict) if image.verdict else None,
-        replacement=str(image.replacement_id) if image.replacement_id else None,
+        replacement=str(image.replacement_id) if image_replacement(image, actor) is not None else None,
         created_at=image.created_at,
     )
-    if operator or image.tenant_id is not None:
+    if own:
         out.problem = image.problem or None
     return out
 
@@ -161,13 +170,12 @@ def image_out(image: Image, *, operator: bool = False) -> ImageOut:
 def _list(request: HttpRequest, query: ImageQuery, rows: QuerySet[Image]) -> dict[str, Any]:
     found = {"name": query.name, "state": query.state, "kind": query.kind, "os_family": query.os_family}
     rows = narrowed(rows, **found, name__icontains=query.q)
-    operator = request.actor.is_operator
-    return listed(request, query, rows, sorts=SORTS, out=lambda row: image_out(row, operator=operator))
+    return listed(request, query, rows, sorts=SORTS, out=lambda row: image_out(row, actor=request.actor))
 
 
 def _shown(request: HttpRequest, response: HttpResponse, image: Image) -> ImageOut:
     response["ETag"] = etag_of(image)
-    return image_out(image, operator=request.actor.is_operator)
+    return image_out(image, actor=request.actor)
 
 
 @router.get("/images", response=Listed[ImageOut], exclude_unset=True, summary="List images")
@@ -185,11 +193,17 @@ def image_get(request: HttpRequest, image_id: str, response: HttpResponse) -> Im
 
 
 def own_image(request: HttpRequest, image_id: str) -> Image:
-    """An image of the tenant's own, to be changed; everybody's are refused, and not as if they were not there."""
+    """An image of the tenant's own, to be changed; others that it sees are refused, and not as if they were not there."""
     image = find(request, images_usable(), image_id)
     request.actor.require(Permission.IMAGE_MANAGE)
     if image.tenant_id is None:
         raise Forbidden(_("This image is everybody's."), code="public_image", hint=_("Only operators change it."))
+    if request.actor.tenant is not None and image.tenant_id != request.actor.tenant.pk:
+        raise Forbidden(
+            _("This image is shared by a project above."),
+            code="shared_image",
+            hint=_("Only its own project changes it."),
+        )
     return image
 
 

@@ -7,14 +7,14 @@ from django.utils import timezone
 
 from portal.core.ids import uuid7
 from portal.core.units import GIB
-from tenants.scoping import SharedManager, TenantOwned
+from tenants.scoping import LentManager, TenantOwned
 from vms.models.hardware import Hardware
 from vms.models.hosts import Host
 from vms.states import ImageKind, ImageState, Init
 
 
 class Image(Hardware):
-    """A qcow2 file of ours, named only by this row's id: everybody's (no tenant) or one tenant's own.
+    """A qcow2 file of ours, named only by this row's id: everybody's (no tenant), or one tenant's own, which may share it.
 
     Its bytes never change once it is ready: disks on hosts stand on copies of them. Other content is another image.
     """
@@ -22,6 +22,8 @@ class Image(Hardware):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     tenant = models.ForeignKey("tenants.Tenant", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     name = models.CharField(max_length=100)
+    shared = models.BooleanField(default=False, db_default=False)
+    """May the projects below its tenant make machines of it?"""
     kind = models.CharField(max_length=8, default=ImageKind.DISK, db_default=ImageKind.DISK.value)
     state = models.CharField(max_length=12, default=ImageState.IMPORTING)
     problem = models.TextField(blank=True)
@@ -45,7 +47,7 @@ class Image(Hardware):
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(default=timezone.now)
 
-    objects = SharedManager()
+    objects = LentManager()
 
     class Meta:
         ordering = ["sort", "name"]

@@ -84,6 +84,7 @@ urlpatterns = [
     path("images/<uuid:image_id>/", images.image_detail, name="image_detail"),
     path("images/<uuid:image_id>/edit/", images.image_edit, name="image_edit"),
     path("images/<uuid:image_id>/offer/", images.image_offer, name="image_offer"),
+    path("images/<uuid:image_id>/share/", images.image_share, name="image_share"),
     path("images/<uuid:image_id>/test/", images.image_test, name="image_test"),
     path("images/<uuid:image_id>/test/screen/", images.image_test_screen, name="image_test_screen"),
     path("images/<uuid:image_id>/delete/", images.image_delete, name="image_delete"),
