@@ -10,8 +10,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import ADDITION, LogEntry
-from django.contrib.admin.options import get_content_type_for_model
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -21,11 +19,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from portal import probes
-from portal.admin_base import ServiceAdmin, actor_of
+from portal.admin_base import ServiceAdmin, actor_of, deed_log
 from portal.core.clock import now
 from portal.core.errors import Conflict, Missing
 from portal.settings.env import BASE_DIR
 from tenants.listings import quota_requests_waiting
+from vms.models import Image
 from vms.selectors.fleet import fleet_overview
 from vms.selectors.image_catalogue import catalogue_offers
 from vms.services.image_catalogue import catalogue_fetch
@@ -151,20 +150,14 @@ class OperatorSite(admin.AdminSite):
         try:
             with transaction.atomic():
                 image, _operation = catalogue_fetch(key, actor=actor)
-                LogEntry.objects.create(
-                    user_id=actor.user.pk,  # type: ignore[union-attr]  # an operator is a person
-                    content_type=get_content_type_for_model(image),
-                    object_id=str(image.pk),
-                    object_repr=image.name[:200],
-                    action_flag=ADDITION,
-                    change_message=gettext("Fetched from the catalogue: %s") % key,
-                )
+                said = gettext("%s is coming in.") % image
+                deed_log(actor, Image, None, gettext("Catalogue"), said)
         except Missing as error:
             raise Http404 from error
         except Conflict as error:
             messages.error(request, error.sentence)
             return
-        messages.success(request, gettext("%s is coming in.") % image)
+        messages.success(request, said)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         waiting = quota_requests_waiting()

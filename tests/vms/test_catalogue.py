@@ -179,6 +179,9 @@ def test_the_next_release_takes_the_place_of_the_former_and_the_same_is_not_fetc
     assert run(operation.pk) == "failed"
     operation.refresh_from_db()
     assert operation.error_code == "image_unchanged"
+    assert (offer().image, offer().problem) == (first, operation.error_message), (
+        "what is here is shown, and why no other came"
+    )
 
     maker.offers(b"second")
     second, operation = ask()
@@ -220,7 +223,7 @@ def test_what_is_wrong_is_said_plainly_and_nothing_stays(broken: str, words: str
     image.refresh_from_db()
     assert (image.state, words in image.problem) == ("failed", True), image.problem
     assert list(catalogue_dir().iterdir()) == []
-    assert offer().may_fetch
+    assert (offer().image, offer().problem, offer().may_fetch) == (None, image.problem, True)
 
 
 def test_it_comes_once_at_a_time_can_be_called_off_and_only_operators_ask(maker: Maker) -> None:

@@ -20,18 +20,18 @@ from vms.states import ImageState
 WORDS: Final[Mapping[ImageState, str | Promise]] = {
     ImageState.IMPORTING: gettext_lazy("Importing"),
     ImageState.READY: gettext_lazy("Ready"),
-    ImageState.FAILED: gettext_lazy("Failed"),
     ImageState.DEPRECATED: gettext_lazy("Deprecated"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An entry, the newest image that was made of it, and what is being done with that."""
+    """An entry, the newest image that was made of it, and what is being done with that; ``problem`` says why none came last."""
 
     entry: Entry
     image: Image | None
     operation: Operation | None
+    problem: str = ""
 
     @property
     def coming(self) -> bool:
@@ -57,10 +57,14 @@ class Offer:
 def catalogue_offers() -> list[Offer]:
     """Every entry, in the file's order; two queries. Needs every tenant's scope."""
     rows = Image.objects.filter(tenant=None, origin__in=catalogue()).exclude(state=ImageState.DELETING)
-    newest = {image.origin: image for image in rows.order_by("created_at", "pk")}
+    newest, problems = dict[str, Image](), dict[str, str]()
+    for image in rows.order_by("created_at", "pk"):
+        problems[image.origin] = image.problem
+        if image.state != ImageState.FAILED:
+            newest[image.origin] = image
     live = operations_live_on("image", [image.pk for image in newest.values()])
-    return [_offer(entry, newest.get(key), live) for key, entry in catalogue().items()]
+    return [_offer(entry, newest.get(key), live, problems.get(key, "")) for key, entry in catalogue().items()]
 
 
-def _offer(entry: Entry, image: Image | None, live: Mapping[UUID, Operation]) -> Offer:
-    return Offer(entry, image, live.get(image.pk) if image is not None else None)
+def _offer(entry: Entry, image: Image | None, live: Mapping[UUID, Operation], problem: str) -> Offer:
+    return Offer(entry, image, live.get(image.pk) if image is not None else None, problem)

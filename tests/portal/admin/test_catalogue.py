@@ -24,7 +24,7 @@ def test_it_shows_what_there_is_and_a_click_asks_for_it(desk: Client) -> None:
     assert asked["sums"].endswith("/SHA512SUMS")
     assert asked["file"] == "debian-12-genericcloud-amd64.qcow2"
     assert "Debian 12 is coming in." in answer.content.decode()
-    assert LogEntry.objects.latest("pk").change_message == "Fetched from the catalogue: debian-12"
+    assert LogEntry.objects.latest("pk").change_message == "Catalogue: Debian 12 is coming in."
     again = desk.post(PAGE, {"key": "debian-12"}, follow=True)
     assert "on its way already" in again.content.decode()
     with every_tenant(why="test"):
