@@ -12,7 +12,7 @@ from operations.registry import kinds
 from operations.runner import run
 from operations.services import operation_cancel
 from portal.core.errors import Conflict
-from tenants.scoping import every_tenant
+from tenants.scoping import every_tenant, tenant_scope
 from tests import factories
 from tests.operations.kinds import lapse
 from tests.vms.reconcile.bench import Bench
@@ -92,6 +92,20 @@ def test_an_image_that_asks_for_a_name_is_said_to(bench: Bench) -> None:
         assert Image.objects.get(pk=bench.image.pk).verdict == "login"
     assert left(bench) == []
     assert bench.findings() == []
+
+
+def test_a_project_tries_an_image_of_its_own(bench: Bench) -> None:
+    with every_tenant(why="test"):
+        Image.objects.filter(pk=bench.image.pk).update(tenant=bench.house.tenant)
+    with tenant_scope(bench.house.tenant):
+        operation = image_test(Image.objects.get(pk=bench.image.pk), actor=bench.house.actor)
+
+    with at_points(speaks(bench, PROMPT)):
+        assert run(operation.pk) == "succeeded"
+
+    assert (operation.kind, operation.tenant) == ("image.test", bench.house.tenant)
+    assert ImageTest.objects.get().verdict == "login"
+    assert left(bench) == []
 
 
 @pytest.mark.parametrize(
