@@ -9,7 +9,7 @@ import pytest
 
 from tests.vms.hypervisor.conftest import STRANGER, World
 from vms.hypervisor.errors import HypervisorError, Refused
-from vms.hypervisor.xml.domain import Disk, Tag
+from vms.hypervisor.xml.domain import Disk, Firmware, Tag, Tpm
 from vms.states import Power
 
 
@@ -60,3 +60,16 @@ def test_one_that_cannot_start_leaves_nothing(world: World) -> None:
         world.hypervisor.start_once(missing, roots=world.roots)
 
     assert world.hypervisor.domain(missing.uuid) is None
+
+
+def test_its_tpm_forgets_with_it_and_what_its_firmware_wrote_is_a_file_of_the_pool(world: World) -> None:
+    world.hypervisor.ensure_pool(world.pool, str(world.pool_path))
+    firmware = Firmware(kind="uefi", nvram=f"{world.pool_path}/nvram-moment.fd")
+    spec = world.spec(firmware=firmware, tpm=Tpm(), memory_mib=128)
+
+    world.hypervisor.start_once(spec, roots=world.roots)
+    assert world.remembered(spec.uuid)
+    world.hypervisor.pull_plug(spec.uuid)
+
+    assert not world.remembered(spec.uuid)
+    assert [volume.name for volume in world.hypervisor.volumes(world.pool)] == ["nvram-moment.fd"]
