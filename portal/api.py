@@ -34,6 +34,7 @@ import vms.api.guest_life
 import vms.api.guest_timing
 import vms.api.guests
 import vms.api.hosts
+import vms.api.image_tests
 import vms.api.image_uploads
 import vms.api.images
 import vms.api.keys
@@ -152,6 +153,7 @@ for nouns in (
     vms.api.guest_inside,
     operations.api,
     vms.api.images,
+    vms.api.image_tests,
     vms.api.image_uploads,
     vms.api.networks,
     vms.api.volumes,
@@ -183,6 +185,7 @@ for shared in (
     tenants.api.sign_in.operators,
     operations.api.operators,
     vms.api.images.operators,
+    vms.api.image_tests.operators,
     vms.api.hosts.router,
     vms.api.backups.operators,
     vms.api.pools.router,

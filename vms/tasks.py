@@ -28,6 +28,7 @@ from vms.services.guests.lease import leases_end
 from vms.services.halting import HALT_TASK, guests_halt
 from vms.services.hosts import hosts_check
 from vms.services.image_copies import copies_tidy
+from vms.services.image_tests import image_tests_tidy
 from vms.services.image_uploads import files_tidy, uploads_tidy
 from vms.services.liveness import WORKER_KEY
 from vms.services.metrics import metrics_forget, metrics_roll_up
@@ -106,8 +107,9 @@ def tidy_images() -> None:
     """Give up uploads that nobody goes on with, remove what deaths left of them, and have unused copies taken off hosts."""
     with every_tenant(why="every tenant's uploads, and the hosts' copies of images"):
         given_up, files, evicted = uploads_tidy(at=now()), files_tidy(), copies_tidy(at=now())
-    if given_up or files or evicted:
-        log.info("images_tidied", uploads=given_up, files=files, copies=evicted)
+        tests = image_tests_tidy()
+    if given_up or files or evicted or tests:
+        log.info("images_tidied", uploads=given_up, files=files, copies=evicted, tests=tests)
 
 
 @shared_task(name="vms.tasks.empty_bins", time_limit=300)

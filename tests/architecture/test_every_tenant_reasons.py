@@ -42,6 +42,8 @@ PLACES: dict[str, list[str]] = {
     ],
     "vms/services/guests/lease.py": ["leases of every tenant end"],
     "vms/services/hosts.py": ["a host's room is shared by all tenants"],
+    "vms/services/image_copies.py": ["projects below may use a shared image"],
+    "vms/services/images.py": ["projects below may use a shared image"],
     "vms/services/metrics.py": ["retention", "what all machines used is summed alike"],
     "vms/services/networks.py": ["ranges must not overlap between tenants"],
     "vms/services/backups/slots.py": [

@@ -109,6 +109,7 @@ FORMS: dict[str, dict[str, str]] = {
     "vms:image_add": {"name": "fresh", "url": "https://example.test/x", "sha256": "0" * 64, **IMAGE_FORM},
     "vms:image_edit": {"name": "renamed", **IMAGE_FORM},
     "vms:image_offer": {"deprecated": "true"},
+    "vms:image_share": {"shared": "true"},
     "vms:image_delete": YES,
     "vms:upload_create": {
         f"upload-{name}": word for name, word in {"name": "fresh", "size": "9", **IMAGE_FORM}.items()

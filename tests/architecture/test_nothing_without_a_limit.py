@@ -37,6 +37,7 @@ LIMITS: dict[str, tuple[str, str]] = {
     "vms.SnapshotDisk": (WITH, "vms.Snapshot"),
     "vms.Image": (QUOTA, "images"),
     "vms.ImageCopy": (WITH, "vms.Image"),
+    "vms.ImageTest": (WITH, "vms.Image"),
     "vms.ImageUpload": (WITH, "vms.Image"),
     "vms.Network": (QUOTA, "networks"),
     "vms.Address": (QUOTA, "addresses"),

@@ -54,6 +54,7 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "vms.NetworkOnHost": (GOES, ""),
     "vms.Image": (GOES, ""),
     "vms.ImageCopy": (GOES, ""),
+    "vms.ImageTest": (GOES, ""),
     "vms.ImageUpload": (GOES, ""),
     "vms.SshKey": (GOES, ""),
     "tenants.Member": (GOES, ""),

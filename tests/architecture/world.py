@@ -75,6 +75,8 @@ def build(slug: str = "") -> World:
     guest, operation = factories.guest_building(house)
     network = factories.network(house)
     image, upload = factories.own_image(house), factories.upload(house)
+    for tested in (image, guest.image):
+        factories.image_test(tested)
     person = factories.user()
     with tenant_scope(house.tenant):
         role = Role.objects.create(tenant=house.tenant, name=NOBODY, permissions=[])

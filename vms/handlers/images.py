@@ -17,18 +17,21 @@ from operations.registry import handles
 from operations.runner import Run
 from portal.core.errors import Invalid
 from vms.disks.errors import DiskError
-from vms.disks.fetch import fetch
+from vms.disks.fetch import fetch, fetch_text
 from vms.disks.inspect import Format
+from vms.disks.sums import MOST_BYTES, pick_sum
 from vms.handlers.copied import await_snapshot
 from vms.handlers.copied import fetch as fetch_disk
 from vms.handlers.image_copies import drop_copy
 from vms.models import Image, ImageCopy, ImageUpload, SnapshotDisk
 from vms.services.catalogue import catalogue_dir, catalogue_place
+from vms.services.image_catalogue import origin_record
 from vms.services.image_copies import copy_forget
 from vms.services.images import image_charge, image_path, image_record_file, refuse_used, upload_path
 
 LARGEST: Final = 64 * 1024**3
 CHUNK: Final = 4 * 1024**2
+SHA256_DIGITS: Final = 64
 
 
 @handles("image.import")
@@ -45,18 +48,35 @@ def fetch_image(run: Run) -> None:
             image_charge(image, max(size, min(total or 0, LARGEST)))
             run.tick(_("Fetching the image"), 5 + (60 * size // total if total else 0))
 
+        checksum = run.params.get("sha256") or _stated(run, image)
         run.say(_("Fetching the image"), 5)
-        with run.effect("fetch"):
-            try:
-                fetch(run.params["url"], sha256=run.params["sha256"], into=file, max_bytes=LARGEST, progress=received)
-            except DiskError as error:
-                raise Invalid(
-                    _("The image could not be fetched: %(reason)s"),
-                    code="fetch_failed",
-                    reason=error.sentence,
-                    detail=error.detail,
-                ) from error
-        place(run, image, file, declared=run.params["format"], sha256=run.params["sha256"])
+        with run.effect("fetch"), _fetching():
+            fetch(run.params["url"], checksum=checksum, into=file, max_bytes=LARGEST, progress=received)
+        known = checksum if len(checksum) == SHA256_DIGITS else ""
+        place(run, image, file, declared=run.params["format"], sha256=known)
+
+
+@contextmanager
+def _fetching() -> Iterator[None]:
+    """What is wrong with an address or its server, in the words of who wanted the image."""
+    try:
+        yield
+    except DiskError as error:
+        raise Invalid(
+            _("The image could not be fetched: %(reason)s"),
+            code="fetch_failed",
+            reason=error.sentence,
+            detail=error.detail,
+        ) from error
+
+
+def _stated(run: Run, image: Image) -> str:
+    """The checksum that an image's maker states of it today; raises ``Conflict`` where we have just that."""
+    run.say(_("Reading its checksum"), 2)
+    with run.effect("sums"), _fetching():
+        checksum = pick_sum(fetch_text(run.params["sums"], max_bytes=MOST_BYTES), run.params["file"])
+    origin_record(image, checksum)
+    return checksum
 
 
 @handles("image.receive")

@@ -16,6 +16,7 @@ from vms.hypervisor.backups import Backups
 from vms.hypervisor.copies import Copies
 from vms.hypervisor.disks import Disks
 from vms.hypervisor.inside import Inside
+from vms.hypervisor.moments import Moments
 from vms.hypervisor.pools import Pools
 from vms.hypervisor.sizes import Sizes
 from vms.hypervisor.snapshots import Snapshots
@@ -158,7 +159,7 @@ type OnEvent = Callable[[PowerEvent], None]
 type OnClose = Callable[[str], None]
 
 
-class Hypervisor(Backups, Copies, Disks, Inside, Pools, Sizes, Snapshots, Protocol):
+class Hypervisor(Backups, Copies, Disks, Inside, Moments, Pools, Sizes, Snapshots, Protocol):
     """A live connection to one host; the modules of the protocols it is made of have more verbs."""
 
     # --- the host -----------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from vms.models.backups import Backup, BackupDisk, BackupRepository, BackupStore
 from vms.models.flavors import Flavor
 from vms.models.guests import Guest, Tag
 from vms.models.hosts import Drift, Host, HostClaim, HostPool
+from vms.models.image_tests import ImageTest
 from vms.models.images import Image, ImageCopy, ImageUpload
 from vms.models.installation import Installation
 from vms.models.keys import SshKey
@@ -32,6 +33,7 @@ __all__ = [
     "HostPool",
     "Image",
     "ImageCopy",
+    "ImageTest",
     "ImageUpload",
     "Installation",
     "MetricPoint",

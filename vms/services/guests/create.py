@@ -20,7 +20,7 @@ from tenants.journal.usage import usage_switch
 from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.services.quota import Kind, Line, class_disk, kind_of, quota_foresee, quota_reserve
-from vms.models import Guest, HostClaim, Network, StorageClass, Volume
+from vms.models import BackupDisk, Guest, HostClaim, Network, StorageClass, Volume
 from vms.pool_kinds import home_path
 from vms.services.guests.asking import guest_ask
 from vms.services.guests.check import guest_spec_check, password_hash
@@ -130,7 +130,7 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
                 charged_running=spec.start,
             )
             if spec.like is None:
-                hardware_take(guest, spec.image, former=spec.root.backup if spec.root is not None else None)
+                hardware_take(guest, spec.image, former=spec.root.backup if isinstance(spec.root, BackupDisk) else None)
             else:
                 hardware_like(guest, spec.like)
             guest.save(force_insert=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.utils.translation import gettext_lazy as _
 
 from operations.registry import Kind, declare
-from vms.services import hosts, image_arrival, image_copies, images, networks, pools
+from vms.services import hosts, image_arrival, image_copies, image_tests, images, networks, pools
 from vms.services.guests import inside, settle
 
 POWER_DEADLINE_S = 300
@@ -47,3 +47,7 @@ for way in ("image.import", "image.fetch", "image.receive"):
 declare(Kind("image.capture", _("Make image %(name)s"), settle=settle_arrival, deadline_s=COPY_S, cancellable=True))
 declare(Kind("image.delete", _("Delete image %(name)s"), settle=images.image_settle_delete, deadline_s=7 * 86400))
 declare(Kind("image.evict", _("Take %(name)s off its host"), settle=image_copies.copy_settle_evict, deadline_s=900))
+for trial in ("image.try", "image.test"):
+    settle_test = image_tests.image_settle_test
+    declare(Kind(trial, _("Test boot of %(name)s"), settle=settle_test, deadline_s=7200, cancellable=True))
+declare(Kind("image.tidy", _("Remove what a test boot of %(name)s left"), deadline_s=7 * 86400))
