@@ -1,6 +1,6 @@
 """Request → domain running, click → answer, and libvirt event → browser; beside a bare define and start on the same libvirtd.
 
-    .venv/bin/python -m benchmarks.create --state STATE [--rounds 15] [--image NAME] [--flavor tiny] [--image NAME]
+    .venv/bin/python -m benchmarks.create --state STATE [--rounds 15] [--image NAME] [--flavor tiny]
 
 STATE is that of a running portal (``bin/up``). Rounds alternate: a machine by REST, then the same machine by libvirt alone: the
 same XML under another name, over an overlay on the same base. "Running" is the moment libvirt says STARTED to a listener of this
@@ -156,11 +156,11 @@ def one_bare(listener: Listener, xml: str) -> tuple[float, float]:
     return defined, took
 
 
-async def rounds(portal: Portal, listener: Listener, number: int, name: str) -> Times:
+async def rounds(portal: Portal, listener: Listener, number: int, image_name: str, flavor: str) -> Times:
     """Alternate, and listen on the WebSocket all the while."""
     times = Times()
     images = portal.ask("GET", f"/tenants/{portal.slug}/images")["items"]
-    image = next(image["id"] for image in images if image["name"] == name or not name)
+    image = next(image["id"] for image in images if image["name"] == image_name or not image_name)
     neighbour = portal.make(image=image, flavor=flavor, start=False)["subject"]["id"]
     origin = portal.url
     address = portal.url.replace("http", "ws", 1) + f"/ws/t/{portal.slug}/events"

@@ -59,6 +59,8 @@ NAVIGATION: tuple[tuple[str | Promise, tuple[Entry, ...]], ...] = (
             Entry(_("Flavors"), "cpu", "vms_flavor_changelist"),
             Entry(_("Storage classes"), "database", "vms_storageclass_changelist"),
             Entry(_("Images"), "photo", "vms_image_changelist"),
+            Entry(_("Price lists"), "tag", "billing_pricelist_changelist"),
+            Entry(_("Prices"), "tag", "billing_price_changelist"),
         ),
     ),
     (
