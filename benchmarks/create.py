@@ -1,6 +1,6 @@
 """Request → domain running, click → answer, and libvirt event → browser; beside a bare define and start on the same libvirtd.
 
-    .venv/bin/python -m benchmarks.create --state STATE [--rounds 15]
+    .venv/bin/python -m benchmarks.create --state STATE [--rounds 15] [--image NAME] [--flavor tiny]
 
 STATE is that of a running portal (``bin/up``). Rounds alternate: a machine by REST, then the same machine by libvirt alone: the
 same XML under another name, over an overlay on the same base. "Running" is the moment libvirt says STARTED to a listener of this
@@ -52,8 +52,8 @@ class Portal:
             return json.loads(answer.read() or b"null")
 
     def make(self, **spec: Any) -> Any:
-        """Create a machine of the smallest size and wait until it is as asked; the operation."""
-        body = {"name": f"bench-{uuid.uuid4().hex[:8]}", "flavor": "tiny", **spec}
+        """Create a machine and wait until it is as asked; the operation."""
+        body = {"name": f"bench-{uuid.uuid4().hex[:8]}", **spec}
         return self.wait(self.ask("POST", f"/tenants/{self.slug}/guests", body))
 
     def purge(self, pk: str) -> None:
@@ -156,11 +156,12 @@ def one_bare(listener: Listener, xml: str) -> tuple[float, float]:
     return defined, took
 
 
-async def rounds(portal: Portal, listener: Listener, number: int) -> Times:
+async def rounds(portal: Portal, listener: Listener, number: int, image_name: str, flavor: str) -> Times:
     """Alternate, and listen on the WebSocket all the while."""
     times = Times()
-    image = portal.ask("GET", f"/tenants/{portal.slug}/images")["items"][0]["id"]
-    neighbour = portal.make(image=image, start=False)["subject"]["id"]
+    images = portal.ask("GET", f"/tenants/{portal.slug}/images")["items"]
+    image = next(image["id"] for image in images if image["name"] == image_name or not image_name)
+    neighbour = portal.make(image=image, flavor=flavor, start=False)["subject"]["id"]
     origin = portal.url
     address = portal.url.replace("http", "ws", 1) + f"/ws/t/{portal.slug}/events"
     heard: dict[str, list[float]] = {}
@@ -174,7 +175,7 @@ async def rounds(portal: Portal, listener: Listener, number: int) -> Times:
 
         ears = asyncio.create_task(hear())
         for turn in range(number):
-            body = {"name": f"bench-{uuid.uuid4().hex[:8]}", "flavor": "tiny", "image": image}
+            body = {"name": f"bench-{uuid.uuid4().hex[:8]}", "flavor": flavor, "image": image}
             began = time.perf_counter()
             operation = await asyncio.to_thread(portal.ask, "POST", f"/tenants/{portal.slug}/guests", body)
             times.answer.append(time.perf_counter() - began)
@@ -203,12 +204,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--image", default="", help="its name; the first one where none is given")
+    parser.add_argument("--flavor", default="tiny")
     given = parser.parse_args()
     first = json.loads((given.state / "first-run.json").read_text())
     uri = json.loads((given.state / "options.json").read_text())["libvirt_uri"]
     owner = first["tenant"]["owner"]
     portal = Portal(first["url"], owner["token"], first["tenant"]["slug"], owner["email"], owner["password"])
-    times = asyncio.run(rounds(portal, Listener(uri), given.rounds))
+    times = asyncio.run(rounds(portal, Listener(uri), given.rounds, given.image, given.flavor))
     rows = {
         "request → running, portal": times.portal,
         "request → running, bare": times.bare,

@@ -1,6 +1,7 @@
-"""A page of 50 machines, as HTML and by REST, for projects of 50, 500, 5,000 and 50,000; side by side in one portal.
+"""A page of 50 machines or volumes, as HTML and by REST, for projects of 50, 500, 5,000 and 50,000; side by side in one portal.
 
-    .venv/bin/python -m benchmarks.lists [--sizes 50,500,5000,50000] [--rounds 60] [--database postgresql|sqlite]
+    .venv/bin/python -m benchmarks.lists [--of machines|volumes] [--sizes 50,500,5000,50000] [--rounds 60]
+        [--database postgresql|sqlite]
 
 Starts a private database and Redis and the portal's own web process (uvicorn, as ``bin/up`` runs it), fills one project for each
 size by bulk insert, and asks for every page of every project in turn, round after round, over one HTTP connection that stays
@@ -29,6 +30,8 @@ from launcher.processes import await_condition
 from tests.support import services
 
 ROOT = Path(__file__).resolve().parents[1]
+NOUNS = {"machines": "guests", "volumes": "volumes"}
+"""What pages call it → what REST does. Each machine has one volume."""
 
 
 @dataclass
@@ -62,6 +65,7 @@ class Way:
 def main() -> None:
     """Fill, ask, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--of", choices=NOUNS, default="machines")
     parser.add_argument("--sizes", default="50,500,5000,50000")
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--database", choices=("postgresql", "sqlite"), default="postgresql")
@@ -72,7 +76,7 @@ def main() -> None:
         url = f"http://127.0.0.1:{door.getsockname()[1]}"
         os.environ |= {"GUESTHOUSE_PUBLIC_URL": url, "DJANGO_SETTINGS_MODULE": "portal.settings.embedded"}
         with services.provide():
-            ways = prepare(url, [int(size) for size in given.sizes.split(",")])
+            ways = prepare(url, [int(size) for size in given.sizes.split(",")], given.of)
             with served(door, place / "web.log") as web:
                 for way in ways:
                     way.browser.get(way.path)
@@ -81,7 +85,7 @@ def main() -> None:
                     for way in ways:
                         way.ask(web)
     print(f"{given.database}, {given.rounds} rounds, {before} before and {load()} after\n")
-    print("| machines | way | queries | least ms | p50 ms | p90 ms | CPU ms | KiB |")
+    print(f"| {given.of} | way | queries | least ms | p50 ms | p90 ms | CPU ms | KiB |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for way in sorted(ways, key=lambda way: (way.name, way.size)):
         print(way)
@@ -106,8 +110,8 @@ def served(door: socket.socket, log: Path) -> Iterator[int]:
         web.wait()
 
 
-def prepare(url: str, sizes: list[int]) -> list[Way]:
-    """A project of each size, and every way to ask for its machines with what it asks the database."""
+def prepare(url: str, sizes: list[int], noun: str) -> list[Way]:
+    """A project of each size, and every way to ask for its list with what it asks the database."""
     import django
 
     django.setup()
@@ -123,14 +127,14 @@ def prepare(url: str, sizes: list[int]) -> list[Way]:
     for size, subnet in zip(sizes, SUBNETS, strict=False):
         house = factories.tenant_with_owner()
         fill(house.tenant, size, hosts=[host], subnet=subnet)
-        ways += ways_of(url, house, size)
+        ways += ways_of(url, house, size, noun)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE" if connection.vendor == "sqlite" else "VACUUM ANALYZE")  # as autovacuum leaves it
     connection.close()
     return ways
 
 
-def ways_of(url: str, house: Any, size: int) -> list[Way]:
+def ways_of(url: str, house: Any, size: int, noun: str) -> list[Way]:
     """The list as HTML with the owner's session, and by REST with their token, its first page and the second."""
     from django.conf import settings
     from django.test import Client
@@ -139,8 +143,8 @@ def ways_of(url: str, house: Any, size: int) -> list[Way]:
     client.force_login(house.owner, backend=settings.AUTHENTICATION_BACKENDS[0])
     bearer = {"Authorization": f"Bearer {house.token}"}
     session = client.cookies[settings.SESSION_COOKIE_NAME]
-    page = f"/t/{house.tenant.slug}/machines/"
-    first = f"{house.url}/guests?limit=50&sort=name"
+    page = f"/t/{house.tenant.slug}/{noun}/"
+    first = f"{house.url}/{NOUNS[noun]}?limit=50&sort=name"
     after = client.get(first, headers=bearer).json()["next"]
     ways = [
         Way(size, "HTML", Browser(url), page, counted(client, page)),

@@ -66,6 +66,8 @@ NAVIGATION: tuple[tuple[str | Promise, tuple[Entry, ...]], ...] = (
             Entry(_("Storage classes"), "database", "vms_storageclass_changelist"),
             Entry(_("Images"), "photo", "vms_image_changelist"),
             Entry(_("Catalogue"), "download", "catalogue"),
+            Entry(_("Price lists"), "tag", "billing_pricelist_changelist"),
+            Entry(_("Prices"), "tag", "billing_price_changelist"),
         ),
     ),
     (

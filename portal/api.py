@@ -12,6 +12,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.operation import Operation
 from ninja.parser import Parser
 
+import billing.api.prices
 import operations.api
 import tenants.api.audit
 import tenants.api.invitations
@@ -189,6 +190,7 @@ for shared in (
     vms.api.hosts.router,
     vms.api.backups.operators,
     vms.api.pools.router,
+    billing.api.prices.router,
 ):
     api.add_router("", shared)
 

@@ -6,10 +6,13 @@ import base64
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
 
+from billing.models import Price, PriceList
 from operations.models import Operation
 from operations.services import Failure, operation_claim, operation_fail, operation_finish
 from portal.core.clock import now
@@ -175,6 +178,14 @@ def host_up(name: str = "", *, cpus: int = 64, memory_mib: int = 512 * 1024) -> 
     host_record_heartbeat(host)
     host.refresh_from_db()
     return host
+
+
+def announced_price(name: str) -> Price:
+    """A price that has not begun, on a list of its own that is not the default."""
+    row, _new = PriceList.objects.get_or_create(name=f"list-{name}"[:40], currency="EUR")
+    return Price.objects.create(
+        price_list=row, meter="vcpus", amount=Decimal("0.004"), valid_from=now() + timedelta(days=30)
+    )
 
 
 def flavor(name: str = "", **fields: Any) -> Flavor:

@@ -27,6 +27,7 @@ INSTALLED_APPS = [
     "tenants",
     "operations",
     "vms",
+    "billing",
 ]
 
 MIDDLEWARE = [

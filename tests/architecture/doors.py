@@ -90,7 +90,7 @@ ROUTES = {
     "operator/autocomplete/": Who.OPERATORS,
     "operator/jsi18n/": Who.OPERATORS,
     "operator/r/<path:content_type_id>/<path:object_id>/": Who.OPERATORS,
-    r"operator/^(?P<app_label>admin|tenants|socialaccount|operations|vms)/$": Who.OPERATORS,
+    r"operator/^(?P<app_label>admin|tenants|socialaccount|operations|vms|billing)/$": Who.OPERATORS,
     r"operator/(?P<url>.*)$": Who.OPERATORS,
 }
 """By the pattern of the address; the pages of the rooms stand in ``pages``, REST's in ``permissions``, a model's below."""
@@ -119,6 +119,8 @@ SITE: dict[str, tuple[str, ...]] = {
     "tenants.signindomain": ("create", "edit", "remove"),
     "tenants.tenant": ("create", "welcome", "quota", "suspend", "unsuspend", "close", "reopen"),
     "tenants.user": ("add", "new_password"),
+    "billing.price": ("withdraw",),
+    "billing.pricelist": ("add", "make_default", "set_price"),
     "vms.backupstore": ("add", "edit"),
     "vms.drift": (),
     "vms.flavor": ("add", "edit"),

@@ -42,6 +42,13 @@ TABLE = [
     Row("GET", "/storage-classes/{class_id}", None),
     Row("POST", "/storage-classes", P.OPERATE),
     Row("PATCH", "/storage-classes/{class_id}", P.OPERATE),
+    Row("GET", "/billing/price-lists", None),
+    Row("GET", "/billing/price-lists/{list_id}", None),
+    Row("POST", "/billing/price-lists", P.OPERATE),
+    Row("PATCH", "/billing/price-lists/{list_id}", P.OPERATE),
+    Row("GET", "/billing/prices", None),
+    Row("POST", "/billing/prices", P.OPERATE),
+    Row("DELETE", "/billing/prices/{price_id}", P.OPERATE),
     # one tenant
     Row("GET", T, P.TENANT_VIEW),
     Row("PATCH", T, P.TENANT_EDIT),

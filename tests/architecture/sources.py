@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("portal", "tenants", "operations", "vms")
+ROOMS = ("portal", "tenants", "operations", "vms", "billing")
 
 
 @cache

@@ -85,13 +85,15 @@ LIMITS: dict[str, tuple[str, str]] = {
     "vms.Installation": (OPERATOR, ""),
     "vms.StorageClass": (OPERATOR, ""),
     "vms.StoragePool": (OPERATOR, ""),
+    "billing.PriceList": (OPERATOR, ""),
+    "billing.Price": (OPERATOR, ""),
 }
 
 
 def models() -> set[str]:
     return {
         model._meta.label
-        for room in ("tenants", "operations", "vms")
+        for room in ("tenants", "operations", "vms", "billing")
         for model in apps.get_app_config(room).get_models(include_auto_created=False)
     }
 

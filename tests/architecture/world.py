@@ -78,6 +78,7 @@ def build(slug: str = "") -> World:
     for tested in (image, guest.image):
         factories.image_test(tested)
     person = factories.user()
+    announced = factories.announced_price(house.tenant.slug)
     with tenant_scope(house.tenant):
         role = Role.objects.create(tenant=house.tenant, name=NOBODY, permissions=[])
         member = Member.objects.create(tenant=house.tenant, user=person, role=role)
@@ -92,6 +93,8 @@ def build(slug: str = "") -> World:
             "own_image_id": image.pk,
             "upload_id": upload.pk,
             "flavor_id": guest.flavor_id,
+            "list_id": announced.price_list_id,
+            "price_id": announced.pk,
             "class_id": StorageClass.objects.get(is_default=True).pk,
             "network_id": network.pk,
             "port_id": guest.ports.get().pk,
@@ -155,6 +158,7 @@ def body_for(world: World, row: Row) -> Any:
         "{snapshot_id}": {"name": "renamed"},
         "{upload_id}": {},
         "{store_id}": {"enabled": True},
+        "{list_id}": {"is_default": True},
         "{schedule_id}": {"enabled": False},
         "{backup_schedule_id}": {"enabled": False},
         "{host_id}": {"maintenance": True},
@@ -196,6 +200,8 @@ def _post_body(world: World, last: str) -> Any:
         "close": {"confirm": world.house.tenant.slug},
         "flavors": {"name": "fresh", "vcpus": 1, "memory_mib": 64, "disk_gib": 1},
         "storage-classes": {"name": "fresh"},
+        "price-lists": {"name": "fresh", "currency": "EUR"},
+        "prices": {"price_list": world.ids["list_id"], "meter": "vcpus", "amount": "0.004"},
         "storage-pools": {
             "host": world.ids["host_id"],
             "name": "fresh",

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, StrictBool, StrictInt
 
 from portal.core.bodies import Body, Listing
 from portal.core.errors import FieldError
+from portal.core.ports import Money
 from vms.api.pick import pick, pick_all, refuse
 from vms.models import Flavor, Guest, Image, Network, SshKey, StorageClass
 from vms.seed_preview import Preview
@@ -202,10 +203,10 @@ class QuotaLineOut(BaseModel):
 
 
 class PriceOut(BaseModel):
-    """What it would cost, as decimal strings."""
+    """What it would cost as long as it is there, a machine while it runs, as decimal strings."""
 
     hour: str
-    month: str
+    month: str = Field(description="Of 730 hours.")
     currency: str
 
 
@@ -281,6 +282,13 @@ def _problem(guest: Guest) -> ProblemOut | None:
     return ProblemOut(code=guest.problem_code, message=guest.problem_message)
 
 
+def price_out(money: Money | None) -> PriceOut | None:
+    """Money as JSON shows it."""
+    if money is None:
+        return None
+    return PriceOut(hour=money.hour_text, month=money.month_text, currency=money.currency)
+
+
 def fit_out(fit: Fit, told: Preview | None = None) -> FitOut:
     """The answer of a dry run."""
     lines = [QuotaLineOut(name=line.name, before=line.before, after=line.after, limit=line.limit) for line in fit.quota]
@@ -290,7 +298,7 @@ def fit_out(fit: Fit, told: Preview | None = None) -> FitOut:
         fits=fit.fits,
         reasons=reasons,
         quota=lines,
-        price=None,
+        price=price_out(fit.price),
         more_fit=fit.more_fit,
         told=told.files,
         advice=list(told.advice),

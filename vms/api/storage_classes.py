@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 from django.db.models import QuerySet
@@ -12,8 +13,10 @@ from pydantic import BaseModel, Field, StrictBool, StrictInt
 from portal.core.bodies import Body, Listed, Listing, listed, narrowed
 from portal.core.etags import etag_of, find
 from portal.core.paging import Sorts
+from portal.core.ports import Item, Tariff, tariff
 from tenants.policy import Permission
 from tenants.types import HttpRequest
+from vms.api.guest_shapes import PriceOut, price_out
 from vms.models import StorageClass
 from vms.services.storage_classes import storage_class_write
 
@@ -35,6 +38,7 @@ class StorageClassOut(BaseModel):
     is_default: bool = Field(description="Taken where none is named, and for machines' first disks.")
     enabled: bool
     pools: list[str] = Field(description="The kinds of storage pools that serve it.")
+    price: PriceOut | None = Field(description="Of one GiB, today.")
 
 
 class StorageClassQuery(Listing):
@@ -66,7 +70,7 @@ def _rows(request: HttpRequest) -> QuerySet[StorageClass]:
     return rows if request.actor.is_operator else rows.filter(enabled=True)
 
 
-def class_out(row: StorageClass) -> StorageClassOut:
+def class_out(row: StorageClass, today: Tariff | None) -> StorageClassOut:
     """A storage class as JSON shows it."""
     return StorageClassOut.model_validate(
         {
@@ -79,20 +83,21 @@ def class_out(row: StorageClass) -> StorageClassOut:
             "is_default": row.is_default,
             "enabled": row.enabled,
             "pools": sorted({pool.kind for pool in row.pools.all()}),
+            "price": price_out(today.price([Item("disk_gib", 1, row.name)]) if today is not None else None),
         }
     )
 
 
 def _shown(response: HttpResponse, row: StorageClass) -> StorageClassOut:
     response["ETag"] = etag_of(row)
-    return class_out(row)
+    return class_out(row, tariff())
 
 
 @router.get("/storage-classes", response=Listed[StorageClassOut], summary="List storage classes")
 def storage_class_list(request: HttpRequest, query: Query[StorageClassQuery]) -> dict[str, Any]:
     """What volumes can be made of; operators see those no longer offered, too."""
     rows = narrowed(_rows(request), name=query.name, name__icontains=query.q)
-    return listed(request, query, rows, sorts=SORTS, out=class_out)
+    return listed(request, query, rows, sorts=SORTS, out=partial(class_out, today=tariff()))
 
 
 @router.get("/storage-classes/{class_id}", response=StorageClassOut, summary="Get a storage class")

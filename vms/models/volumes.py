@@ -136,6 +136,10 @@ class Volume(TenantOwned):
 
     class Meta:
         ordering = ["guest", "position"]
+        indexes = [
+            models.Index(fields=["tenant", "name", "id"], name="volume_by_name"),
+            models.Index(fields=["tenant", "-created_at", "-id"], name="volume_by_age"),
+        ]
         constraints = [
             models.UniqueConstraint("guest", "position", name="volume_position_once"),
             models.CheckConstraint(

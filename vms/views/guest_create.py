@@ -25,6 +25,7 @@ from vms.forms.guests import GuestForm
 from vms.forms.keys import KeyForm
 from vms.models import Flavor, Guest, Image, Network, SshKey
 from vms.seed_preview import seed_preview
+from vms.selectors.prices import flavor_prices
 from vms.selectors.stock import images_offered
 from vms.services.guests import guest_create as create
 from vms.services.guests import guest_fit
@@ -130,7 +131,8 @@ def _images(form: GuestForm) -> list[dict[str, Any]]:
 
 
 def _flavors(form: GuestForm) -> list[dict[str, Any]]:
-    chosen = _chosen(form, "flavor")
+    chosen, flavors = _chosen(form, "flavor"), list(Flavor.objects.filter(enabled=True))
+    prices = flavor_prices(flavors)
     return [
         {
             "pk": flavor.pk,
@@ -138,11 +140,11 @@ def _flavors(form: GuestForm) -> list[dict[str, Any]]:
             "vcpus": flavor.vcpus,
             "memory_label": mib_label(flavor.memory_mib),
             "disk_label": gib_label(flavor.disk_gib),
-            "price": None,
+            "price": prices.get(flavor.pk),
             "selected": str(flavor.pk) in chosen,
             "reason": "",
         }
-        for flavor in Flavor.objects.filter(enabled=True)
+        for flavor in flavors
     ]
 
 
@@ -204,7 +206,7 @@ def _recap(request: HttpRequest, form: GuestForm) -> dict[str, Any]:
         "over_quota": any(code == "over_quota" for code, _message in fit.reasons),
         "more_label": _more_label(fit),
         "submit_label": ngettext("Create machine", "Create %(count)d machines", spec.count) % {"count": spec.count},
-        "price": None,
+        "price": fit.price,
         "ready_label": _("Ready in under a minute.") if spec.start else _("Made, and left switched off."),
         "complete": True,
     }

@@ -85,6 +85,7 @@ def _resize_context(request: HttpRequest, guest: Guest, form: ResizeForm, *, err
         if fit
         else [],
         "reasons": [message for _code, message in fit.reasons] if fit else [],
+        "price": fit.price if fit else None,
         "fits": fit is not None and fit.fits,
         "error": error,
     }

@@ -7,6 +7,7 @@ from typing import Any
 from allauth.socialaccount.models import SocialApp
 from django.contrib.admin.models import CHANGE, LogEntry
 
+from billing.models import Price, PriceList
 from operations.models import Operation
 from tenants.models import (
     ApiToken,
@@ -43,6 +44,7 @@ def one_of_each() -> dict[type, Any]:
         drift_record(guest.host, "stray_domain", "gh-1", detail="running", guest_id=guest.pk)
         sign_in_domain(house, "one.test")
         factories.backup_store()
+        factories.announced_price("one")
         ImageCopy.objects.create(image=guest.image, host=guest.host, name="img")
         models = (
             ApiToken,
@@ -59,6 +61,8 @@ def one_of_each() -> dict[type, Any]:
             Letter,
             Member,
             Operation,
+            Price,
+            PriceList,
             QuotaRequest,
             SignInDomain,
             SocialApp,
@@ -95,6 +99,7 @@ def many(count: int) -> None:
         factories.image()
         factories.guest(house, flavor=small, image=picture, tags=["a", "b"])
         with every_tenant(why="test"):
+            factories.announced_price(house.tenant.slug)
             HostPool.objects.create(name=f"pool-{house.tenant.slug}")
             StorageClass.objects.create(name=f"class-{house.tenant.slug}")
             letter_write(to="a@example.test", subject=house.tenant.slug, body="x")

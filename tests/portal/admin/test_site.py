@@ -159,6 +159,7 @@ LISTS = [
     "vms/host", "vms/guest", "vms/drift", "tenants/tenant", "tenants/user", "tenants/member", "tenants/apitoken",
     "tenants/auditentry", "operations/operation", "vms/storagepool", "vms/imagecopy", "vms/image", "vms/flavor", "vms/hostpool",
     "vms/storageclass", "admin/logentry", "tenants/signindomain", "socialaccount/socialapp",
+    "billing/pricelist", "billing/price",
 ]  # fmt: skip
 
 

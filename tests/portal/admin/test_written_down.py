@@ -13,6 +13,7 @@ from django.contrib import admin
 from django.db.models import Model
 from django.test import Client
 
+from billing.models import Price, PriceList
 from operations.models import Operation
 from portal.admin_base import Deed
 from portal.core.clock import now
@@ -98,6 +99,10 @@ CASES: dict[tuple[type[Model], str], Case] = {
     (BackupStore, "edit"): Case({**STORE, "secret_key": "another"}),
     (Flavor, "add"): Case({**SIZE, "name": "big", "enabled": "on", "sort": 100}),
     (Flavor, "edit"): Case({**SIZE, "name": "big", "enabled": "on", "sort": 100}),
+    (Price, "withdraw"): Case(),
+    (PriceList, "add"): Case({"name": "retail", "currency": "EUR"}),
+    (PriceList, "make_default"): Case(),
+    (PriceList, "set_price"): Case({"meter": "disk_gib", "word": "gold", "amount": "0.0001"}),
     (StorageClass, "add"): Case({**CLASS, "name": "gold"}),
     (StorageClass, "edit"): Case({**CLASS, "is_default": "on"}),
     (StoragePool, "add"): Case(

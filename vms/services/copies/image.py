@@ -15,6 +15,7 @@ from tenants.policy import Permission
 from tenants.services.quota import quota_foresee
 from vms.models import Guest, Image, Snapshot, SnapshotDisk
 from vms.models.hardware import HARDWARE
+from vms.selectors.prices import item_price
 from vms.services.copies.source import disk_at, disks_now, passing_snapshot, readable
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.create import Fit
@@ -81,7 +82,7 @@ def image_capture_fit(of: Guest | Snapshot, *, actor: Actor, name: str, position
         reasons.append((error.code, error.sentence))
     lines = quota_foresee(of.tenant, {"images": 1, "images_gib": disk.size_gib, **cost})
     reasons += [("over_quota", line.refusal().sentence) for line in lines if line.is_short]
-    return Fit(not reasons, reasons, lines, 0)
+    return Fit(not reasons, reasons, lines, 0, item_price("image_gib", disk.size_gib))
 
 
 def _now(guest: Guest, actor: Actor) -> Source:

@@ -9,6 +9,7 @@ from portal.core.errors import Invalid, PortalError
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from vms.models import Guest, Snapshot, SnapshotDisk, StorageClass
+from vms.selectors.prices import item_price
 from vms.services.copies.source import disk_at, readable
 from vms.services.guests.create import Fit
 from vms.services.volumes.check import volume_spec_check
@@ -64,7 +65,7 @@ def snapshot_volume_fit(
         reasons += [(fault.code, fault.message) for fault in error.errors]
     except PortalError as error:
         reasons.append((error.code, error.sentence))
-    return Fit(not reasons, reasons, lines, 0)
+    return Fit(not reasons, reasons, lines, 0, item_price("disk_gib", disk.size_gib, chosen.name))
 
 
 def _class_of(disk: SnapshotDisk) -> StorageClass:

@@ -14,6 +14,7 @@ from operations.models import Operation
 from operations.services import operation_submit
 from portal.core.clock import now
 from portal.core.errors import Conflict, FieldError, Invalid
+from portal.core.ports import Money
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.journal.usage import usage_switch
@@ -22,6 +23,7 @@ from tenants.policy import Permission
 from tenants.services.quota import Kind, Line, class_disk, kind_of, quota_foresee, quota_reserve
 from vms.models import BackupDisk, Guest, HostClaim, Network, StorageClass, Volume
 from vms.pool_kinds import home_path
+from vms.selectors.prices import machine_price
 from vms.services.guests.asking import guest_ask
 from vms.services.guests.check import guest_spec_check, password_hash
 from vms.services.guests.hardware import hardware_like, hardware_take
@@ -230,12 +232,13 @@ def _guest_ask(guest: Guest, spec: GuestSpec, *, actor: Actor, parent: Operation
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Would it fit, why not, what the quota would be, and how many more after that."""
+    """Would it fit, why not, what the quota would be, how many more after that, and what it costs while it runs."""
 
     fits: bool
     reasons: list[tuple[str, str]]
     quota: list[Line]
     more_fit: int
+    price: Money | None = None
 
 
 def guest_fit(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Fit:
@@ -264,4 +267,6 @@ def guest_fit(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Fit:
         if line.limit is not None and line.name in cost and kind_of(line.name) != Kind.EACH
     ]
     more = max(0, min([*left, slots - spec.count])) if not reasons else 0
-    return Fit(not reasons, reasons, lines, more)
+    disks = [(disk.size_gib, disk.storage_class.name if disk.storage_class else "") for disk in spec.volumes]
+    price = machine_price(spec.flavor, [(spec.root_gib, ""), *disks], count=spec.count)
+    return Fit(not reasons, reasons, lines, more, price)

@@ -27,6 +27,7 @@ from tenants.policy import Permission
 from tenants.services.quota import quota_foresee, quota_release, quota_reserve
 from vms.models import Flavor, Guest, HostClaim, Volume
 from vms.models.guests import Charge
+from vms.selectors.prices import machine_price
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.asking import guest_ask
 from vms.services.guests.create import Fit
@@ -100,7 +101,9 @@ def resize_fit(guest: Guest, flavor: Flavor, *, actor: Actor, when: When = When.
         reasons += [(fault.code, fault.message) for fault in error.errors]
     except PortalError as error:
         reasons.append((error.code, error.sentence))
-    return Fit(not reasons, reasons, lines, 0)
+    disks = Volume.objects.filter(guest=guest).exclude(position=0).values_list("size_gib", "storage_class__name")
+    first = (max(root.size_gib, flavor.disk_gib), root.storage_class.name)
+    return Fit(not reasons, reasons, lines, 0, machine_price(flavor, [first, *disks]))
 
 
 def grows_live(guest: Guest, flavor: Flavor) -> bool:

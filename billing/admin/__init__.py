@@ -1,0 +1,5 @@
+"""The operators' pages of billing."""
+
+from billing.admin import prices
+
+__all__ = ["prices"]
