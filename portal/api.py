@@ -26,6 +26,7 @@ import tenants.api.sign_in
 import tenants.api.tenants
 import tenants.api.tokens
 import vms.api.backups
+import vms.api.discs
 import vms.api.flavors
 import vms.api.guest_inside
 import vms.api.guest_life
@@ -145,6 +146,7 @@ TENANT = "/tenants/{tenant}"
 for nouns in (
     tenants.api.tenants,
     vms.api.guests,
+    vms.api.discs,
     vms.api.guest_life,
     vms.api.guest_timing,
     vms.api.guest_inside,

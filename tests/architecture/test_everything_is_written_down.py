@@ -48,12 +48,14 @@ REFUSED_ROUTES = {
         [
             GUEST + deed
             for deed in (
-                "console", "console-log", "keys", "password", "pause", "reboot", "rebuild", "reported", "rescue", "reset",
-                "resize", "restore", "resume", "screenshot", "shutdown", "start", "stop", "suspend", "unrescue", "wake",
+                "console", "console-log", "discs", "keys", "password", "pause", "reboot", "rebuild", "reported", "rescue",
+                "reset", "resize", "restore", "resume", "screenshot", "shutdown", "start", "stop", "suspend", "unrescue", "wake",
             )
         ],
         "still being built",
     ),
+    "PATCH /tenants/{tenant}/guests/{guest_id}/discs/{disc_id}": "still being built",
+    "DELETE /tenants/{tenant}/guests/{guest_id}/discs/{disc_id}": "still being built",
     "POST /tenants/{tenant}/backups": "its machine is still being built",
     "POST /tenants/{tenant}/volumes/{volume_id}/attach": "still being built",
     "POST /tenants/{tenant}/volumes/{volume_id}/detach": "it hangs on no machine",
@@ -140,6 +142,9 @@ IDLE_PAGES = {
     "vms:guest_snapshot": BUILT,
     "vms:guest_password": BUILT,
     "vms:guest_keys": BUILT,
+    "vms:disc_insert": BUILT,
+    "vms:disc_eject": BUILT,
+    "vms:disc_boot": BUILT,
     "vms:guest_restore": BUILT,
     "vms:console_ticket": BUILT,
     "vms:backup_create": BUILT,

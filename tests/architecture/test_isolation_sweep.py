@@ -146,7 +146,7 @@ def _unseen(row: PageRow, who: Persona) -> bool:
         "tagged": (
             "guest", "console", "volume_detail", "volume_edit", "volume_attach", "volume_detach", "volume_extend",
             "volume_limits", "volume_delete", "backup_detail", "backup_verify", "backup_restore", "backup_delete",
-            "volume_snapshot", "snapshot_edit", "snapshot_revert", "snapshot_delete",
+            "disc_insert", "disc_eject", "disc_boot", "volume_snapshot", "snapshot_edit", "snapshot_revert", "snapshot_delete",
             "operation_detail", "operation_partial", "operation_cancel",
         )
     }.get(who.name, ())  # fmt: skip

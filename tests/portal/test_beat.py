@@ -12,7 +12,6 @@ import pytest
 from redis import Redis
 
 from portal.schedule import SCHEDULE
-
 from tests.lab.waiting import wait_until
 from tests.support.redis import private_redis  # noqa: F401 - a fixture
 

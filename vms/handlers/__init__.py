@@ -2,6 +2,7 @@
 
 from vms.handlers import (
     backups,
+    discs,
     guests,
     hosts,
     image_copies,
@@ -18,6 +19,7 @@ from vms.handlers import (
 
 __all__ = [
     "backups",
+    "discs",
     "guests",
     "hosts",
     "image_copies",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vms.hypervisor.backups import Backups
+from vms.hypervisor.discs import Discs
 from vms.hypervisor.disks import Disks
 from vms.hypervisor.inside import Inside
 from vms.hypervisor.pools import Pools
@@ -157,8 +158,8 @@ type OnEvent = Callable[[PowerEvent], None]
 type OnClose = Callable[[str], None]
 
 
-class Hypervisor(Backups, Disks, Inside, Pools, Sizes, Snapshots, Protocol):
-    """A live connection to one host; more verbs: ``backups``, ``disks``, ``inside``, ``pools``, ``sizes``, ``snapshots``."""
+class Hypervisor(Backups, Discs, Disks, Inside, Pools, Sizes, Snapshots, Protocol):
+    """A live connection to one host; more verbs in ``backups``, ``discs``, ``disks``, ``inside``, ``pools``, …"""
 
     # --- the host -----------------------------------------------------------------------------------------------
     def facts(self) -> HostFacts: ...

@@ -1,6 +1,7 @@
 """Rows of the product's nouns."""
 
 from vms.models.backups import Backup, BackupDisk, BackupRepository, BackupStore
+from vms.models.discs import Disc
 from vms.models.flavors import Flavor
 from vms.models.guests import Guest, Tag
 from vms.models.hosts import Drift, Host, HostClaim, HostPool
@@ -21,6 +22,7 @@ __all__ = [
     "BackupDisk",
     "BackupRepository",
     "BackupStore",
+    "Disc",
     "Drift",
     "Flavor",
     "Guest",

@@ -20,7 +20,7 @@ from portal.core.errors import Conflict
 from tenants.actors import Actor, system_actor
 from tenants.journal.audit import audit_record
 from tenants.policy import Permission
-from vms.models import Guest, Host, Image, ImageCopy, Spare, Volume
+from vms.models import Disc, Guest, Host, Image, ImageCopy, Spare, Volume
 from vms.names import base_name
 from vms.states import HostState
 
@@ -49,7 +49,8 @@ def copy_is_used(copy: ImageCopy) -> bool:
     volumes = Volume.objects.filter(Q(guest__host=copy.host_id) | Q(pool__host=copy.host_id), image=copy.image_id)
     spares = Spare.objects.filter(guest__host=copy.host_id, image=copy.image_id)
     guests = Guest.objects.filter(Q(image=copy.image_id) | Q(drivers=copy.image_id), host=copy.host_id)
-    return volumes.exists() or spares.exists() or guests.exists()
+    discs = Disc.objects.filter(guest__host=copy.host_id, image=copy.image_id)
+    return volumes.exists() or spares.exists() or guests.exists() or discs.exists()
 
 
 def refuse_standing(copy: ImageCopy) -> None:

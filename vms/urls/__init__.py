@@ -7,6 +7,7 @@ from django.urls import path
 from vms.views import (
     backups,
     consoles,
+    discs,
     guest_create,
     guest_detail,
     guest_inside,
@@ -46,6 +47,9 @@ urlpatterns = [
     path(f"{ONE}/rebuild/", guest_life.guest_rebuild, name="guest_rebuild"),
     path(f"{ONE}/rescue/", guest_life.guest_rescue, name="guest_rescue"),
     path(f"{ONE}/unrescue/", guest_life.guest_unrescue, name="guest_unrescue"),
+    path(f"{ONE}/discs/insert/", discs.disc_insert, name="disc_insert"),
+    path(f"{ONE}/discs/<uuid:disc_id>/eject/", discs.disc_eject, name="disc_eject"),
+    path(f"{ONE}/discs/<uuid:disc_id>/boot/", discs.disc_boot, name="disc_boot"),
     path(f"{ONE}/look/<slug:what>/", guest_inside.guest_look, name="guest_look"),
     path(f"{ONE}/screen/", guest_inside.guest_screen, name="guest_screen"),
     path(f"{ONE}/password/", guest_inside.guest_password, name="guest_password"),

@@ -22,6 +22,7 @@ from tenants.policy import Permission
 from tenants.services.quota import Kind, Line, class_disk, kind_of, quota_foresee, quota_reserve
 from vms.models import Guest, HostClaim, Network, StorageClass, Volume
 from vms.pool_kinds import home_path
+from vms.services.discs import disc_lay
 from vms.services.guests.asking import guest_ask
 from vms.services.guests.check import guest_spec_check, password_hash
 from vms.services.guests.hardware import hardware_take
@@ -31,7 +32,7 @@ from vms.services.networks import network_default, port_create
 from vms.services.volumes.create import pool_choose, pool_needs
 from vms.services.volumes.record import backup_holds, volume_cost, volume_meter
 from vms.specs import GuestSpec
-from vms.states import Power
+from vms.states import ImageKind, Power
 
 
 def guest_cost(spec: GuestSpec) -> dict[str, int]:
@@ -144,6 +145,9 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
         memory_mib=flavor.memory_mib,
         disk_gib=spec.root_gib,
     )
+    from_cd = spec.image.kind == ImageKind.ISO
+    if from_cd and spec.root is None:
+        disc_lay(guest, spec.image)
     storage_class = root_class()
     volume = Volume.objects.create(
         tenant=tenant,
@@ -151,7 +155,7 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
         guest=guest,
         position=0,
         boot_order=1,
-        image=spec.image if spec.root is None else None,
+        image=spec.image if spec.root is None and not from_cd else None,
         source=spec.root,
         storage_class=storage_class,
         pool=host.storage_pools.filter(path=home_path(host)).first(),
