@@ -230,4 +230,4 @@ async def test_every_websocket_lets_in_whom_its_row_says(line: doors.Line) -> No
             await live.leave()
         else:
             refusal = NO_ACCESS if who.person else NOT_SIGNED_IN
-            assert await live.closed(timeout_s=20) == refusal, name
+            assert await live.closed(timeout_s=60) == refusal, name

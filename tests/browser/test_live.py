@@ -91,7 +91,7 @@ def test_a_lost_line_shows_comes_back_and_catches_up(owner: Visitor, still: Any)
     expect(shown(page, "meanwhile")).to_have_count(0)
     cut = False
 
-    expect(pill).to_have_attribute("data-state", "live", timeout=40_000)
+    expect(pill).to_have_attribute("data-state", "live")
     expect(shown(page, "meanwhile")).to_be_visible()
 
 

@@ -100,8 +100,8 @@ def test_creating_shows_the_row_at_once_and_progress_without_a_reload(owner: Vis
     page.wait_for_url("**/machines/")
     page.evaluate("window.sameDocument = true")
 
-    expect(row(owner)).to_be_visible(timeout=2000)
-    expect(row(owner).locator(".k-state .gh-gauge")).to_be_visible(timeout=2000)
+    expect(row(owner)).to_be_visible()
+    expect(row(owner).locator(".k-state .gh-gauge")).to_be_visible()
     owner.picture("3-building")
     expect(row(owner).locator(".k-state")).to_have_text(re.compile("Running"), timeout=OPERATION_MS)
     expect(row(owner).locator(".k-addr")).to_contain_text(re.compile(r"10\.\d+\.\d+\.\d+"))
@@ -125,7 +125,7 @@ def test_the_screen_shows_a_picture(owner: Visitor) -> None:
     owner.page.locator("#guest-header").get_by_role("link", name="Console").click()
 
     canvas = owner.page.locator("[data-display] canvas")
-    expect(owner.page.locator(".gh-con-foot")).to_have_attribute("data-state", "connected", timeout=30_000)
+    expect(owner.page.locator(".gh-con-foot")).to_have_attribute("data-state", "connected")
     expect(canvas).to_be_visible()
     owner.page.wait_for_function(
         """() => {
@@ -162,7 +162,7 @@ def sign_in(page: Page, lines: Locator) -> None:
 def test_the_serial_line_lets_its_owner_in_and_answers(owner: Visitor) -> None:
     page = owner.page
     page.locator(".gh-tabs a", has_text="Serial").click()
-    expect(page.locator(".gh-con-foot")).to_have_attribute("data-state", "connected", timeout=30_000)
+    expect(page.locator(".gh-con-foot")).to_have_attribute("data-state", "connected")
     lines = page.locator(".xterm-accessibility-tree")
 
     page.locator(".xterm-helper-textarea").focus()
@@ -200,7 +200,7 @@ def test_what_loses_something_asks_first(owner: Visitor) -> None:
 def test_shut_down_presses_the_button_and_it_stops(owner: Visitor) -> None:
     press(owner, "Shut down")
 
-    expect(owner.page.locator("#guest-header .gh-op")).to_be_visible(timeout=5000)
+    expect(owner.page.locator("#guest-header .gh-op")).to_be_visible()
     expect(state(owner)).to_have_attribute("data-status", "stopped", timeout=OPERATION_MS)
 
 

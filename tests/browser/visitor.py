@@ -22,7 +22,7 @@ ARGUMENTS: Final = [
     "--disable-sync",
 ]
 WIDE, NARROW = (1440, 900), (360, 740)
-PATIENCE_MS: Final = 20_000
+PATIENCE_MS: Final = 60_000
 GRAVE: Final = ("serious", "critical")
 MOVED: Final = "ERR_NETWORK_CHANGED"
 """Chromium drops what it is loading when the machine gets another network device, as labs of other tests make them."""

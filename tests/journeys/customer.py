@@ -118,7 +118,7 @@ class Customer:
         answer = wait_until(opening, timeout_s=20, what=f"a {kind} console of {pk}")
         assert answer.status_code == 200, answer.text
         return connect(
-            answer.json()["url"], origin=Origin(self.url), subprotocols=[Subprotocol("binary")], open_timeout=20,
+            answer.json()["url"], origin=Origin(self.url), subprotocols=[Subprotocol("binary")], open_timeout=60,
             max_size=None,
         )  # fmt: skip
 
@@ -153,7 +153,7 @@ class Customer:
         query = "" if after is None else f"?after={after}"
         address = self.url.replace("http", "ws", 1) + f"/ws/t/{slug or self.slug}/events{query}"
         cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in browser.cookies.jar)
-        return connect(address, origin=Origin(self.url), additional_headers={"Cookie": cookies}, open_timeout=20)
+        return connect(address, origin=Origin(self.url), additional_headers={"Cookie": cookies}, open_timeout=60)
 
 
 class Line(Serial):

@@ -186,17 +186,17 @@ def test_a_machine_destroyed_with_virsh_shows(machine: Machine, lab_host: Host) 
 def test_events_tell_the_browser_and_what_was_missed_comes_again(machine: Machine) -> None:
     with machine.customer.sign_in() as browser:
         with machine.customer.events(browser) as live:
-            hello = heard(live, timeout_s=20)
+            hello = heard(live, timeout_s=60)
             assert hello["type"] == "hello"
             machine.switch_on()
             first = _guest_event(live, machine.pk)
         machine.customer.act(machine.pk, "pause")
         machine.customer.act(machine.pk, "resume")
         with machine.customer.events(browser, after=first["seq"]) as live:
-            newest = heard(live, timeout_s=20)["seq"]
-            missed = [heard(live, timeout_s=20)]
+            newest = heard(live, timeout_s=60)["seq"]
+            missed = [heard(live, timeout_s=60)]
             while missed[-1]["seq"] < newest:
-                missed.append(heard(live, timeout_s=20))
+                missed.append(heard(live, timeout_s=60))
     numbers = [event["seq"] for event in missed]
     assert numbers == sorted(set(numbers))
     assert numbers[0] > first["seq"]

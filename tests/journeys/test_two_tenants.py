@@ -149,7 +149,7 @@ def test_a_machine_cannot_reach_the_hosts_services(
 
     for address, port in {**services, mine.gateway: own_port}.items():
         wait_until(
-            lambda a=address, p=port: answers(lab_host, a, p), timeout_s=20, what=f"{address}:{port} answers the host"
+            lambda a=address, p=port: answers(lab_host, a, p), timeout_s=60, what=f"{address}:{port} answers the host"
         )
         reached = [number for number in (port, 22, 16509) if mine.connects(address, number)]
         assert reached == [], address
@@ -236,9 +236,9 @@ def test_nobody_hears_another_tenants_events(sides: tuple[Side, Side]) -> None:
     mine, theirs = sides
     with mine.customer.sign_in() as browser:
         with mine.customer.events(browser, slug=theirs.customer.slug) as foreign, pytest.raises(ConnectionClosed):
-            heard(foreign, timeout_s=20)
+            heard(foreign, timeout_s=60)
         with mine.customer.events(browser) as live:
-            assert heard(live, timeout_s=20)["type"] == "hello"
+            assert heard(live, timeout_s=60)["type"] == "hello"
             theirs.customer.act(theirs.pk, "pause")
             theirs.customer.act(theirs.pk, "resume")
             with pytest.raises(TimeoutError):
@@ -262,17 +262,17 @@ def test_a_ticket_opens_one_console_once(sides: tuple[Side, Side]) -> None:
     mine, _theirs = sides
     url = mine.customer.post(f"/guests/{mine.pk}/console", {"kind": "vnc"}).json()["url"]
 
-    with connect(url, origin=Origin(mine.customer.url), open_timeout=20) as first:
-        assert first.recv(timeout=20)
+    with connect(url, origin=Origin(mine.customer.url), open_timeout=60) as first:
+        assert first.recv(timeout=60)
         with pytest.raises((InvalidStatus, ConnectionClosed)), connect(url, origin=Origin(mine.customer.url)) as again:
-            again.recv(timeout=20)
+            again.recv(timeout=60)
 
 
 def test_a_suspended_tenants_consoles_close_and_its_machines_stop(sides: tuple[Side, Side], operator: Customer) -> None:
     """P-A7, P-C9; last, since it takes the rival's machine down."""
     mine, theirs = sides
     with theirs.customer.console(theirs.pk, "vnc") as screen:
-        assert screen.recv(timeout=20)
+        assert screen.recv(timeout=60)
         answer = operator.http.post(f"/tenants/{theirs.customer.slug}/suspend", json={"reason": "unpaid"})
         assert answer.status_code == 200, answer.text
         with pytest.raises(ConnectionClosed):

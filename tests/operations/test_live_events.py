@@ -192,7 +192,7 @@ async def refused(slug: str, cookie: bytes) -> int:
     """The code with which a socket is closed at once."""
     live = socket(slug, cookie)
     assert await live.connect(), "browsers see a code only after the upgrade"
-    return await live.closed(timeout_s=20)
+    return await live.closed(timeout_s=60)
 
 
 async def test_nobody_in_particular_and_strangers_are_told_apart_from_neither_tenant() -> None:

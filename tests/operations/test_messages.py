@@ -148,7 +148,7 @@ def test_a_call_that_gives_no_sign_of_life_ends_with_a_sentence_and_its_process(
 def await_true(look: Any) -> bool:
     from launcher.processes import await_condition
 
-    return bool(await_condition(look, timeout_s=20, interval_s=0.05))
+    return bool(await_condition(look, timeout_s=60, interval_s=0.05))
 
 
 @pytest.mark.django_db

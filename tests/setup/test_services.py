@@ -69,7 +69,7 @@ def test_services_end_with_the_process_that_brought_them(holder: subprocess.Pope
         holder.send_signal(signal.SIGKILL)
         holder.communicate(timeout=30)
 
-    assert await_condition(lambda: not any(server.is_running() for server in servers), timeout_s=15)
+    assert await_condition(lambda: not any(server.is_running() for server in servers), timeout_s=60)
     assert ending == "by SIGKILL" or not state.exists()
 
 

@@ -165,7 +165,7 @@ def test_a_process_that_is_killed_comes_back(portal: Portal, name: str) -> None:
 
     os.kill(pid, signal.SIGKILL)
 
-    assert await_condition(lambda: portal.supervisor.pids().get(name, pid) != pid, timeout_s=30)
+    assert await_condition(lambda: portal.supervisor.pids().get(name, pid) != pid, timeout_s=60)
     assert await_condition(portal.is_ready, timeout_s=60, interval_s=0.2), portal.supervisor.troubles()
 
 

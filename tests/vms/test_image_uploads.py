@@ -70,10 +70,14 @@ def files(folder: Path) -> list[str]:
 
 
 @commits
-def test_an_image_comes_in_pieces_and_machines_can_be_made_of_it(house: House, rest: Rest, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stated", [True, False], ids=["checksum stated", "none stated"])
+def test_an_image_comes_in_pieces_and_machines_can_be_made_of_it(
+    house: House, rest: Rest, tmp_path: Path, stated: bool
+) -> None:
     disk = sparse(tmp_path / "disk", b"disk", size=3 * MIB).read_bytes()
     (tmp_path / "disk").unlink()
-    begun = begin(rest, house, disk, sha256=hashlib.sha256(disk).hexdigest())
+    checksum = hashlib.sha256(disk).hexdigest()
+    begun = begin(rest, house, disk, **({"sha256": checksum} if stated else {}))
     path = begun.headers["Location"]
 
     answers = [send(rest, path, disk[offset : offset + PIECE], offset) for offset in range(0, len(disk), PIECE)]
@@ -86,6 +90,7 @@ def test_an_image_comes_in_pieces_and_machines_can_be_made_of_it(house: House, r
     assert run(answers[-1].json["operation"]) == "succeeded"
     image = rest.get(f"{house.url}/images/{begun.json['image']}").json
     assert (image["state"], image["public"], image["virtual_size"]) == ("ready", False, 3 * MIB)
+    assert image["sha256"] == checksum, "of the bytes as they came"
     assert rest.get(path).status == 404
     assert files(tmp_path) == [f"{image['id'].replace('-', '')}.qcow2"]
     assert in_use(house) == {"images": 1, "images_gib": 1}

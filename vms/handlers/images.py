@@ -53,7 +53,7 @@ def fetch_image(run: Run) -> None:
                     reason=error.sentence,
                     detail=error.detail,
                 ) from error
-        place(run, image, file, declared=run.params["format"])
+        place(run, image, file, declared=run.params["format"], sha256=run.params["sha256"])
 
 
 @handles("image.receive")
@@ -72,7 +72,7 @@ def receive_image(run: Run) -> None:
                 code="checksum_mismatch",
                 hint=_("Upload it again, or correct the checksum."),
             )
-        place(run, image, file, declared=upload.format)
+        place(run, image, file, declared=upload.format, sha256=upload.sha256)
 
 
 def _digest(run: Run, file: Path, size: int) -> str:
@@ -85,8 +85,11 @@ def _digest(run: Run, file: Path, size: int) -> str:
     return digest.hexdigest()
 
 
-def place(run: Run, image: Image, file: Path, *, declared: str) -> None:
-    """Inspect and convert ``file``, and make it the image's; its tenant has room for all it may unpack to, or it is refused."""
+def place(run: Run, image: Image, file: Path, *, declared: str, sha256: str) -> None:
+    """Inspect and convert ``file``, and make it the image's; its tenant has room for all it may unpack to, or it is refused.
+
+    ``sha256`` is the file's checksum where it has been taken.
+    """
 
     def converted(percent: float) -> None:
         run.tick(_("Checking and converting"), 70 + int(percent / 4))
@@ -97,6 +100,7 @@ def place(run: Run, image: Image, file: Path, *, declared: str) -> None:
             file,
             image,
             declared="raw" if declared == "raw" else "qcow2",
+            sha256=sha256,
             progress=converted,
             charge=lambda most: image_charge(image, most),
         )

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 from django.utils.translation import gettext as _
 
@@ -71,14 +74,16 @@ def catalogue_place(
     image: Image,
     *,
     declared: Format | None = None,
+    sha256: str = "",
     progress: Progress | None = None,
     charge: Charge | None = None,
 ) -> tuple[int, int, str]:
     """Inspect and convert ``file`` to the image's own place; its size, virtual size (bytes) and SHA-256.
 
-    A file of another format than was ``declared`` is refused. ``progress`` gets 0 … 100 of the conversion, and 100 again and
-    again while the checksum is taken; what it raises cancels. ``charge`` is told, before anything is unpacked, how many bytes
-    that may make. Raises ``Invalid``; then nothing was changed.
+    The checksum is that of ``file`` as it came, which is what publishers print; ``sha256`` is it where the caller has taken
+    it, else it is taken beside the conversion. A file of another format than was ``declared`` is refused. ``progress`` gets
+    0 … 100; what it raises cancels. ``charge`` is told, before anything is unpacked, how many bytes that may make. When this
+    returns, the image is on the disk. Raises ``Invalid``; then nothing was changed.
     """
     with tempfile.TemporaryDirectory(dir=catalogue_dir(), prefix=f"import-{image.pk.hex}-") as scratch:
         clean = Path(scratch) / "clean.qcow2"
@@ -88,23 +93,48 @@ def catalogue_place(
                 raise UnsafeImage("It holds no ISO 9660 file system, so it is no CD.", code="image_no_cd")
             if charge:
                 charge(found.virtual_size)
-            to_qcow2(file, clean, source_format=found.format, progress=progress)
-            checked = inspect(clean)
+            with _checksum(file, sha256) as digest:
+                to_qcow2(file, clean, source_format=found.format, progress=progress)
+                checked = inspect(clean)
         except DiskError as error:
             raise Invalid(
                 _("This image cannot be used: %(reason)s"), code="bad_image", reason=error.sentence, detail=error.detail
             ) from error
-        digest = _sha256(clean, progress)
         os.chmod(clean, 0o600)
+        _flush(clean)
         os.replace(clean, image_path(image))
-        return image_path(image).stat().st_size, checked.virtual_size, digest
+        _flush(catalogue_dir())
+        return image_path(image).stat().st_size, checked.virtual_size, digest()
 
 
-def _sha256(path: Path, progress: Progress | None) -> str:
+def _flush(path: Path) -> None:
+    """A file's bytes, or a folder's names, reach the disk before a row says that the image is there."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _checksum(file: Path, known: str) -> Iterator[Callable[[], str]]:
+    """The SHA-256 of a file that is read by another at the same time, to be asked for when the block has ended well."""
+    if known:
+        yield lambda: known
+        return
+    given_up = Event()
+    with ThreadPoolExecutor(max_workers=1) as aside:
+        taken = aside.submit(_sha256, file, given_up)
+        try:
+            yield taken.result
+        except BaseException:
+            given_up.set()
+            raise
+
+
+def _sha256(path: Path, given_up: Event) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
+        while not given_up.is_set() and (chunk := file.read(_CHUNK)):
             digest.update(chunk)
-            if progress:
-                progress(100.0)
     return digest.hexdigest()

@@ -146,7 +146,7 @@ def screen(open_console: Opener, display: Display) -> Callable[..., Stream]:
     return open_it
 
 
-def closing(connection: ClientConnection, timeout_s: float = 4) -> tuple[int, str]:
+def closing(connection: ClientConnection, timeout_s: float = 10) -> tuple[int, str]:
     """Read until the WebSocket closes; its code and reason."""
     with pytest.raises(ConnectionClosed) as caught:  # noqa: PT012 - which of the reads it is does not matter
         while True:

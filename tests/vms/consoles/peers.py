@@ -105,14 +105,14 @@ class Stream:
         self.connection = connection
         self.rest = bytearray()
 
-    def read(self, number: int, timeout_s: float = 5) -> bytes:
+    def read(self, number: int, timeout_s: float = 60) -> bytes:
         while len(self.rest) < number:
             self._receive(timeout_s)
         taken = bytes(self.rest[:number])
         del self.rest[:number]
         return taken
 
-    def read_until(self, wanted: bytes, timeout_s: float = 5) -> bytes:
+    def read_until(self, wanted: bytes, timeout_s: float = 60) -> bytes:
         looked_at = 0
         while (found := self.rest.find(wanted, looked_at)) < 0:
             looked_at = max(0, len(self.rest) - len(wanted))

@@ -20,7 +20,7 @@ UPGRADE = (
 
 def ask(proxy: ProxyProcess, request: str) -> str:
     """Send raw bytes and return the whole answer, up to the end of the connection or of an upgrade's headers."""
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as connection:
         connection.sendall(request.encode("latin-1"))
         answer = b""
         while data := connection.recv(65536):
@@ -158,7 +158,7 @@ def test_a_watcher_is_shown_with_the_address_our_own_proxies_saw(
     )
     with (
         run_proxy(private_redis, display.folder, proxies=proxies) as proxy,
-        socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as browser,
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as browser,
     ):
         browser.sendall(request.encode())
         (watcher,) = wait_until(lambda: registry.watchers(redis, grant.guest), timeout_s=5, what="the watcher")
@@ -197,9 +197,9 @@ def test_caps_hold_per_guest_and_per_user(
 
 def test_half_open_connections_are_hung_up_on(private_redis: str, folder: object) -> None:
     with run_proxy(private_redis, folder, connections=5) as proxy:  # type: ignore[arg-type]
-        waiting = [socket.create_connection(("127.0.0.1", proxy.port), timeout=5) for _ in range(5)]
+        waiting = [socket.create_connection(("127.0.0.1", proxy.port), timeout=60) for _ in range(5)]
         waiting[0].sendall(b"GET / HT")
-        with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as sixth:
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as sixth:
             assert sixth.recv(1) == b""
         for connection in waiting:
             connection.close()

@@ -105,7 +105,7 @@ def test_without_redis_every_console_closes_and_none_opens(folder: Path, display
 
             os.kill(server.process.pid, how)
 
-            assert closing(connection, timeout_s=8)[0] == 4503
+            assert closing(connection, timeout_s=20)[0] == 4503
         with (
             pytest.raises(Exception, match="HTTP 503"),
             browse(tickets.address(f"ws://127.0.0.1:{proxy.port}", issued[1])),

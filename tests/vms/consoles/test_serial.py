@@ -140,7 +140,7 @@ def test_bytes_pass_unchanged(open_console: Opener, line: Beside) -> None:
 
     threading.Thread(target=line.say, args=(data,), daemon=True).start()
 
-    assert viewer.read(len(data), timeout_s=10) == data
+    assert viewer.read(len(data)) == data
 
 
 @pytest.fixture
@@ -177,10 +177,10 @@ def test_a_flood_before_a_reader_that_sleeps_grows_no_memory(
         awake.read(2**20)
         before = memory_kib(proxy)
 
-        awake.read(32 * 2**20, timeout_s=10)
+        awake.read(32 * 2**20)
 
         assert memory_kib(proxy) - before < 2048
-        skipped = Stream(sleeper).read_until(b"viewer was too slow]", timeout_s=10)
+        skipped = Stream(sleeper).read_until(b"viewer was too slow]")
         assert re.search(rb"\[\d+ bytes of output skipped", skipped)
 
 
@@ -229,4 +229,4 @@ def test_two_proxies_share_a_line_and_survive_each_other(
             assert len(line.clients) == 1
         wait_until(lambda: len(line.clients) == 2, timeout_s=3, what="the second proxy to take over")
         line.clients[1].sendall(b"onward")
-        assert behind.read(6, timeout_s=5) == b"onward"
+        assert behind.read(6) == b"onward"

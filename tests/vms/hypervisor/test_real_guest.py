@@ -243,6 +243,6 @@ def test_a_killed_machine_is_crashed_not_stopped(booted: Machine):
 
     booted.host.exec("sh", "-c", "kill -9 $(cat /run/libvirt/qemu/gh-real-1.pid)")
 
-    assert booted.hypervisor.wait_power(UUID, frozenset({Power.CRASHED}), timeout_s=5) is Power.CRASHED
+    assert booted.hypervisor.wait_power(UUID, frozenset({Power.CRASHED}), timeout_s=60) is Power.CRASHED
     told = lambda: [event.power for event in booted.events[before:] if event.power is Power.CRASHED] or None  # noqa: E731
     wait_until(told, timeout_s=2, what="no word of the crash")
