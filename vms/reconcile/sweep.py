@@ -28,7 +28,7 @@ from vms.services.discs import discs_follow
 from vms.services.hosts import drift_clear, drift_record, host_mark_swept, host_record_heartbeat, host_record_pool
 from vms.services.image_copies import copies_adopt
 from vms.services.leftovers import leftover_clear, leftover_withdraw
-from vms.services.volumes import volume_follow
+from vms.services.volumes import volume_follow, volume_mend
 from vms.states import ON, Power
 
 
@@ -145,14 +145,26 @@ def _storage(host: Host, owner: Owner, present: dict[str, SeenVolume] | None) ->
             drift_record(
                 host, "missing_volume", str(volume.pk), detail="its file is not in the pool", guest_id=volume.guest_id
             )
-        elif name in present and present[name].capacity > volume.size_gib * GIB:
-            volume_follow(volume, size_gib=present[name].capacity // GIB)
+        elif name in present:
+            _size(host, volume, present[name])
     known |= {volume_name(pk) for pk in Spare.objects.filter(guest__host=host).values_list("pk", flat=True)}
     for name in copies_adopt(host, {name: there.allocation for name, there in present.items()}):
         drift_record(host, "stray_image", name, detail="the copy of an image that is gone")
     for name in sorted(present.keys() - known):
         if name.startswith(("vol-", "seed-", "nvram-")) and not _being_made(name):
             drift_record(host, "stray_volume", name, detail="no such volume here")
+
+
+def _size(host: Host, volume: Volume, seen: SeenVolume) -> None:
+    """A disk that is larger than its row is counted; one that is smaller, and was so before, is grown."""
+    size_gib = seen.capacity // GIB
+    if seen.capacity > volume.size_gib * GIB:
+        volume_follow(volume, size_gib=size_gib)
+    elif seen.capacity < volume.size_gib * GIB and volume.state == "ready":
+        detail = f"{size_gib} of {volume.size_gib} GiB"
+        drift = drift_record(host, "small_volume", str(volume.pk), detail=detail, guest_id=volume.guest_id)
+        if drift.sightings > 1:
+            volume_mend(volume, size_gib=size_gib)
 
 
 def _being_made(name: str) -> bool:
@@ -199,8 +211,8 @@ def _elsewhere(host: Host, pool: StoragePool, owner: Owner, present: dict[str, S
             drift_record(
                 host, "missing_volume", str(volume.pk), detail=f"it is not in {pool.name}", guest_id=volume.guest_id
             )
-        elif there is not None and there.capacity > volume.size_gib * GIB:
-            volume_follow(volume, size_gib=there.capacity // GIB)
+        elif there is not None:
+            _size(host, volume, there)
     for name in sorted(present.keys() - known):
         if name.startswith("vol-") and not _being_made(name):
             drift_record(host, "stray_volume", name, detail=f"no such volume in {pool.name}")
