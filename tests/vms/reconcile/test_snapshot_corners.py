@@ -194,3 +194,14 @@ def test_a_disk_that_cannot_be_grown_again_is_not_tried_at_every_look(shots: Sho
     mends = Operation.objects.filter(kind="volume.extend", subject_id=volume.pk, params__mends=True)
     assert [operation.status for operation in mends] == ["failed"]
     assert Disks(bench).fresh(volume.pk).size_gib == 3
+
+
+def test_the_memory_of_a_machine_with_a_tpm_is_not_kept(shots: Shots) -> None:
+    guest = shots.machine(Power.RUNNING)
+    with tenant_scope(shots.bench.house.tenant):
+        type(guest).objects.filter(pk=guest.pk).update(tpm=True)
+
+        with pytest.raises(Conflict) as refused:
+            services.snapshot_create(guest, name="s", memory=True, actor=shots.bench.house.actor)
+
+    assert refused.value.code == "tpm_memory"

@@ -109,6 +109,12 @@ def _refuse_memory(guest: Guest) -> None:
             code="disc_inserted",
             hint=_("Eject it first, or take the snapshot without memory."),
         )
+    if guest.tpm:
+        raise Conflict(
+            _("The memory of a machine with a TPM cannot be kept: the TPM's own would be another when it wakes."),
+            code="tpm_memory",
+            hint=_("Take it without memory."),
+        )
     if guest.firmware == "uefi":
         raise Conflict(
             _("The memory of a machine with UEFI firmware cannot be kept."),
