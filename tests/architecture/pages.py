@@ -127,6 +127,8 @@ PAGES = [
     PageRow("GET", "vms:volume_detach", P.VOLUME_MANAGE),
     PageRow("POST", "vms:volume_detach", P.VOLUME_MANAGE),
     PageRow("POST", "vms:volume_extend", P.VOLUME_MANAGE),
+    PageRow("POST", "vms:volume_recap", P.VOLUME_MANAGE),
+    PageRow("POST", "vms:volume_extend_recap", P.VOLUME_MANAGE),
     PageRow("POST", "vms:volume_limits", P.VOLUME_MANAGE),
     PageRow("GET", "vms:volume_delete", P.VOLUME_MANAGE),
     PageRow("POST", "vms:volume_delete", P.VOLUME_MANAGE),

@@ -131,6 +131,8 @@ IDLE_PAGES = {
     "vms:upload_piece": "takes bytes alone",
     "vms:guest_bulk": "no machine is ticked",
     "vms:guest_create": "tests/vms/views has the whole form",
+    "vms:volume_recap": "says what a volume would cost of the quota",
+    "vms:volume_extend_recap": "says what a larger one would cost of the quota",
     "vms:guest_recap": "says what a machine would cost of the quota",
     "vms:guest_power": BUILT,
     "vms:guest_delete": BUILT,

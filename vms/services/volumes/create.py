@@ -17,7 +17,7 @@ from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.models import Tenant
 from tenants.policy import Permission
-from tenants.services.quota import Line, quota_foresee, quota_reserve
+from tenants.services.quota import quota_reserve
 from vms.models import Guest, StorageClass, StoragePool, Volume
 from vms.pool_kinds import ABILITIES, Ability
 from vms.services.guests.allowed import refuse_unless_allowed
@@ -52,7 +52,7 @@ def volume_create(tenant: Tenant, spec: VolumeSpec, *, actor: Actor) -> Operatio
     spec = replace(spec, storage_class=spec.storage_class or default_class())
     assert spec.storage_class is not None
     volume_spec_check(spec)
-    guest = _guest_for(spec, actor)
+    guest = guest_for(spec, actor)
     cost = volume_cost(spec.storage_class, spec.size_gib) | guest_with(guest, volumes=1, size_gib=spec.size_gib)
     quota_reserve(tenant, cost)
     pool = pool_choose(spec.storage_class, spec.size_gib, guest=guest, can=pool_needs(spec))
@@ -95,8 +95,8 @@ def volume_create(tenant: Tenant, spec: VolumeSpec, *, actor: Actor) -> Operatio
     return operation
 
 
-def _guest_for(spec: VolumeSpec, actor: Actor) -> Guest | None:
-    """The machine it is for, locked, if it may have it."""
+def guest_for(spec: VolumeSpec, actor: Actor) -> Guest | None:
+    """The machine that a volume of ``spec`` is for, locked; raises where there is none, or it may not have it."""
     if spec.guest is None:
         if actor.narrowed:
             message = _("Your role makes volumes only for machines that it reaches.")
@@ -146,9 +146,3 @@ def pool_choose(
     if not roomy:
         raise NoStorage
     return max(roomy, key=lambda pool: (pool.available, str(pool.pk)))
-
-
-def volume_foresee(tenant: Tenant, *, size_gib: int, storage_class: StorageClass, actor: Actor) -> list[Line]:
-    """What a volume of that size would make of the quota, without changing anything."""
-    actor.require(Permission.VOLUME_MANAGE)
-    return quota_foresee(tenant, volume_cost(storage_class, size_gib))
