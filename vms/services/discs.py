@@ -21,6 +21,7 @@ from vms.models import Disc, Guest, Image
 from vms.models.discs import DRIVES, DiscBoot
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.asking import guest_ask
+from vms.services.volumes.check import guest_locked
 from vms.states import ImageKind, ImageState
 
 
@@ -32,7 +33,7 @@ def disc_insert(guest: Guest, image: Image, *, actor: Actor, boot: str = DiscBoo
     condition forbids it.
     """
     actor.require(Permission.GUEST_EDIT, guest)
-    guest = _locked(guest)
+    guest = guest_locked(guest.pk)
     refuse_unless_allowed(guest, "guest.insert", actor)
     errors = [] if boot in DiscBoot.values else [FieldError("/boot", "invalid_boot", _("Choose after, once or first."))]
     if image.kind == ImageKind.DISK:
@@ -140,19 +141,11 @@ def _found(operation: Operation) -> tuple[Guest | None, Disc | None]:
 
 def _own(disc: Disc) -> tuple[Guest, Disc]:
     """The CD and its machine, read anew and locked, machine first; raises ``Missing`` where it is out already."""
-    guest = _locked(disc.guest)
+    guest = guest_locked(disc.guest_id)
     row = Disc.objects.select_for_update(of=("self",)).select_related("image").filter(pk=disc.pk).first()
     if row is None:
         raise Missing
     return guest, row
-
-
-def _locked(guest: Guest) -> Guest:
-    rows = Guest.objects.select_for_update(of=("self",)).select_related("tenant", "host")
-    row = rows.filter(pk=guest.pk).first()
-    if row is None:
-        raise Missing
-    return row
 
 
 def _empty_drive(guest: Guest) -> int:
