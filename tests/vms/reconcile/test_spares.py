@@ -53,7 +53,7 @@ def disks(bench: Bench, guest: Guest) -> list[tuple[str, str]]:
     """What the running machine starts from and has beside it: target and file, without its seed."""
     spec = bench.on_host.domains[str(guest.pk)].live_spec
     assert spec is not None
-    return [(disk.target, disk.path.rsplit("/", 1)[1]) for disk in spec.disks if disk.target != "vdz"]
+    return [(disk.target, disk.path.rsplit("/", 1)[1]) for disk in spec.disks if disk.path and disk.target != "vdz"]
 
 
 def files(bench: Bench) -> set[str]:
