@@ -137,6 +137,18 @@ else:
     AnyModelAdmin = admin.ModelAdmin
 
 
+def deed_log(actor: Actor, model: Any, row: Any, label: Words, said: str) -> None:
+    """Write what an operator has done, to ``row`` or to make a new one, into the operators' log."""
+    LogEntry.objects.create(
+        user_id=actor.user.pk,  # type: ignore[union-attr]  # an operator is a person
+        content_type=get_content_type_for_model(model),
+        object_id="" if row is None else str(row.pk),
+        object_repr=(said if row is None else str(row))[:200],
+        action_flag=ADDITION if row is None else CHANGE,
+        change_message=f"{label}: {said}",
+    )
+
+
 class ServiceAdmin(AnyModelAdmin):
     """Rows to look at, and deeds. Nothing is written but by a service, and every deed leaves an entry in the admin log.
 
@@ -327,14 +339,7 @@ class ServiceAdmin(AnyModelAdmin):
         with transaction.atomic():
             answer: str | Revealed = getattr(self, asked.name)(row, actor_of(request), answers)
             said = answer.said if isinstance(answer, Revealed) else answer
-            LogEntry.objects.create(
-                user_id=actor_of(request).user.pk,  # type: ignore[union-attr]  # an operator is a person
-                content_type=get_content_type_for_model(self.model),
-                object_id="" if row is None else str(row.pk),
-                object_repr=(said if row is None else str(row))[:200],
-                action_flag=ADDITION if row is None else CHANGE,
-                change_message=f"{asked.label}: {said}",
-            )
+            deed_log(actor_of(request), self.model, row, asked.label, said)
         return answer
 
     def _after(self, request: HttpRequest, row: Any) -> str:

@@ -9,19 +9,25 @@ from functools import lru_cache, wraps
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from portal import probes
-from portal.admin_base import ServiceAdmin
+from portal.admin_base import ServiceAdmin, actor_of, deed_log
 from portal.core.clock import now
+from portal.core.errors import Conflict, Missing
 from portal.settings.env import BASE_DIR
 from tenants.listings import quota_requests_waiting
+from vms.models import Image
 from vms.selectors.fleet import fleet_overview
+from vms.selectors.image_catalogue import catalogue_offers
+from vms.services.image_catalogue import catalogue_fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,7 @@ NAVIGATION: tuple[tuple[str | Promise, tuple[Entry, ...]], ...] = (
             Entry(_("Flavors"), "cpu", "vms_flavor_changelist"),
             Entry(_("Storage classes"), "database", "vms_storageclass_changelist"),
             Entry(_("Images"), "photo", "vms_image_changelist"),
+            Entry(_("Catalogue"), "download", "catalogue"),
         ),
     ),
     (
@@ -125,6 +132,32 @@ class OperatorSite(admin.AdminSite):
     def app_index(self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None) -> Any:
         """Apps mean nothing to an operator."""
         return HttpResponseRedirect(reverse("admin:index"))
+
+    def get_urls(self) -> list[Any]:
+        return [path("catalogue/", self.admin_view(self.catalogue), name="catalogue"), *super().get_urls()]
+
+    def catalogue(self, request: HttpRequest) -> HttpResponse:
+        """Well-known images, and the button that has one fetched."""
+        if request.method == "POST":
+            self._fetch(request, request.POST.get("key", ""))
+            return HttpResponseRedirect(reverse("admin:catalogue"))
+        context = {**self.each_context(request), "title": _("Catalogue"), "offers": catalogue_offers()}
+        return TemplateResponse(request, "admin/catalogue.html", context)
+
+    def _fetch(self, request: HttpRequest, key: str) -> None:
+        """Ask for an image of the catalogue, with an entry in the operators' log."""
+        actor = actor_of(request)
+        try:
+            with transaction.atomic():
+                image, _operation = catalogue_fetch(key, actor=actor)
+                said = gettext("%s is coming in.") % image
+                deed_log(actor, Image, None, gettext("Catalogue"), said)
+        except Missing as error:
+            raise Http404 from error
+        except Conflict as error:
+            messages.error(request, error.sentence)
+            return
+        messages.success(request, said)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         waiting = quota_requests_waiting()

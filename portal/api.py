@@ -25,7 +25,9 @@ import tenants.api.roles
 import tenants.api.sign_in
 import tenants.api.tenants
 import tenants.api.tokens
+import vms.api.backup_schedules
 import vms.api.backups
+import vms.api.copies
 import vms.api.discs
 import vms.api.flavors
 import vms.api.guest_inside
@@ -33,6 +35,7 @@ import vms.api.guest_life
 import vms.api.guest_timing
 import vms.api.guests
 import vms.api.hosts
+import vms.api.image_tests
 import vms.api.image_uploads
 import vms.api.images
 import vms.api.keys
@@ -152,11 +155,14 @@ for nouns in (
     vms.api.guest_inside,
     operations.api,
     vms.api.images,
+    vms.api.image_tests,
     vms.api.image_uploads,
     vms.api.networks,
     vms.api.volumes,
     vms.api.backups,
+    vms.api.backup_schedules,
     vms.api.snapshots,
+    vms.api.copies,
     vms.api.keys,
     vms.api.metrics,
     tenants.api.members,
@@ -181,6 +187,7 @@ for shared in (
     tenants.api.sign_in.operators,
     operations.api.operators,
     vms.api.images.operators,
+    vms.api.image_tests.operators,
     vms.api.hosts.router,
     vms.api.backups.operators,
     vms.api.pools.router,

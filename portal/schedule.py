@@ -13,6 +13,7 @@ SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "purge-tenants": {"task": "tenants.tasks.purge_tenants", "schedule": timedelta(minutes=5)},
     "empty-bins": {"task": "vms.tasks.empty_bins", "schedule": timedelta(minutes=5)},
     "keep-time": {"task": "vms.tasks.keep_time", "schedule": timedelta(seconds=20)},
+    "keep-backups": {"task": "vms.tasks.keep_backups", "schedule": timedelta(seconds=20)},
     "tidy-images": {"task": "vms.tasks.tidy_images", "schedule": timedelta(minutes=10)},
     "sum-metrics": {"task": "vms.tasks.sum_metrics", "schedule": timedelta(minutes=5)},
     "send-letters": {"task": "tenants.tasks.letters_send", "schedule": timedelta(seconds=15)},

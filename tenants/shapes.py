@@ -63,6 +63,7 @@ ROLES: Final[dict[str, tuple[str | Promise, str | Promise]]] = {
 
 DEEDS: Final[dict[str, tuple[str, str | Promise]]] = {
     "guest.create": ("plus", gettext_lazy("created")),
+    "guest.clone": ("copy", gettext_lazy("cloned")),
     "guest.edit": ("pencil", gettext_lazy("changed")),
     "guest.delete": ("trash", gettext_lazy("moved to the bin:")),
     "guest.purge": ("trash", gettext_lazy("asked for the removal of")),

@@ -27,11 +27,13 @@ from vms.models import (
     Backup,
     BackupDisk,
     BackupRepository,
+    BackupSchedule,
     BackupStore,
     Flavor,
     Guest,
     Host,
     Image,
+    ImageTest,
     ImageUpload,
     Installation,
     MetricPoint,
@@ -39,12 +41,15 @@ from vms.models import (
     Snapshot,
     Volume,
 )
+from vms.models.image_tests import Verdict
 from vms.models.snapshots import Consistency
-from vms.services.backups import backup_create, store_write
+from vms.services.backups import backup_create, backup_schedule_create, store_write
+from vms.services.backups.schedules import ScheduleSpec
 from vms.services.flavors import flavor_write
 from vms.services.guests import Observation, guest_create, guest_delete, guest_record_observation
 from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat
 from vms.services.image_arrival import image_register
+from vms.services.image_tests import image_test_record
 from vms.services.image_uploads import upload_create
 from vms.services.images import image_charge, image_import, image_record_file
 from vms.services.networks import network_create
@@ -217,6 +222,14 @@ def own_image(house: House, name: str = "") -> Image:
         return row
 
 
+def image_test(image: Image, *, verdict: Verdict = Verdict.LOGIN) -> ImageTest:
+    """A test boot of an image that has ended, with a picture."""
+    with every_tenant(why="test"):
+        test = ImageTest.objects.create(image=image, memory_mib=256, disk_gib=1)
+        image_test_record(test, verdict=verdict, log="test-boot login: ", screen=b"a picture")
+        return test
+
+
 def upload(house: House, *, size: int = 1000) -> ImageUpload:
     """An image that a tenant is about to upload."""
     with tenant_scope(house.tenant):
@@ -331,6 +344,13 @@ def backup(house: House, guest: Guest, name: str = "") -> Backup:
         )  # fmt: skip
         BackupDisk.objects.create(tenant=house.tenant, backup=row, position=0, name="root", size_gib=1)
     return row
+
+
+def backup_schedule(house: House, guest: Guest, name: str = "nightly") -> BackupSchedule:
+    """Backups of a machine every night."""
+    with tenant_scope(house.tenant):
+        spec = ScheduleSpec(name=name, guests=(guest,))
+        return backup_schedule_create(house.tenant, spec, actor=house.actor)
 
 
 def snapshot(house: House, name: str = "", *, of: Guest | Volume | None = None) -> Snapshot:

@@ -20,15 +20,17 @@ from vms.hypervisor.xml.firmware import BIOS, Firmware, Hyperv
 from vms.hypervisor.xml.metadata import Tag
 from vms.hypervisor.xml.network import DhcpHost, NetworkSpec
 from vms.hypervisor.xml.nwfilter import FilterSpec
-from vms.models import Disc, Guest, Host, Network, Port, Spare, Subnet, Volume
+from vms.models import Disc, Guest, Host, ImageTest, Network, Port, Spare, Subnet, Volume
 from vms.models.discs import DRIVES, DiscBoot
-from vms.models.hardware import DiskBus, NicModel
+from vms.models.hardware import DiskBus, Hardware, NicModel
 from vms.names import (
     Owner,
     base_name,
     bridge_name,
     domain_name,
     filter_name,
+    image_test_name,
+    image_test_subject,
     network_name,
     nvram_name,
     seed_name,
@@ -37,6 +39,7 @@ from vms.names import (
     vnc_socket,
     volume_name,
 )
+from vms.pool_kinds import home_path
 from vms.services.networks import address_plan
 
 PERIOD_US = 100_000
@@ -105,15 +108,52 @@ def domain_spec(
         hyperv=Hyperv() if guest.is_windows else None,
         local_time=guest.is_windows,
         tpm=_tpm(guest),
-        cpu=Cpu(mode="host-model") if host.accelerated else Cpu(mode="custom", model="qemu64"),
+        cpu=_cpu(host),
         cputune=_cputune(guest) if "cputune" not in limits else None,
-        tb_cache_mib=min(TB_CACHE_MIB[1], max(TB_CACHE_MIB[0], guest.memory_mib // 4)),
+        tb_cache_mib=_tb_cache_mib(guest.memory_mib),
         disks=(*_bootable(guest, host, volumes, discs, rescue, owner), *_discs(guest, pool)),
         nics=tuple(_nic(port, owner, limits, guest) for port in ports),
         vnc=Vnc(socket=vnc_socket(host.run_dir, guest.pk), password=password),
         serial=Serial(socket=serial_socket(host.run_dir, guest.pk), log=f"{pool}/{serial_log(guest.pk)}"),
         spare_ports=PCI_SPARES,
     )
+
+
+def image_test_spec(test: ImageTest, host: Host, owner: Owner) -> DomainSpec:
+    """The machine that an image is tried by: built as the image says, without a network."""
+    image, pool = test.image, home_path(host)
+    target = first_target(image.disk_bus)
+    base = Layer(path=f"{pool}/{base_name(image.pk, image.sha256)}", format="qcow2")
+    root = Disk(
+        path=f"{pool}/{volume_name(test.pk)}", target=target, bus=_bus(image.disk_bus), boot_order=1, backing=(base,)
+    )
+    seed = Disk(path=f"{pool}/{seed_name(test.pk)}", target=SEED_TARGET, format="raw", readonly=True, discard=False)
+    if image.is_windows:
+        seed = replace(seed, target=SEED_CD, bus="sata", device="cdrom", backing=())
+    return DomainSpec(
+        uuid=str(test.pk),
+        name=image_test_name(owner, test.pk),
+        tag=tag(owner, image_test_subject(test.pk), str(image.tenant_id or "")),
+        vcpus=test.vcpus,
+        memory_mib=test.memory_mib,
+        kind="kvm" if host.accelerated else "qemu",
+        firmware=_firmware(image, test.pk, pool),
+        hyperv=Hyperv() if image.is_windows else None,
+        local_time=image.is_windows,
+        tpm=_tpm(image),
+        cpu=_cpu(host),
+        tb_cache_mib=_tb_cache_mib(test.memory_mib),
+        disks=(root, seed),
+        serial=Serial(socket=serial_socket(host.run_dir, test.pk), log=f"{pool}/{serial_log(test.pk)}"),
+    )
+
+
+def _cpu(host: Host) -> Cpu:
+    return Cpu(mode="host-model") if host.accelerated else Cpu(mode="custom", model="qemu64")
+
+
+def _tb_cache_mib(memory_mib: int) -> int:
+    return min(TB_CACHE_MIB[1], max(TB_CACHE_MIB[0], memory_mib // 4))
 
 
 def tag(owner: Owner, subject: str, tenant: str, generation: int = 0) -> Tag:
@@ -260,15 +300,19 @@ def _discs(guest: Guest, pool: str) -> tuple[Disk, ...]:
 
 def firmware(guest: Guest, pool: str) -> Firmware:
     """BIOS, or UEFI whose variables lie beside the machine's disks and stay as long as they do."""
-    if guest.firmware != "uefi":
+    return _firmware(guest, guest.pk, pool)
+
+
+def _firmware(built: Hardware, pk: UUID, pool: str) -> Firmware:
+    if built.firmware != "uefi":
         return BIOS
-    return Firmware(kind="uefi", secure_boot=guest.secure_boot, nvram=f"{pool}/{nvram_name(guest.pk)}")
+    return Firmware(kind="uefi", secure_boot=built.secure_boot, nvram=f"{pool}/{nvram_name(pk)}")
 
 
-def _tpm(guest: Guest) -> Tpm | None:
-    if not guest.tpm:
+def _tpm(built: Hardware) -> Tpm | None:
+    if not built.tpm:
         return None
-    return Tpm(model="tpm-crb" if guest.firmware == "uefi" else "tpm-tis")
+    return Tpm(model="tpm-crb" if built.firmware == "uefi" else "tpm-tis")
 
 
 def first_target(bus: str) -> str:

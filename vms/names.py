@@ -28,6 +28,16 @@ def domain_name(owner: Owner, guest: UUID) -> str:
     return f"gh-{owner.short}-{guest.hex}"
 
 
+def image_test_name(owner: Owner, test: UUID) -> str:
+    """The machine by which an image is tried."""
+    return f"gh-{owner.short}-t-{test.hex}"
+
+
+def image_test_subject(test: UUID) -> str:
+    """What its metadata says it is: no guest's id."""
+    return f"image-test-{test.hex}"
+
+
 def pool_name(owner: Owner) -> str:
     """Our one storage pool on a host."""
     return f"gh-{owner.short}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from vms.models import BackupDisk, Flavor, Guest, Image, Network, SshKey, StorageClass
+    from vms.models import BackupDisk, Flavor, Guest, Image, Network, SnapshotDisk, SshKey, StorageClass
 
 NAME: Final = re.compile(r"\A[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 PASSWORD_MAX: Final = 128
@@ -25,8 +25,8 @@ class VolumeSpec:
     size_gib: int
     storage_class: StorageClass | None = None
     image: Image | None = None
-    source: BackupDisk | None = None
-    """The disk of a backup that it is made of, instead of an image."""
+    source: BackupDisk | SnapshotDisk | None = None
+    """The disk of a backup or of a snapshot that it is made of, instead of an image."""
     guest: Guest | None = None
     delete_with_guest: bool = False
     iops: int = 0
@@ -49,9 +49,11 @@ class GuestSpec:
     user_data: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
     volumes: tuple[VolumeSpec, ...] = ()
-    """Further disks, empty ones or of a backup, for each of the machines; their own ``guest`` is not looked at."""
-    root: BackupDisk | None = None
-    """The disk of a backup that its first disk is made of, instead of its image."""
+    """Further disks, empty ones or made of something, for each of the machines; their own ``guest`` is not looked at."""
+    root: BackupDisk | SnapshotDisk | None = None
+    """The disk of a backup or of a snapshot that its first disk is made of, instead of its image."""
+    like: Guest | None = None
+    """The machine that it is built like, instead of what its image says; ``root`` is a disk in a snapshot of that one."""
     tags: tuple[str, ...] = ()
     count: int = 1
     start: bool = True

@@ -69,6 +69,20 @@ class BackupState(StrEnum):
     ERROR = "error"
 
 
+class TurnState(StrEnum):
+    """How far a machine's backup at one moment of a schedule is."""
+
+    WAITING = "waiting"
+    """For its time, or until nothing else is done with the machine."""
+    ASKED = "asked"
+    MADE = "made"
+    """There, and nobody has looked yet which older ones may go."""
+    DONE = "done"
+    PASSED = "passed"
+    """Nothing was asked of the machine."""
+    FAILED = "failed"
+
+
 class SnapshotState(StrEnum):
     """Where a snapshot stands: only a ready one can be reverted to; of one in error only part may lie in its disks."""
 

@@ -22,15 +22,18 @@ from vms.hypervisor import errors, libvirt_driver  # noqa: F401  (loaded before 
 from vms.models import Guest, Host
 from vms.reconcile.sweep import sweep
 from vms.selectors.guests import guests_unremoved
+from vms.services.backups.slots import backup_schedules_run
 from vms.services.guests import guest_delete, guests_mark_unknown
 from vms.services.guests.lease import leases_end
 from vms.services.halting import HALT_TASK, guests_halt
 from vms.services.hosts import hosts_check
 from vms.services.image_copies import copies_tidy
+from vms.services.image_tests import image_tests_tidy
 from vms.services.image_uploads import files_tidy, uploads_tidy
 from vms.services.liveness import WORKER_KEY
 from vms.services.metrics import metrics_forget, metrics_roll_up
 from vms.services.power_schedules import schedules_run
+from vms.services.snapshots.tidy import snapshots_tidy
 from vms.states import HostState
 
 log = structlog.get_logger(__name__)
@@ -104,8 +107,9 @@ def tidy_images() -> None:
     """Give up uploads that nobody goes on with, remove what deaths left of them, and have unused copies taken off hosts."""
     with every_tenant(why="every tenant's uploads, and the hosts' copies of images"):
         given_up, files, evicted = uploads_tidy(at=now()), files_tidy(), copies_tidy(at=now())
-    if given_up or files or evicted:
-        log.info("images_tidied", uploads=given_up, files=files, copies=evicted)
+        tests = image_tests_tidy()
+    if given_up or files or evicted or tests:
+        log.info("images_tidied", uploads=given_up, files=files, copies=evicted, tests=tests)
 
 
 @shared_task(name="vms.tasks.empty_bins", time_limit=300)
@@ -133,11 +137,19 @@ def empty_bins() -> None:
 
 @shared_task(name="vms.tasks.keep_time", time_limit=300)
 def keep_time() -> None:
-    """Switch the machines whose schedule is due, and end the leases that have run out."""
+    """Switch the machines whose schedule is due, end the leases that have run out, drop the snapshots that only passed."""
     at = now()
-    switched, ended = schedules_run(at=at), leases_end(at=at)
-    if switched or ended:
-        log.info("time_kept", switched=switched, ended=ended)
+    switched, ended, dropped = schedules_run(at=at), leases_end(at=at), snapshots_tidy()
+    if switched or ended or dropped:
+        log.info("time_kept", switched=switched, ended=ended, snapshots=dropped)
+
+
+@shared_task(name="vms.tasks.keep_backups", time_limit=300)
+def keep_backups() -> None:
+    """Open the moments of backup schedules that have come, begin what is due, and let go of what is no longer kept."""
+    done = backup_schedules_run(at=now())
+    if any(done.values()):
+        log.info("backups_kept", **done)
 
 
 @shared_task(name="vms.tasks.sum_metrics", time_limit=300)

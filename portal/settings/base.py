@@ -228,6 +228,7 @@ CAPS = {
     "quota_requests": 10,
     "tags": 50,
     "power_schedules": 10,
+    "backup_schedules": 20,
     "images": 100,
     "batch": 20,
     "sign_ins": 50,

@@ -82,6 +82,7 @@ ROUTES = {
     "account/social/connections/": Who.SIGNED_IN,
     # the operators' site, besides what each of its models has
     "operator/": Who.OPERATORS,
+    "operator/catalogue/": Who.OPERATORS,
     "operator/login/": Who.ANYBODY,
     "operator/logout/": Who.OPERATORS,
     "operator/password_change/": Who.OPERATORS,
@@ -125,7 +126,7 @@ SITE: dict[str, tuple[str, ...]] = {
     "vms.host": ("enrol", "test", "maintain", "release"),
     "vms.hostpool": (),
     "vms.imagecopy": ("evict",),
-    "vms.image": ("fetch", "deprecate", "offer", "delete"),
+    "vms.image": ("fetch", "test", "deprecate", "offer", "delete"),
     "vms.storageclass": ("add", "edit"),
     "vms.storagepool": ("add", "prepare", "close", "open", "remove"),
 }

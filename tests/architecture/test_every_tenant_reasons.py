@@ -42,9 +42,17 @@ PLACES: dict[str, list[str]] = {
     ],
     "vms/services/guests/lease.py": ["leases of every tenant end"],
     "vms/services/hosts.py": ["a host's room is shared by all tenants"],
+    "vms/services/image_copies.py": ["projects below may use a shared image"],
+    "vms/services/images.py": ["projects below may use a shared image"],
     "vms/services/metrics.py": ["retention", "what all machines used is summed alike"],
     "vms/services/networks.py": ["ranges must not overlap between tenants"],
+    "vms/services/backups/slots.py": [
+        "backup schedules of every tenant are due",
+        "turns of backup schedules are due",
+        "turns of backup schedules have ended",
+    ],
     "vms/services/power_schedules.py": ["schedules of every tenant are due"],
+    "vms/services/snapshots/tidy.py": ["every tenant's passing snapshots"],
     "vms/tasks.py": [
         "a host carries guests of many tenants",
         "every tenant's bin is emptied",

@@ -48,8 +48,9 @@ REFUSED_ROUTES = {
         [
             GUEST + deed
             for deed in (
-                "console", "console-log", "discs", "keys", "password", "pause", "reboot", "rebuild", "reported", "rescue",
-                "reset", "resize", "restore", "resume", "screenshot", "shutdown", "start", "stop", "suspend", "unrescue", "wake",
+                "clone", "console", "console-log", "discs", "image", "keys", "password", "pause", "reboot", "rebuild",
+                "reported", "rescue", "reset", "resize", "restore", "resume", "screenshot", "shutdown", "start", "stop",
+                "suspend", "unrescue", "wake",
             )
         ],
         "still being built",
@@ -78,6 +79,17 @@ IMAGE_FORM = {
     "min_memory_mib": "64",
     "least_disk_gib": "0",
 }
+NIGHTLY = {
+    "name": "fresh",
+    "tags": "web",
+    "every": "daily",
+    "hour": "1",
+    "timezone": "UTC",
+    "window_minutes": "60",
+    "full_every": "0",
+    "keep_last": "7",
+    **dict.fromkeys(("keep_hourly", "keep_daily", "keep_weekly", "keep_monthly"), "0"),
+}
 FORMS: dict[str, dict[str, str]] = {
     "tenants:member_role": {"role": "viewer"},
     "tenants:member_remove": YES,
@@ -99,6 +111,7 @@ FORMS: dict[str, dict[str, str]] = {
     "vms:image_add": {"name": "fresh", "url": "https://example.test/x", "sha256": "0" * 64, **IMAGE_FORM},
     "vms:image_edit": {"name": "renamed", **IMAGE_FORM},
     "vms:image_offer": {"deprecated": "true"},
+    "vms:image_share": {"shared": "true"},
     "vms:image_delete": YES,
     "vms:upload_create": {
         f"upload-{name}": word for name, word in {"name": "fresh", "size": "9", **IMAGE_FORM}.items()
@@ -111,8 +124,12 @@ FORMS: dict[str, dict[str, str]] = {
     "vms:volume_delete": {"typed": "spare"},
     "vms:backup_restore_guest": {"name": "again", "flavor": "FLAVOR", "start": "on"},
     "vms:backup_restore_volume": {"name": "again", "position": "0"},
+    "vms:backup_schedule_create": NIGHTLY,
+    "vms:backup_schedule_edit": {**NIGHTLY, "name": "renamed"},
     "vms:volume_snapshot": {"name": "fresh"},
     "vms:snapshot_edit": {"name": "renamed"},
+    "vms:snapshot_image": {"name": "again", "position": "0"},
+    "vms:snapshot_volume": {"name": "again", "position": "0"},
     "vms:key_create": {"key-name": "fresh", "key-public_key": factories.public_key()},
 }
 """What is sent from a page for it to do something; nothing, where a click is all."""
@@ -142,6 +159,8 @@ IDLE_PAGES = {
     "vms:guest_unrescue": BUILT,
     "vms:guest_look": BUILT,
     "vms:guest_snapshot": BUILT,
+    "vms:guest_clone": BUILT,
+    "vms:guest_image": BUILT,
     "vms:guest_password": BUILT,
     "vms:guest_keys": BUILT,
     "vms:disc_insert": BUILT,

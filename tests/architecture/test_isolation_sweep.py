@@ -52,7 +52,15 @@ def wanted(row: Row, who: Persona) -> int | None:
 def out_of_reach(row: Row, who: Persona) -> bool:
     """Is the thing that the row names one that this persona does not see, though they may look at others of its kind?"""
     reach = {
-        "tagged": ("{guest_id}", "{volume_id}", "{backup_id}", "{snapshot_id}", "{port_id}", "{operation_id}"),
+        "tagged": (
+            "{guest_id}",
+            "{volume_id}",
+            "{backup_id}",
+            "{backup_schedule_id}",
+            "{snapshot_id}",
+            "{port_id}",
+            "{operation_id}",
+        ),
     }.get(who.name, ())
     return any(name in row.route for name in reach)
 
@@ -146,7 +154,10 @@ def _unseen(row: PageRow, who: Persona) -> bool:
         "tagged": (
             "guest", "console", "volume_detail", "volume_edit", "volume_attach", "volume_detach", "volume_extend",
             "volume_limits", "volume_delete", "backup_detail", "backup_verify", "backup_restore", "backup_delete",
-            "disc_insert", "disc_eject", "disc_boot", "volume_snapshot", "snapshot_edit", "snapshot_revert", "snapshot_delete",
+            "disc_insert", "disc_eject", "disc_boot",
+            "backup_schedule_detail", "backup_schedule_edit", "backup_schedule_delete",
+            "volume_snapshot", "snapshot_edit", "snapshot_revert", "snapshot_delete", "snapshot_copy",
+            "snapshot_volume", "snapshot_image",
             "operation_detail", "operation_partial", "operation_cancel",
         )
     }.get(who.name, ())  # fmt: skip

@@ -30,11 +30,14 @@ LIMITS: dict[str, tuple[str, str]] = {
     "vms.Backup": (QUOTA, "backups_gib"),
     "vms.BackupDisk": (WITH, "vms.Backup"),
     "vms.BackupRepository": (WITH, "tenants.Tenant"),
+    "vms.BackupSchedule": (CAP, "backup_schedules"),
     "vms.BackupStore": (OPERATOR, ""),
+    "vms.BackupTurn": (WITH, "vms.BackupSchedule"),
     "vms.Snapshot": (QUOTA, "snapshots"),
     "vms.SnapshotDisk": (WITH, "vms.Snapshot"),
     "vms.Image": (QUOTA, "images"),
     "vms.ImageCopy": (WITH, "vms.Image"),
+    "vms.ImageTest": (WITH, "vms.Image"),
     "vms.ImageUpload": (WITH, "vms.Image"),
     "vms.Network": (QUOTA, "networks"),
     "vms.Address": (QUOTA, "addresses"),
@@ -144,11 +147,20 @@ def make(cap: str, house: factories.House, number: int) -> None:
                 key_create(tenant, name=f"k{number}", public_key=factories.public_key(), actor=house.actor)
             case "quota_requests":
                 quota_request_make(tenant, {"guests": 99}, reason="More.", actor=house.actor)
-            case "power_schedules":
-                at = f"{number * 5 % 60} {number} * * *"
-                schedule_create(Guest.objects.get(), action="start", cron=at, actor=house.actor)
-            case "tags":
-                guest_edit(Guest.objects.all()[number], tags=[f"t{number}"], actor=house.actor)
+            case _:
+                make_on_machine(cap, house, number)
+
+
+def make_on_machine(cap: str, house: factories.House, number: int) -> None:
+    """The same for what machines have; in the tenant's scope."""
+    match cap:
+        case "power_schedules":
+            at = f"{number * 5 % 60} {number} * * *"
+            schedule_create(Guest.objects.get(), action="start", cron=at, actor=house.actor)
+        case "backup_schedules":
+            factories.backup_schedule(house, Guest.objects.get(), f"s{number}")
+        case "tags":
+            guest_edit(Guest.objects.all()[number], tags=[f"t{number}"], actor=house.actor)
 
 
 CAPPED = {what for kind, what in LIMITS.values() if kind == CAP}
@@ -160,7 +172,7 @@ def test_a_cap_is_exact_however_many_ask_at_once(cap: str, settings: Any) -> Non
     house = factories.tenant_with_owner()
     there = 1 if cap == "members" else 0
     settings.CAPS = {**settings.CAPS, cap.removeprefix("service "): there + 3}
-    if cap in ("tags", "power_schedules"):
+    if cap in ("tags", "power_schedules", "backup_schedules"):
         for _ in range(9 if cap == "tags" else 1):
             factories.guest(house)
 

@@ -22,7 +22,7 @@ from tenants.services.tenants import tenant_close
 from tenants.services.visits import visit_begin
 from tests import factories
 from tests.architecture import world
-from vms.models import Guest, Image, ImageCopy, NetworkOnHost, Spare
+from vms.models import BackupSchedule, BackupTurn, Guest, Image, ImageCopy, NetworkOnHost, Spare
 from vms.services.guests import guest_edit
 from vms.services.metrics import metric_points_write
 from vms.states import Power
@@ -37,6 +37,9 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "vms.Backup": (GOES, ""),
     "vms.BackupDisk": (GOES, ""),
     "vms.BackupRepository": (GOES, ""),
+    "vms.BackupSchedule": (GOES, ""),
+    "vms.BackupSchedule_guests": (GOES, ""),
+    "vms.BackupTurn": (GOES, ""),
     "vms.Snapshot": (GOES, ""),
     "vms.SnapshotDisk": (GOES, ""),
     "vms.HostClaim": (GOES, ""),
@@ -52,6 +55,7 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "vms.NetworkOnHost": (GOES, ""),
     "vms.Image": (GOES, ""),
     "vms.ImageCopy": (GOES, ""),
+    "vms.ImageTest": (GOES, ""),
     "vms.ImageUpload": (GOES, ""),
     "vms.SshKey": (GOES, ""),
     "tenants.Member": (GOES, ""),
@@ -124,6 +128,8 @@ def full() -> Tenant:
         own = Image.objects.get(pk=here.ids["own_image_id"])
         ImageCopy.objects.create(image=own, host=guest.host, name="img")
         Spare.objects.create(tenant=tenant, guest=guest, role="fresh", size_gib=1)
+        schedule, at = BackupSchedule.objects.get(), factories.now()
+        BackupTurn.objects.create(tenant=tenant, schedule=schedule, guest=guest, slot=at, due_at=at)
         metric_points_write([factories.metric_point(guest)])
         member = Member.objects.get(user=here.house.owner)
         visit_begin(

@@ -76,6 +76,8 @@ def build(slug: str = "") -> World:
     guest, operation = factories.guest_building(house)
     network = factories.network(house)
     image, upload = factories.own_image(house), factories.upload(house)
+    for tested in (image, guest.image):
+        factories.image_test(tested)
     person = factories.user()
     with tenant_scope(house.tenant):
         role = Role.objects.create(tenant=house.tenant, name=NOBODY, permissions=[])
@@ -96,6 +98,7 @@ def build(slug: str = "") -> World:
             "port_id": guest.ports.get().pk,
             "volume_id": factories.volume(house, "spare").pk,
             "backup_id": factories.backup(house, guest).pk,
+            "backup_schedule_id": factories.backup_schedule(house, guest).pk,
             "snapshot_id": factories.snapshot(house).pk,
             "key_id": key.pk,
             "disc_id": disc_lay(guest, factories.disc_image()).pk,
@@ -156,6 +159,7 @@ def body_for(world: World, row: Row) -> Any:
         "{store_id}": {"enabled": True},
         "{schedule_id}": {"enabled": False},
         "{disc_id}": {"boot": "first"},
+        "{backup_schedule_id}": {"enabled": False},
         "{host_id}": {"maintenance": True},
         "quota": {"guests": 7},
         "{kind}": {"in_portal": False},
@@ -175,7 +179,11 @@ def _post_body(world: World, last: str) -> Any:
         "power-schedules": {"action": "stop", "cron": "0 20 * * *"},
         "networks": {"name": "fresh"},
         "volumes": {"name": "fresh", "size_gib": 1},
+        "volume": {"name": "fresh"},
+        "clone": {"name": "fresh"},
+        "image": {"name": "fresh"},
         "backups": {"guest": world.ids["guest_id"]},
+        "backup-schedules": {"name": "fresh", "guests": [world.ids["guest_id"]]},
         "backup-stores": {"name": "fresh", "kind": "folder", "location": "/srv/fresh"},
         "snapshots": {"name": "fresh", "volume": world.ids["volume_id"]},
         "attach": {"guest": world.ids["guest_id"]},

@@ -30,6 +30,7 @@ class Things:
     volume: str
     image: str
     backup: str
+    schedule: str
     snapshot: str
 
     def pages(self) -> dict[str, str]:
@@ -51,6 +52,12 @@ class Things:
             "snapshot-edit": f"snapshots/{self.snapshot}/edit/",
             "snapshot-revert": f"snapshots/{self.snapshot}/revert/",
             "snapshot-delete": f"snapshots/{self.snapshot}/delete/",
+            "snapshot-copy": f"snapshots/{self.snapshot}/copy/",
+            "snapshot-volume": f"snapshots/{self.snapshot}/volume/",
+            "snapshot-image": f"snapshots/{self.snapshot}/image/",
+            "clone": f"{machine}clone/",
+            "clone-of-snapshot": f"{machine}clone/?snapshot={self.snapshot}",
+            "machine-image": f"{machine}image/",
             "machine-network": f"{machine}?tab=network",
             "machine-inside": f"{machine}?tab=inside",
             "machine-activity": f"{machine}?tab=activity",
@@ -72,6 +79,9 @@ class Things:
             "backups": "backups/",
             "backup": f"backups/{self.backup}/",
             "backup-delete": f"backups/{self.backup}/delete/",
+            "backup-schedules": "backups/schedules/",
+            "backup-schedule": f"backups/schedules/{self.schedule}/",
+            "backup-schedule-edit": f"backups/schedules/{self.schedule}/edit/",
             "images": "images/",
             "image-add": "images/add/",
             "image": f"images/{self.image}/",
@@ -109,7 +119,10 @@ def things(customer: Customer, operator: Customer, tmp_path_factory: pytest.Temp
     assert operator.http.post("/backup-stores", json=store).status_code == 201
     backup = customer.done(customer.post("/backups", {"guest": made["still"]["id"]}))["subject"]["id"]
     still, shielded, thrown = (made[name]["id"] for name in ("still", "shielded", "thrown"))
-    yield Things(still, shielded, thrown, last["id"], volume, own, backup, snapshot)
+    nightly = {"name": "nightly", "guests": [made["still"]["id"]], "tags": ["db"], "keep": {"daily": 7, "monthly": 12}}
+    schedule = customer.post("/backup-schedules", nightly).json()["id"]
+    yield Things(still, shielded, thrown, last["id"], volume, own, backup, schedule, snapshot)
+    customer.delete(f"/backup-schedules/{schedule}")
     customer.done(customer.delete(f"/backups/{backup}"))
     customer.done(customer.delete(f"/volumes/{volume}"))
     customer.done(customer.delete(f"/images/{own}"))

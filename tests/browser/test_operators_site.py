@@ -18,6 +18,7 @@ LISTS = {
     "hosts": "vms/host/",
     "drift": "vms/drift/",
     "images": "vms/image/",
+    "catalogue": "catalogue/",
     "tenants": "tenants/tenant/",
     "providers": "socialaccount/socialapp/",
     "provider-new": "socialaccount/socialapp/add/",
@@ -26,7 +27,7 @@ LISTS = {
     "operations": "operations/operation/",
     "operations-none": "operations/operation/?status=cancelled&kind=guest.delete",
 }
-ROWS = ("machines", "hosts", "tenants", "providers", "mail-domains", "operations")
+ROWS = ("machines", "hosts", "images", "tenants", "providers", "mail-domains", "operations")
 """Lists whose first row is looked at, with the first of its deeds."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,16 @@ from tests.lab.waiting import wait_until
 from tests.live.livebench import LiveBench, work
 from tests.operations.kinds import lapse
 from tests.vms.reconcile.backup_lives import Backups
+from tests.vms.reconcile.copy_lives import Copies
 from vms.hypervisor import pool
-from vms.models import Guest
+from vms.models import Backup, Guest
 from vms.names import backup_socket, serial_socket
+from vms.services.backups import backup_schedule_create
+from vms.services.backups.retention import Keep
+from vms.services.backups.schedules import ScheduleSpec
+from vms.services.backups.slots import backup_schedules_run
 from vms.services.guests import guest_create
+from vms.services.snapshots.tidy import snapshots_tidy
 from vms.specs import GuestSpec
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,6 +36,45 @@ BOOT_S = 180
 def line_of(guest: Guest) -> Serial:
     assert guest.host is not None
     return Serial(Path(serial_socket(guest.host.run_dir, guest.pk)))
+
+
+def by_the_clock(bench: LiveBench, guest: Guest) -> Backup:
+    """The one that is left after two moments of a schedule that keeps one."""
+    with tenant_scope(bench.house.tenant):
+        spec = ScheduleSpec(name="nightly", window_minutes=0, keep=Keep(last=1), guests=(guest,))
+        schedule = backup_schedule_create(bench.house.tenant, spec, actor=bench.house.actor)
+    at = schedule.next_at
+    for _number in range(2):
+        assert at is not None
+        assert backup_schedules_run(at=at)["asked"] == 1
+        bench.settle()
+        backup_schedules_run(at=at + timedelta(seconds=5))
+        bench.settle()
+        with tenant_scope(bench.house.tenant):
+            schedule.refresh_from_db()
+            left = Backup.objects.select_related("repository__store").get(schedule=schedule)
+        at = schedule.next_at
+    return left
+
+
+def clone_of(bench: LiveBench, guest: Guest) -> Guest:
+    """Another machine of one that runs, by a worker that died on the way; and an image of the same moment."""
+    copies = Copies(bench)
+    operation = copies.clone(guest)
+    snapshot = copies.passing(operation)
+    assert snapshot.consistency == "frozen"
+    assert run(copies.image(snapshot).pk) == "succeeded"
+    killed = work(operation, die_at="guest.clone:disk0:before", data=Path(settings.DATA_DIR))
+    assert killed.returncode == -9, killed.stderr
+    lapse(operation)
+    bench.settle()
+    operation.refresh_from_db()
+    assert (operation.status, operation.error_code) == ("succeeded", ""), operation.error_detail
+    assert snapshots_tidy() == 1
+    bench.settle()
+    assert copies.shots.is_gone(snapshot)
+    with tenant_scope(bench.house.tenant):
+        return Guest.objects.select_related("tenant", "host").get(pk=operation.subject_id)
 
 
 def test_a_machine_comes_back_as_it_was_at_its_last_backup(bench: LiveBench, tmp_path: Path) -> None:
@@ -59,7 +105,9 @@ def test_a_machine_comes_back_as_it_was_at_its_last_backup(bench: LiveBench, tmp
     assert (changed.state, changed.changed_only) == ("ready", True), changed.problem
     assert changed.read_bytes < whole.read_bytes
     assert line.ask("cat /root/note") == "second", "nothing is frozen or held"
-    line.ask("echo third > /root/note; sync")
+    line.ask("echo third > /root/note")
+    twin = clone_of(bench, guest)
+    line.ask("echo fourth > /root/note; sync")
     line.close()
     assert not Path(backup_socket(bench.host.run_dir, guest.pk)).exists()
     assert bench.findings() == []
@@ -75,8 +123,14 @@ def test_a_machine_comes_back_as_it_was_at_its_last_backup(bench: LiveBench, tmp
     line.log_in("root", PASSWORD, timeout_s=BOOT_S)
     assert line.ask("cat /root/note") == "second"
     line.close()
+    line = line_of(twin)
+    line.type("")  # it may have asked before anybody listened
+    line.log_in("root", PASSWORD, timeout_s=BOOT_S)
+    assert line.ask("cat /root/note") == "third", "as it was when it was asked for, and its agent wrote it"
+    line.close()
+    assert run(bench.ask(twin, "purge").pk) == "succeeded"
     assert run(bench.ask(again, "stop").pk) == "succeeded"
-    off = backups.backup(again)
+    off = by_the_clock(bench, again)
     assert off.why_full == "off"
     assert run(backups.deed(off, "verify").pk) == "succeeded"
     assert bench.findings() == []

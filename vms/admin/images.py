@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable
 from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from portal.admin_base import DeedForm, Forecast, ServiceAdmin, deed
 from portal.admin_shown import Note, column, moment, mono, state
 from portal.core.units import GIB, MIB, gib_label, mib_label
+from portal.templatetags.portal_ui import when
 from tenants.actors import Actor
 from vms.forms.images import BUSES, CARDS, INITS, KINDS
 from vms.models import Image
+from vms.models.image_tests import Verdict
 from vms.selectors.hardware import hardware_words
+from vms.services.image_tests import image_test, image_tested
 from vms.services.images import image_delete, image_edit, image_import
 from vms.specs import ImageSpec
-from vms.states import ImageState
+from vms.states import ImageKind, ImageState
 
 STATES = {
     ImageState.UPLOADING: ("building", gettext_lazy("Uploading")),
@@ -63,10 +68,21 @@ def _deprecates(on: bool) -> Any:
     def foresee(self: Any, image: Image, actor: Actor) -> Forecast:
         if image.state != (ImageState.READY if on else ImageState.DEPRECATED):
             return Forecast(False, _("is %s") % STATES[ImageState(image.state)][1])
-        words = _("is offered for new machines no longer") if on else _("is offered for new machines again")
-        return Forecast(True, words)
+        if on:
+            return Forecast(True, _("is offered for new machines no longer"))
+        if image.verdict != Verdict.LOGIN:
+            return Forecast(
+                True, _("is offered for new machines again, though no test boot has reached a login prompt")
+            )
+        return Forecast(True, _("is offered for new machines again"))
 
     return foresee
+
+
+def _starts(self: Any, image: Image, actor: Actor) -> Forecast:
+    if image.kind != ImageKind.DISK or image.state not in (ImageState.READY, ImageState.DEPRECATED):
+        return Forecast(False, _("is no disk that is ready"))
+    return Forecast(True, _("is started once, without a network"))
 
 
 @admin.register(Image)
@@ -81,6 +97,7 @@ class ImageAdmin(ServiceAdmin):
     search_fields = ("name", "sha256")
     fieldsets = (
         (gettext_lazy("Now"), {"fields": ("shown_state", "problem", "tenant_shown", "made")}),
+        (gettext_lazy("Test boot"), {"fields": ("verdict_shown", "screen", "said")}),
         (
             gettext_lazy("What it is"),
             {"fields": ("kind", "system", "built", "default_user", "file_size", "disk_size", "min_memory", "checksum")},
@@ -115,7 +132,34 @@ class ImageAdmin(ServiceAdmin):
     def disk_size(self, image: Image) -> str:
         return gib_label(-(-image.virtual_size // GIB)) if image.virtual_size else "–"
 
+    @admin.display(description=gettext_lazy("How it ended"))
+    def verdict_shown(self, image: Image) -> str:
+        test = image_tested(image)
+        return format_html("{} {}", test.get_verdict_display(), when(test.ended_at)) if test is not None else "–"
+
+    @admin.display(description=gettext_lazy("Screen"))
+    def screen(self, image: Image) -> str:
+        test = image_tested(image)
+        if test is None or not test.screen:
+            return "–"
+        picture = base64.b64encode(bytes(test.screen)).decode()
+        return format_html(
+            '<img class="gh-shot" src="data:image/png;base64,{}" alt="{}">', picture, _("Its screen at the end")
+        )
+
+    @admin.display(description=gettext_lazy("Serial line"))
+    def said(self, image: Image) -> str:
+        test = image_tested(image)
+        return (
+            format_html('<pre class="gh-tail" tabindex="0">{}</pre>', test.log)
+            if test is not None and test.log
+            else "–"
+        )
+
     def notes(self, image: Image) -> Iterable[Note]:
+        if image.state == ImageState.READY and image.kind == ImageKind.DISK and image.verdict != Verdict.LOGIN:
+            words = Verdict(image.verdict).label if image.verdict else _("Nobody has tried whether it starts.")
+            yield Note("amber", _("It is offered, and no test boot has reached a login prompt."), words)
         if image.state == ImageState.FAILED:
             yield Note("red", _("The import failed."), image.problem)
 
@@ -128,6 +172,15 @@ class ImageAdmin(ServiceAdmin):
         url, sha256 = answers.pop("url"), answers.pop("sha256")
         image, _operation = image_import(ImageSpec(**answers), url=url, sha256=sha256, actor=actor)
         return _("%s is being imported.") % image
+
+    @deed(
+        gettext_lazy("Test boot"),
+        explain=gettext_lazy("Starts it once on a host, without a network, until it asks for a name; its screen is kept."),
+        icon="player-play", many=True, foresee=_starts,
+    )  # fmt: skip
+    def test(self, image: Image, actor: Actor, answers: dict[str, Any]) -> str:
+        image_test(image, actor=actor)
+        return _("%s is being started on a host, to see whether it does.") % image
 
     @deed(
         gettext_lazy("Deprecate"),

@@ -87,6 +87,7 @@ class RestoreIn(Body):
     flavor: str = Field(default="", max_length=40, description="A machine's size; the former one's where empty.")
     networks: list[str] = Field(default=[], max_length=16, description="A machine's; the default network where empty.")
     ssh_keys: list[str] = Field(default=[], max_length=50)
+    tags: list[str] = Field(default=[], max_length=20, description="A machine's.")
     start: StrictBool = True
     position: StrictInt = Field(default=0, ge=0, le=24, description="A volume: of which disk.")
     guest: str = Field(default="", max_length=63, description="A volume: the machine that it is plugged into.")
@@ -241,7 +242,14 @@ def backup_restore_post(
     keys = pick_all(SshKey.objects.all(), body.ssh_keys, "/ssh_keys", errors)
     refuse(errors)
     operation = backup_restore_guest(
-        backup, actor=actor, name=body.name, flavor=flavor, networks=networks, ssh_keys=keys, start=body.start
+        backup,
+        actor=actor,
+        name=body.name,
+        flavor=flavor,
+        networks=networks,
+        ssh_keys=keys,
+        tags=tuple(body.tags),
+        start=body.start,
     )
     return accepted(request, response, operation)
 

@@ -16,13 +16,15 @@ from portal.core.bodies import Body, Listed, Listing, listed, narrowed
 from portal.core.errors import FieldError, Forbidden
 from portal.core.etags import etag_of, find
 from portal.core.paging import Sorts
+from tenants.actors import Actor
 from tenants.api.tenants import tenant_in_path
 from tenants.policy import Permission
 from tenants.types import HttpRequest
 from vms.api.pick import pick, refuse
 from vms.models import Image
 from vms.models.hardware import DiskBus, NicModel
-from vms.selectors.stock import images_usable
+from vms.models.image_tests import Verdict
+from vms.selectors.stock import image_replacement, images_usable
 from vms.services.images import image_delete, image_edit, image_import
 from vms.specs import ImageSpec
 from vms.states import ImageKind, ImageState, Init
@@ -40,6 +42,8 @@ class ImageOut(BaseModel):
     state: ImageState
     kind: ImageKind = Field(description="`drivers`: the CD that every Windows machine is given.")
     public: bool
+    shared: bool = Field(description="May the projects below its own make machines of it?")
+    own: bool = Field(description="Is it this project's, to be changed here? Operators change all.")
     os_family: str
     os_version: str
     firmware: str
@@ -54,6 +58,7 @@ class ImageOut(BaseModel):
     min_memory_mib: int
     default_user: str
     sha256: str
+    verdict: Verdict | None = Field(description="How its last test boot ended; null before the first.")
     replacement: str | None = Field(description="The image to take instead of one that is deprecated.")
     created_at: datetime
     problem: str | None = Field(default=None, description="Why an import failed; for whom it belongs to.")
@@ -120,19 +125,25 @@ class ImagePatch(Body):
     min_memory_mib: StrictInt = 0
     least_disk_gib: StrictInt = 0
     deprecated: StrictBool = False
+    shared: StrictBool = Field(
+        default=False, description="The projects below make machines of it; this one pays for it."
+    )
     replacement: str | None = Field(
         default=None, max_length=100, description="Id or name of the image to take instead."
     )
 
 
-def image_out(image: Image, *, operator: bool = False) -> ImageOut:
-    """An image as JSON shows it."""
+def image_out(image: Image, *, actor: Actor) -> ImageOut:
+    """An image as JSON shows it to ``actor``."""
+    own = actor.is_operator or (image.tenant_id is not None and image.tenant_id == getattr(actor.tenant, "pk", None))
     out = ImageOut(
         id=str(image.pk),
         name=image.name,
         state=ImageState(image.state),
         kind=ImageKind(image.kind),
         public=image.tenant_id is None,
+        shared=image.shared,
+        own=own,
         os_family=image.os_family,
         os_version=image.os_version,
         firmware=image.firmware,
@@ -147,10 +158,11 @@ def image_out(image: Image, *, operator: bool = False) -> ImageOut:
         min_memory_mib=image.min_memory_mib,
         default_user=image.default_user,
         sha256=image.sha256,
-        replacement=str(image.replacement_id) if image.replacement_id else None,
+        verdict=Verdict(image.verdict) if image.verdict else None,
+        replacement=str(image.replacement_id) if image_replacement(image, actor) is not None else None,
         created_at=image.created_at,
     )
-    if operator or image.tenant_id is not None:
+    if own:
         out.problem = image.problem or None
     return out
 
@@ -158,13 +170,12 @@ def image_out(image: Image, *, operator: bool = False) -> ImageOut:
 def _list(request: HttpRequest, query: ImageQuery, rows: QuerySet[Image]) -> dict[str, Any]:
     found = {"name": query.name, "state": query.state, "kind": query.kind, "os_family": query.os_family}
     rows = narrowed(rows, **found, name__icontains=query.q)
-    operator = request.actor.is_operator
-    return listed(request, query, rows, sorts=SORTS, out=lambda row: image_out(row, operator=operator))
+    return listed(request, query, rows, sorts=SORTS, out=lambda row: image_out(row, actor=request.actor))
 
 
 def _shown(request: HttpRequest, response: HttpResponse, image: Image) -> ImageOut:
     response["ETag"] = etag_of(image)
-    return image_out(image, operator=request.actor.is_operator)
+    return image_out(image, actor=request.actor)
 
 
 @router.get("/images", response=Listed[ImageOut], exclude_unset=True, summary="List images")
@@ -181,12 +192,18 @@ def image_get(request: HttpRequest, image_id: str, response: HttpResponse) -> Im
     return _shown(request, response, find(request, images_usable(), image_id))
 
 
-def _own(request: HttpRequest, image_id: str) -> Image:
-    """An image of the tenant's own, to be changed; everybody's are refused, and not as if they were not there."""
+def own_image(request: HttpRequest, image_id: str) -> Image:
+    """An image of the tenant's own, to be changed; others that it sees are refused, and not as if they were not there."""
     image = find(request, images_usable(), image_id)
     request.actor.require(Permission.IMAGE_MANAGE)
     if image.tenant_id is None:
         raise Forbidden(_("This image is everybody's."), code="public_image", hint=_("Only operators change it."))
+    if request.actor.tenant is not None and image.tenant_id != request.actor.tenant.pk:
+        raise Forbidden(
+            _("This image is shared by a project above."),
+            code="shared_image",
+            hint=_("Only its own project changes it."),
+        )
     return image
 
 
@@ -210,13 +227,13 @@ def own_image_post(request: HttpRequest, response: HttpResponse, body: ImageIn) 
 @router.patch("/images/{image_id}", response=ImageOut, exclude_unset=True, summary="Change an image")
 def own_image_patch(request: HttpRequest, image_id: str, response: HttpResponse, body: ImagePatch) -> ImageOut:
     """Rename it, say what it needs, offer it for new machines no longer; machines made of it stay as they are."""
-    return _edited(request, response, _own(request, image_id), body)
+    return _edited(request, response, own_image(request, image_id), body)
 
 
 @router.delete("/images/{image_id}", response={202: OperationOut}, exclude_unset=True, summary="Delete an image")
 def own_image_remove(request: HttpRequest, image_id: str, response: HttpResponse) -> Status[OperationOut]:
     """With its copies on hosts; refused while machines stand on it."""
-    return accepted(request, response, image_delete(_own(request, image_id), actor=request.actor))
+    return accepted(request, response, image_delete(own_image(request, image_id), actor=request.actor))
 
 
 @operators.get("/images", response=Listed[ImageOut], exclude_unset=True, summary="List all images")

@@ -168,7 +168,7 @@ def give_back(
     progress(0, todo)
     if not wanted:
         return
-    with restic.dump(place, snapshot, disk) as stream:
+    with restic.dump(place, snapshot, disk, tick=lambda: progress(done, todo)) as stream:
         for path, content in _unpacked(stream, disk):
             offset = _offset(path)
             if wanted.pop(path, None) != len(content) or offset + len(content) > size:

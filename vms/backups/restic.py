@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -107,8 +108,27 @@ def snapshots(place: Place, *, tick: Tick = nothing) -> list[str]:
     return [str(each["id"]) for each in sorted(found, key=lambda each: str(each["time"]))]
 
 
+class _Ticking:
+    """A pipe that gives a sign of life while nothing comes out of it."""
+
+    def __init__(self, descriptor: int, tick: Tick) -> None:
+        self._descriptor, self._tick = descriptor, tick
+
+    def read(self, size: int) -> bytes:
+        """``size`` bytes; fewer only at its end."""
+        found = bytearray()
+        while len(found) < size:
+            while not select.select([self._descriptor], [], [], _SLICE_S)[0]:
+                self._tick()
+            piece = os.read(self._descriptor, size - len(found))
+            if not piece:
+                break
+            found += piece
+        return bytes(found)
+
+
 @contextmanager
-def dump(place: Place, snapshot: str, folder: str) -> Iterator[Any]:
+def dump(place: Place, snapshot: str, folder: str, *, tick: Tick = nothing) -> Iterator[Any]:
     """A folder of a snapshot as a tar stream; ends with ``StoreFailed`` where it was not whole."""
     with tempfile.TemporaryFile() as errors, _password(place) as (words, descriptor):
         process = _start(
@@ -121,8 +141,9 @@ def dump(place: Place, snapshot: str, folder: str) -> Iterator[Any]:
         )
         try:
             assert process.stdout is not None
-            yield process.stdout
-            while process.stdout.read(1 << 20):
+            stream = _Ticking(process.stdout.fileno(), tick)
+            yield stream
+            while stream.read(1 << 20):
                 continue  # what stands behind the end of the archive
             process.wait()
         finally:
@@ -162,13 +183,27 @@ def is_folder(place: Place) -> bool:
     return place.url.startswith("/")
 
 
-def remove(place: Place) -> None:
-    """Delete a repository that is a folder, with all that is in it; missing is fine. Raises ``StoreFailed``."""
+def put_aside(place: Place) -> None:
+    """Take a repository that is a folder off its place in one step; missing is fine. Raises ``StoreFailed``."""
+    remove_aside(place)
     try:
         if Path(place.url).exists():
-            shutil.rmtree(place.url)
+            Path(place.url).rename(_aside(place))
+    except OSError as error:
+        raise StoreFailed(f"put aside: {error}") from error
+
+
+def remove_aside(place: Place) -> None:
+    """Delete what was put aside, with all that is in it; missing is fine. Raises ``StoreFailed``."""
+    try:
+        if _aside(place).exists():
+            shutil.rmtree(_aside(place))
     except OSError as error:
         raise StoreFailed(f"remove: {error}") from error
+
+
+def _aside(place: Place) -> Path:
+    return Path(f"{place.url}.gone")
 
 
 def _run(place: Place, *arguments: str, folder: Path | None = None, tick: Tick) -> bytes:

@@ -7,6 +7,7 @@ deadline. What it wrote is inspected again, because a subverted child could have
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import re
@@ -16,8 +17,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -33,16 +34,22 @@ _OVERHEAD_SHARE, _OVERHEAD_BYTES = 0.01, 16 * 1024**2
 # Each of qemu-img's threads takes a stack and an arena out of the address space, used or not: keep them small.
 _STACK_BYTES = 1024**2
 
-# $1 the source, $2 the directory to write to, the rest the command. /mnt is hidden under a file system of our own. The
-# shell stays, as process 1 of its namespace: the kernel spares a process 1 the signals that limits are enforced with.
+# $1 the directory to write to, $2 how many sources follow, the rest the command. /mnt is hidden under a file system of our own,
+# where the sources are 0, 1, … The shell stays, as process 1 of its namespace: the kernel spares a process 1 the signals that
+# limits are enforced with.
 _ENTER_AS_ROOT = """
 mount -t tmpfs -o mode=0755,size=64k,nodev,nosuid,noexec tmpfs /mnt
-: > /mnt/source
 mkdir /mnt/out
-mount --bind "$1" /mnt/source
-mount -o remount,bind,ro /mnt/source
-mount --bind "$2" /mnt/out
+mount --bind "$1" /mnt/out
+count=$2 number=0
 shift 2
+while [ "$number" -lt "$count" ]; do
+    : > "/mnt/$number"
+    mount --bind "$1" "/mnt/$number"
+    mount -o remount,bind,ro "/mnt/$number"
+    number=$((number + 1))
+    shift
+done
 "$@"
 """
 
@@ -72,14 +79,32 @@ def to_qcow2(
     ``progress`` gets 0 … 100; what it raises cancels the conversion. A second call writes the same again. Raises
     ``UnsafeImage`` before anything runs, ``ConversionFailed`` after; then nothing is left and ``target`` is as it was.
     """
+    return flatten([(source, source_format)], target, limits=limits, progress=progress)
+
+
+def flatten(
+    layers: Sequence[tuple[Path, Format]],
+    target: Path,
+    *,
+    limits: Limits | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Inspected:
+    """The same of a disk in several files: topmost first, each over the next, whatever they say themselves.
+
+    Each is inspected as an image is, so none of them may name another file.
+    """
     limits = limits or Limits()
-    seen = inspect(source, limits=limits.image, declared=source_format)
+    inspected = [inspect(file, limits=limits.image, declared=format_) for file, format_ in layers]
+    seen = inspected[0]
     largest = int(seen.virtual_size * (1 + _OVERHEAD_SHARE)) + _OVERHEAD_BYTES
     target = target.absolute()
+    sources = [(file.absolute(), format_) for file, format_ in layers]
     work = Path(tempfile.mkdtemp(prefix=".convert-", dir=target.parent))
     try:
-        with _readable(source.absolute(), work):
-            argv = _argv(source.absolute(), work, source_format=source_format, limits=limits, largest=largest)
+        with ExitStack() as lent:
+            for source, _format in sources:
+                lent.enter_context(_readable(source, work))
+            argv = _argv(sources, work, limits=limits, largest=largest)
             _run(argv, deadline_s=limits.deadline_s, progress=progress)
         made = work / "image"
         written = _accept(made, size=seen.virtual_size, limits=limits)
@@ -91,13 +116,24 @@ def to_qcow2(
     return written
 
 
-def _argv(source: Path, work: Path, *, source_format: Format, limits: Limits, largest: int) -> list[str]:
+def grow(file: Path, size: int) -> None:
+    """Have a clean qcow2 of ours show a disk of ``size`` bytes, if it is smaller; raises ``ConversionFailed``."""
+    if inspect(file, declared="qcow2").virtual_size >= size:
+        return
+    command = ["qemu-img", "resize", "-q", "-f", "qcow2", str(file), str(size)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise ConversionFailed("The copy could not be made larger.", detail=done.stderr[-500:])
+
+
+def _argv(sources: Sequence[tuple[Path, Format]], work: Path, *, limits: Limits, largest: int) -> list[str]:
     root = os.geteuid() == 0
-    here = (Path("/mnt/source"), Path("/mnt/out/image")) if root else (source, work / "image")
+    here = [(Path(f"/mnt/{number}") if root else file, format_) for number, (file, format_) in enumerate(sources)]
+    made = Path("/mnt/out/image") if root else work / "image"
     qemu_img = [
         "prlimit", f"--as={limits.memory}", f"--cpu={limits.cpu_s}", f"--fsize={largest}",
         f"--nofile={limits.open_files}", f"--stack={_STACK_BYTES}", "--core=0", "--",
-        "qemu-img", "convert", "-p", "-f", source_format, "-O", "qcow2", "-o", "compat=1.1", *map(str, here),
+        "qemu-img", "convert", "-p", "-O", "qcow2", "-o", "compat=1.1", _named(here), str(made),
     ]  # fmt: skip
     if not root:
         return [*_without_network(), *qemu_img]
@@ -107,7 +143,18 @@ def _argv(source: Path, work: Path, *, source_format: Format, limits: Limits, la
         "--bounding-set=-all", "--inh-caps=-all", "--",
     ]  # fmt: skip
     spaces = ["unshare", "--net", "--mount", "--ipc", "--pid", "--fork", "--kill-child", "--"]
-    return [*spaces, "sh", "-euc", _ENTER_AS_ROOT, "sh", str(source), str(work), *powerless, *qemu_img]
+    files = [str(file) for file, _format in sources]
+    enter = ["sh", "-euc", _ENTER_AS_ROOT, "sh", str(work), str(len(files)), *files]
+    return [*spaces, *enter, *powerless, *qemu_img]
+
+
+def _named(sources: Sequence[tuple[Path, Format]]) -> str:
+    """The disk in QEMU's own words: every format said, every file below named, and nothing below the last."""
+    disk: dict[str, object] | None = None
+    for file, format_ in reversed(sources):
+        below = {"backing": disk} if format_ == "qcow2" else {}
+        disk = {"driver": format_, "file": {"driver": "file", "filename": str(file)}, **below}
+    return "json:" + json.dumps(disk)
 
 
 @cache

@@ -41,7 +41,7 @@ class Fetched:
 
     path: Path
     size: int
-    sha256: str
+    checksum: str
     url: str
 
 
@@ -61,7 +61,7 @@ class _Reach:
 def fetch(
     url: str,
     *,
-    sha256: str,
+    checksum: str,
     into: Path,
     max_bytes: int,
     progress: Progress | None = None,
@@ -70,7 +70,7 @@ def fetch(
     deadline_s: float = 3600,
     silence_s: float = 30,
 ) -> Fetched:
-    """Download ``url`` to the file ``into``; ``sha256`` is what it must be, in hexadecimal.
+    """Download ``url`` to the file ``into``; ``checksum`` is its SHA-256, or its SHA-512, in hexadecimal.
 
     ``allow_private`` is for operators' own mirrors, ``ca_file`` trusts their certificate authority besides the usual.
     The whole takes ``deadline_s`` seconds at most, a silence of the server ``silence_s``. ``progress`` gets bytes so far
@@ -78,14 +78,15 @@ def fetch(
     request is made to an address we do not go to, ``FetchFailed`` for all else; then nothing is kept, and ``into`` is
     as it was. A second call downloads again.
     """
-    wanted = sha256.strip().lower()
-    if not re.fullmatch(r"[0-9a-f]{64}", wanted):
-        raise FetchRefused("The checksum must be a SHA-256 in hexadecimal.", code="checksum_invalid")
+    wanted = checksum.strip().lower()
+    if not re.fullmatch(r"[0-9a-f]{64}|[0-9a-f]{128}", wanted):
+        raise FetchRefused("The checksum must be a SHA-256 or SHA-512 in hexadecimal.", code="checksum_invalid")
+    kind = "sha256" if len(wanted) == 64 else "sha512"
     reach = _Reach(time.monotonic() + deadline_s, silence_s, allow_private, ca_file)
     unfinished = into.with_name(f".{into.name}.{os.getpid()}.part")
     try:
         with _final_response(url, reach) as (response, final):
-            size, digest = _store(response, unfinished, reach, max_bytes=max_bytes, progress=progress)
+            size, digest = _store(response, unfinished, reach, kind=kind, max_bytes=max_bytes, progress=progress)
         if not hmac.compare_digest(digest, wanted):
             raise FetchFailed("The checksum of the download is another one.", code="checksum_mismatch", detail=digest)
         unfinished.replace(into)
@@ -94,6 +95,29 @@ def fetch(
     finally:
         unfinished.unlink(missing_ok=True)
     return Fetched(into, size, digest, final)
+
+
+def fetch_text(
+    url: str,
+    *,
+    max_bytes: int,
+    allow_private: bool = False,
+    ca_file: Path | None = None,
+    deadline_s: float = 60,
+    silence_s: float = 30,
+) -> str:
+    """The text at ``url``, of at most ``max_bytes`` bytes; what is no UTF-8 in it is replaced. Limits and errors as ``fetch``."""
+    reach = _Reach(time.monotonic() + deadline_s, silence_s, allow_private, ca_file)
+    try:
+        with _final_response(url, reach) as (response, _final):
+            body = response.read(max_bytes + 1)
+            if not reach.left_s():  # what looks like the end is the guard's hanging up
+                raise TimeoutError
+    except (OSError, http.client.HTTPException) as error:
+        raise _failure(error, reach) from error
+    if len(body) > max_bytes:
+        raise FetchFailed(f"The file is larger than {max_bytes} bytes.", code="download_too_large")
+    return body.decode("utf-8", "replace")
 
 
 @contextmanager
@@ -206,15 +230,21 @@ def _hang_up(connection: socket.socket) -> None:
 
 
 def _store(
-    response: http.client.HTTPResponse, path: Path, reach: _Reach, *, max_bytes: int, progress: Progress | None
+    response: http.client.HTTPResponse,
+    path: Path,
+    reach: _Reach,
+    *,
+    kind: str,
+    max_bytes: int,
+    progress: Progress | None,
 ) -> tuple[int, str]:
-    """Write the body to a new file; returns its size and SHA-256."""
+    """Write the body to a new file; returns its size and its checksum of that ``kind``."""
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise FetchFailed("The server compresses the file on its way.", code="download_encoding")
     stated = response.length
     if stated is not None and stated > max_bytes:
         raise FetchFailed(f"The file is larger than {max_bytes} bytes.", code="download_too_large")
-    digest = hashlib.sha256()
+    digest = hashlib.new(kind)
     size = 0
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:

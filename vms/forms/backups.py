@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from portal.core.forms import Choice
 from tenants.actors import Actor
+from vms.forms.guests import TagsField
 from vms.forms.volumes import MachineField, reachable
 from vms.models import Backup, Flavor
 
@@ -34,6 +35,7 @@ class RestoreGuestForm(forms.Form):
     flavor: forms.ModelChoiceField[Flavor] = forms.ModelChoiceField(
         None, label=_("Size"), widget=Choice, empty_label=None
     )
+    tags = TagsField()
     start = forms.BooleanField(label=_("Start it"), required=False, initial=True)
 
     def __init__(self, *args: Any, backup: Backup, **kwargs: Any) -> None:

@@ -21,11 +21,12 @@ from vms.backups.disks import Kept, give_back, keep
 from vms.backups.restic import StoreFailed
 from vms.berths import berth
 from vms.handlers.place import connect, host_words
-from vms.handlers.restored import repository_place, scratch, store_words
+from vms.handlers.restored import scratch, store_words
 from vms.hypervisor.backups import DiskReader
 from vms.hypervisor.driver import Hypervisor
-from vms.models import Backup, BackupDisk, Guest, Host
+from vms.models import Backup, BackupDisk, BackupRepository, Guest, Host
 from vms.names import Owner, backup_socket, pool_name, volume_name
+from vms.reconcile.stores import repository_place
 from vms.selectors.installation import installation_owner
 from vms.services.backups.record import backup_basis, backup_charge, backup_record, backups_kept, repository_record
 from vms.states import ON
@@ -193,6 +194,7 @@ def _open_files(run: Run, spot: Spot, rows: list[BackupDisk], folder: Path, open
                 pool_name(spot.owner),
                 volume_name(row.volume.pk),
                 scratch=work,
+                at_most=row.size_gib * GIB,
                 progress=lambda done: run.tick(words, 5),
             )
         opened.callback(reader.close)
@@ -247,20 +249,42 @@ def _nowhere(offset: int, content: bytes) -> None:
 def delete(run: Run) -> None:
     """Out of the store, with whatever else nobody names any more; while nobody reads or writes there."""
     backup = _backup(run)
-    if backup is None or backup.repository.made_at is None:
-        return
-    run.hold("backup_repository", backup.repository_id)
-    words, place = _("Making room in the store"), repository_place(backup.repository)
+    if backup is not None:
+        _forget(run, backup.repository)
+
+
+@handles("backup.tidy")
+def tidy(run: Run) -> None:
+    """The same for many at once, or for what a backup that failed left behind."""
+    rows = BackupRepository.objects.select_related("store", "tenant")
+    repository = rows.filter(pk=run.operation.subject_id).first()
+    if repository is not None:
+        _forget(run, repository)
+
+
+def _forget(run: Run, repository: BackupRepository) -> None:
+    """Nothing stays in the store but what rows name that are ready; a folder that none needs goes as a whole.
+
+    That one is put aside first, and its row says so: where its removal breaks off, the next backup makes a new one.
+    """
+    run.hold("backup_repository", repository.pk)
+    words, place = _("Making room in the store"), repository_place(repository)
     run.say(words, 20)
 
     def tick() -> None:
         run.tick(words, 20)
 
-    kept = list(backups_kept(backup.repository).values_list("snapshot", flat=True))
-    with store_words(), run.effect("forget"):
-        if kept or not restic.is_folder(place):
-            restic.keep_only(place, kept, tick=tick)
-            repository_record(backup.repository, size=restic.size(place, tick=tick) if kept else 0)
-        else:
-            restic.remove(place)
-            repository_record(backup.repository, size=0, there=False)
+    kept = list(backups_kept(repository).values_list("snapshot", flat=True))
+    whole = not kept and restic.is_folder(place)
+    with store_words():
+        if repository.made_at is not None:
+            with run.effect("forget"):
+                if whole:
+                    restic.put_aside(place)
+                    repository_record(repository, size=0, there=False)
+                else:
+                    restic.keep_only(place, kept, tick=tick)
+                    repository_record(repository, size=restic.size(place, tick=tick) if kept else 0)
+        if whole:
+            with run.effect("remove"):
+                restic.remove_aside(place)

@@ -17,6 +17,7 @@ from vms import design
 from vms.berths import Berth, berth
 from vms.cloudinit import Seed
 from vms.disks.seed import seed_iso
+from vms.handlers.copied import await_snapshot, fill_from_snapshot
 from vms.handlers.image_copies import ensure_copy
 from vms.handlers.place import There, at
 from vms.handlers.restored import fill_from_backup
@@ -56,6 +57,13 @@ def create(run: Run) -> None:
         ensure_seed(run, place)
         ensure_networks(run, place)
         reached(converge(run, place), place.guest)
+
+
+@handles("guest.clone")
+def clone(run: Run) -> None:
+    """The same of what another's disks held, once the snapshot is there that it is made of."""
+    await_snapshot(run)
+    create(run)
 
 
 @handles("guest.restore")
@@ -126,7 +134,7 @@ def ensure_image(run: Run, place: Place) -> None:
 def ensure_disks(run: Run, place: Place) -> None:
     """Every disk that the guest is made with."""
     run.say(_("Making the disk"), 50)
-    for volume in Volume.objects.filter(guest=place.guest).select_related("image", "pool", "source"):
+    for volume in Volume.objects.filter(guest=place.guest).select_related("image", "pool", "source", "snapshot_disk"):
         ensure_volume(run, place, volume, effect=f"disk{volume.position}")
 
 
@@ -137,6 +145,9 @@ def ensure_volume(run: Run, there: There, volume: Volume, *, effect: str) -> Non
     """
     if volume.source is not None and volume.state == VolumeState.PLANNED:
         fill_from_backup(run, there, volume, volume.source, effect=effect)
+        return
+    if volume.snapshot_disk is not None and volume.state == VolumeState.PLANNED:
+        fill_from_snapshot(run, there, volume, volume.snapshot_disk, effect=effect)
         return
     spot = berth(volume, there.host, there.owner)
     capacity = volume.size_gib * GIB

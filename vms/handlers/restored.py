@@ -21,12 +21,11 @@ from portal.core.errors import Broken, Conflict
 from portal.core.ids import uuid_or_none
 from portal.core.units import GIB
 from vms.backups.disks import give_back
-from vms.backups.restic import Place as Repository
 from vms.backups.restic import StoreFailed
 from vms.berths import berth
 from vms.handlers.place import There
-from vms.models import BackupDisk, BackupRepository, Volume
-from vms.models.backups import StoreKind
+from vms.models import BackupDisk, Volume
+from vms.reconcile.stores import repository_place
 from vms.services.volumes import volume_record
 from vms.states import VolumeState
 
@@ -60,6 +59,9 @@ def fill_from_backup(run: Run, there: There, volume: Volume, disk: BackupDisk, *
 
         spot = berth(volume, there.host, there.owner)
         with run.effect(effect):
+            volume.refresh_from_db(fields=["state"])
+            if volume.state != VolumeState.PLANNED:
+                return  # another worker was faster, and what it made may be in use by now
             there.hv.upload_volume(spot.pool, spot.name, packed, disk_format="qcow2", progress=sent)
             volume_record(volume, VolumeState.READY)
 
@@ -94,15 +96,6 @@ def pack(raw: Path, packed: Path, *, tick: Callable[[], None]) -> None:
         raise Broken(
             _("The disk could not be packed."), code="pack_failed", detail=said.decode(errors="replace")[-500:]
         )
-
-
-def repository_place(repository: BackupRepository) -> Repository:
-    """Where a tenant's repository is, and what opens it."""
-    store = repository.store
-    if store.kind == StoreKind.FOLDER:
-        return Repository(f"{store.location}/{repository.pk.hex}", repository.password)
-    keys = {"AWS_ACCESS_KEY_ID": store.access_key, "AWS_SECRET_ACCESS_KEY": store.secret_key}
-    return Repository(f"s3:{store.location.rstrip('/')}/{repository.pk.hex}", repository.password, keys)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from portal.core.errors import Conflict
 from portal.core.units import GIB
 from vms import design
 from vms.berths import Berth, berth
+from vms.handlers.copied import await_snapshot
 from vms.handlers.guests import drop_volume, ensure_pool, ensure_volume
 from vms.handlers.image_copies import ensure_copy
 from vms.handlers.place import connect, host_words
@@ -55,7 +56,7 @@ class Spot:
 def at(run: Run) -> Iterator[Spot | None]:
     """The operation's volume on its host, connected, with the host's troubles translated; None where there is none any more."""
     rows = Volume.objects.select_related(
-        "storage_class", "image", "source", "pool__host", "guest__flavor", "guest__host"
+        "storage_class", "image", "source", "snapshot_disk", "pool__host", "guest__flavor", "guest__host"
     )
     volume = rows.filter(pk=run.operation.subject_id).first()
     host = None if volume is None else _host_of(volume)
@@ -85,6 +86,13 @@ def create(run: Run) -> None:
         run.say(_("Making the disk"), 50)
         ensure_volume(run, spot, spot.volume, effect="disk")
         ensure_attached(run, spot)
+
+
+@handles("volume.copy")
+def copy(run: Run) -> None:
+    """The same once the snapshot is there that it is made of."""
+    await_snapshot(run)
+    create(run)
 
 
 @handles("volume.attach")

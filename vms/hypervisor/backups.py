@@ -76,9 +76,10 @@ class Backups(Protocol):
         """Forget all checkpoints of a running machine but those; one that is off keeps what it has until it runs."""
 
     def volume_reader(
-        self, pool: str, name: str, *, scratch: Path, progress: Callable[[int], None] | None = None
+        self, pool: str, name: str, *, scratch: Path, at_most: int, progress: Callable[[int], None] | None = None
     ) -> DiskReader:
         """A volume that no machine uses, with what it stands on, fetched into the folder ``scratch`` first.
 
-        ``progress`` is called with the bytes fetched so far. ``Missing`` without it.
+        ``progress`` is called with the bytes fetched so far. ``Missing`` without it. ``Refused`` before anything is fetched
+        where it is a disk of more than ``at_most`` bytes or ``scratch`` has no room, and where more comes than the host said.
         """

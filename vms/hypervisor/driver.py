@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Protocol
 
 from vms.hypervisor.backups import Backups
+from vms.hypervisor.copies import Copies
 from vms.hypervisor.discs import Discs
 from vms.hypervisor.disks import Disks
 from vms.hypervisor.inside import Inside
+from vms.hypervisor.moments import Moments
 from vms.hypervisor.pools import Pools
 from vms.hypervisor.sizes import Sizes
 from vms.hypervisor.snapshots import Snapshots
@@ -158,8 +160,8 @@ type OnEvent = Callable[[PowerEvent], None]
 type OnClose = Callable[[str], None]
 
 
-class Hypervisor(Backups, Discs, Disks, Inside, Pools, Sizes, Snapshots, Protocol):
-    """A live connection to one host; more verbs in ``backups``, ``discs``, ``disks``, ``inside``, ``pools``, …"""
+class Hypervisor(Backups, Copies, Discs, Disks, Inside, Moments, Pools, Sizes, Snapshots, Protocol):
+    """A live connection to one host; the modules of the protocols it is made of have more verbs."""
 
     # --- the host -----------------------------------------------------------------------------------------------
     def facts(self) -> HostFacts: ...

@@ -1,10 +1,12 @@
 """Rows of the product's nouns."""
 
+from vms.models.backup_schedules import BackupSchedule, BackupTurn
 from vms.models.backups import Backup, BackupDisk, BackupRepository, BackupStore
 from vms.models.discs import Disc
 from vms.models.flavors import Flavor
 from vms.models.guests import Guest, Tag
 from vms.models.hosts import Drift, Host, HostClaim, HostPool
+from vms.models.image_tests import ImageTest
 from vms.models.images import Image, ImageCopy, ImageUpload
 from vms.models.installation import Installation
 from vms.models.keys import SshKey
@@ -21,7 +23,9 @@ __all__ = [
     "Backup",
     "BackupDisk",
     "BackupRepository",
+    "BackupSchedule",
     "BackupStore",
+    "BackupTurn",
     "Disc",
     "Drift",
     "Flavor",
@@ -31,6 +35,7 @@ __all__ = [
     "HostPool",
     "Image",
     "ImageCopy",
+    "ImageTest",
     "ImageUpload",
     "Installation",
     "MetricPoint",

@@ -8,8 +8,10 @@ from django.utils import timezone
 from portal.core.ids import uuid7
 from portal.core.sealed import SealedTextField
 from tenants.scoping import TenantOwned
+from vms.models.backup_schedules import BackupSchedule
 from vms.models.flavors import Flavor
 from vms.models.guests import Guest
+from vms.models.hardware import Hardware
 from vms.models.images import Image
 from vms.models.volumes import Volume
 from vms.states import BackupState
@@ -55,14 +57,24 @@ class BackupRepository(TenantOwned):
     class Meta:
         constraints = [models.UniqueConstraint("tenant", name="backup_repository_one_a_tenant")]
 
+    @property
+    def name(self) -> str:
+        """What operations on it as a whole call it."""
+        return self.store.name
 
-class Backup(TenantOwned):
-    """All disks of a machine as they were at one moment; whole by itself, however little was read for it."""
+
+class Backup(TenantOwned, Hardware):
+    """All disks of a machine as they were at one moment, and what it was built of; whole by itself, however little was read."""
 
     name = models.CharField(max_length=63)
+    firmware = models.CharField(max_length=8, default="bios", db_default="bios")
     repository = models.ForeignKey(BackupRepository, on_delete=models.PROTECT, related_name="backups")
     guest = models.ForeignKey(Guest, null=True, on_delete=models.SET_NULL, related_name="backups")
     """The machine, as long as there is one; ``guest_name`` stays."""
+    schedule = models.ForeignKey(BackupSchedule, null=True, on_delete=models.SET_NULL, related_name="backups")
+    """What asked for it and may delete it again; none where somebody asked by hand."""
+    slot = models.DateTimeField(null=True)
+    """The schedule's moment that it is of."""
     guest_name = models.CharField(max_length=63)
     flavor = models.ForeignKey(Flavor, on_delete=models.PROTECT, related_name="+")
     image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="+")
@@ -95,6 +107,7 @@ class Backup(TenantOwned):
             models.CheckConstraint(
                 condition=models.Q(state__in=[s.value for s in BackupState]), name="backup_state_known"
             ),
+            models.UniqueConstraint("schedule", "guest", "slot", name="backup_once_a_slot"),
             models.CheckConstraint(
                 condition=~models.Q(state=BackupState.READY) | ~models.Q(snapshot=""), name="backup_ready_is_in_store"
             ),

@@ -143,7 +143,7 @@ class Guest(TenantOwned, Hardware):
 
     def status(self, live_kind: str = "") -> GuestStatus:
         """The one word a customer sees; ``live_kind`` is the kind of the operation that runs on it, if any."""
-        if live_kind in ("guest.create", "guest.rebuild"):
+        if live_kind in ("guest.create", "guest.clone", "guest.rebuild"):
             return GuestStatus.BUILDING
         if live_kind in ("guest.delete", "guest.purge"):
             return GuestStatus.DELETING

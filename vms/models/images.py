@@ -7,14 +7,14 @@ from django.utils import timezone
 
 from portal.core.ids import uuid7
 from portal.core.units import GIB
-from tenants.scoping import SharedManager, TenantOwned
+from tenants.scoping import LentManager, TenantOwned
 from vms.models.hardware import Hardware
 from vms.models.hosts import Host
 from vms.states import ImageKind, ImageState, Init
 
 
 class Image(Hardware):
-    """A qcow2 file of ours, named only by this row's id: everybody's (no tenant) or one tenant's own.
+    """A qcow2 file of ours, named only by this row's id: everybody's (no tenant), or one tenant's own, which may share it.
 
     Its bytes never change once it is ready: disks on hosts stand on copies of them. Other content is another image.
     """
@@ -22,6 +22,8 @@ class Image(Hardware):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     tenant = models.ForeignKey("tenants.Tenant", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     name = models.CharField(max_length=100)
+    shared = models.BooleanField(default=False, db_default=False)
+    """May the projects below its tenant make machines of it?"""
     kind = models.CharField(max_length=8, default=ImageKind.DISK, db_default=ImageKind.DISK.value)
     state = models.CharField(max_length=12, default=ImageState.IMPORTING)
     problem = models.TextField(blank=True)
@@ -35,12 +37,17 @@ class Image(Hardware):
     least_disk_gib = models.PositiveIntegerField(default=0, db_default=0)
     min_memory_mib = models.PositiveIntegerField(default=64)
     default_user = models.CharField(max_length=32, default="root")
+    verdict = models.CharField(max_length=10, blank=True, default="", db_default="")
+    """How its last test boot ended (``Verdict``); empty before the first."""
+    origin = models.CharField(max_length=40, blank=True, default="", db_default="")
+    """Its key in the catalogue of well-known images, if it came from there; ``origin_sum`` is what its maker said of the file."""
+    origin_sum = models.CharField(max_length=128, blank=True, default="", db_default="")
     replacement = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     sort = models.PositiveSmallIntegerField(default=100)
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(default=timezone.now)
 
-    objects = SharedManager()
+    objects = LentManager()
 
     class Meta:
         ordering = ["sort", "name"]
@@ -49,6 +56,11 @@ class Image(Hardware):
                 condition=models.Q(state__in=[s.value for s in ImageState]), name="image_state_known"
             ),
             models.CheckConstraint(condition=models.Q(kind__in=[k.value for k in ImageKind]), name="image_kind_known"),
+            models.UniqueConstraint(
+                "origin",
+                condition=models.Q(state=ImageState.IMPORTING.value) & ~models.Q(origin=""),
+                name="image_origin_comes_once",
+            ),
         ]
 
     def __str__(self) -> str:

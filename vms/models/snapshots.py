@@ -37,6 +37,8 @@ class Snapshot(TenantOwned):
     memory_mib = models.PositiveIntegerField(default=0)
     """The machine's size then; memory comes back only into a machine of that size."""
     definition = models.TextField(blank=True)
+    passing = models.BooleanField(default=False, db_default=False)
+    """Taken to copy from, and deleted once nobody does."""
     problem = models.TextField(blank=True)
     taken_at = models.DateTimeField(null=True)
     version = models.PositiveIntegerField(default=1)

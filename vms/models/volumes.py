@@ -125,6 +125,8 @@ class Volume(TenantOwned):
     image = models.ForeignKey("vms.Image", null=True, on_delete=models.PROTECT, related_name="+")
     source = models.ForeignKey("vms.BackupDisk", null=True, on_delete=models.SET_NULL, related_name="+")
     """The disk of a backup that it is made of."""
+    snapshot_disk = models.ForeignKey("vms.SnapshotDisk", null=True, on_delete=models.SET_NULL, related_name="+")
+    """The disk of a snapshot that it is made of."""
     storage_class = models.ForeignKey(StorageClass, on_delete=models.PROTECT, related_name="+")
     pool = models.ForeignKey(StoragePool, null=True, on_delete=models.PROTECT, related_name="volumes")
     size_gib = models.PositiveIntegerField()

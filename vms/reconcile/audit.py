@@ -31,11 +31,22 @@ from vms.hypervisor import pool as connections
 from vms.hypervisor.disks import SeenDisks
 from vms.hypervisor.driver import Hypervisor, SeenVolume
 from vms.hypervisor.xml.parse import root_of, size_of
-from vms.models import Disc, Guest, Host, HostClaim, ImageCopy, NetworkOnHost, Port, Snapshot, Spare, Volume
+from vms.models import Disc, Guest, Host, HostClaim, ImageCopy, ImageTest, NetworkOnHost, Port, Snapshot, Spare, Volume
 from vms.models.guests import Charge
 from vms.models.spares import SpareRole
-from vms.names import Owner, network_name, nvram_name, pool_name, seed_name, serial_log, snapshot_name, volume_name
+from vms.names import (
+    Owner,
+    image_test_subject,
+    network_name,
+    nvram_name,
+    pool_name,
+    seed_name,
+    serial_log,
+    snapshot_name,
+    volume_name,
+)
 from vms.reconcile.converge import guest_id
+from vms.reconcile.stores import stores_differ
 from vms.selectors.installation import installation_owner
 from vms.selectors.volumes import volumes_home, volumes_in
 from vms.services.guests.wanting import guest_runs
@@ -52,7 +63,7 @@ def audit(*, logs: Path | None = None, secrets: tuple[str, ...] = ()) -> list[st
     operation is changing is left out.
     """
     with every_tenant(why="the audit looks at everything"):
-        findings = [*_counters(), *_operations(), *_guards(), *_journals(), *_rows(), *_spares()]
+        findings = [*_counters(), *_operations(), *_guards(), *_journals(), *_rows(), *_spares(), *stores_differ()]
         for host in Host.objects.all():
             findings += list(_host(host))
     if logs is not None:
@@ -143,6 +154,7 @@ def _host(host: Host) -> Iterator[str]:
     try:
         hv = connections.get(host.uri)
         yield from _domains(host, hv, owner)
+        yield from _image_tests(host, hv, owner)
         yield from _networks(host, hv, owner)
         yield from _storage(host, hv, owner)
         yield from _elsewhere(host, hv, owner)
@@ -174,6 +186,18 @@ def _domains(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
             yield from _in_drives(guest, host, seen)
         if wanted and domain is not None and domain.power in ON:
             yield from _size(guest, hv.domain_xml(domain.uuid))
+
+
+def _image_tests(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
+    """I2: no test boot of an image outlives its operation, neither its machine nor the room that it takes."""
+    rows = {image_test_subject(test.pk): test for test in ImageTest.objects.filter(host=host)}
+    for domain in hv.domains():
+        if domain.owner == owner and domain.guest.startswith("image-test-") and domain.guest not in rows:
+            yield f"I2 host {host.name}: domain {domain.name} belongs to no test boot"
+    busy = _busy("image")
+    for test in rows.values():
+        if str(test.image_id) not in busy:
+            yield f"I2 host {host.name}: the test boot {test.pk} is over and has its room"
 
 
 def _size(guest: Guest, xml: str) -> Iterator[str]:
@@ -250,9 +274,11 @@ def _storage(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
             yield from _file(volume, files[name])
             yield from _kept(volume, {seen.name for seen in hv.snapshots(pool, name)})
     known |= {volume_name(pk) for pk in Spare.objects.filter(guest__host=host).values_list("pk", flat=True)}
+    tests = ImageTest.objects.filter(host=host).values_list("pk", flat=True)
+    known |= {name(pk) for pk in tests for name in (volume_name, seed_name, nvram_name)}
     guests = Guest.objects.filter(host=host)
     known |= {nvram_name(pk) for pk in guests.filter(firmware="uefi").values_list("pk", flat=True)}
-    logs = tuple(serial_log(pk) for pk in guests.values_list("pk", flat=True))
+    logs = tuple(serial_log(pk) for pk in (*guests.values_list("pk", flat=True), *tests))
     for name in sorted(set(files) - known):
         if not name.startswith(logs):
             yield f"I2 host {host.name}: file {name} has no row"

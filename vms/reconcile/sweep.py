@@ -17,9 +17,9 @@ from vms.design import drive_target
 from vms.hypervisor import pool as connections
 from vms.hypervisor.driver import Hypervisor, SeenDomain, SeenVolume
 from vms.hypervisor.errors import Missing
-from vms.models import Disc, Guest, Host, Network, NetworkOnHost, Spare, StoragePool, Volume
+from vms.models import Disc, Guest, Host, ImageTest, Network, NetworkOnHost, Spare, StoragePool, Volume
 from vms.models.discs import DRIVES
-from vms.names import Owner, network_name, nvram_name, pool_name, seed_name, volume_name
+from vms.names import Owner, image_test_subject, network_name, nvram_name, pool_name, seed_name, volume_name
 from vms.reconcile.converge import Place, guest_id, record
 from vms.reconcile.plan import Seen
 from vms.selectors.installation import installation_owner
@@ -58,6 +58,7 @@ def sweep(host: Host) -> dict[str, int]:
         if domain.owner is not None and domain.owner.epoch != owner.epoch:
             drift_record(host, "other_epoch", domain.name, detail=f"epoch {domain.owner.epoch}, ours is {owner.epoch}")
     found = _guests(host, hv, owner, ours, out, at=began)
+    _image_tests(host, marked)
     _storage(host, owner, volumes)
     _networks(host, owner, networks)
     _figures(host, hv, owner)
@@ -103,6 +104,13 @@ def _out(host: Host, hv: Hypervisor, ours: dict[str, SeenDomain]) -> dict[str, l
         if live is not None:
             out[pk] = [drive for drive in range(1, DRIVES + 1) if drive_target(drive) not in shut]
     return out
+
+
+def _image_tests(host: Host, marked: list[SeenDomain]) -> None:
+    rows = {image_test_subject(pk) for pk in ImageTest.objects.filter(host=host).values_list("pk", flat=True)}
+    for domain in marked:
+        if domain.guest.startswith("image-test-") and domain.guest not in rows:
+            drift_record(host, "stray_domain", domain.name, detail="a test boot that is over")
 
 
 def _guest_drift(host: Host, guest: Guest, domain: SeenDomain | None) -> None:
@@ -174,7 +182,9 @@ def _being_made(name: str) -> bool:
         pk = UUID(hex=stem)
     except ValueError:
         return False
-    return any(rows.filter(pk=pk).exists() for rows in (Volume.objects, Spare.objects, Guest.objects))
+    return any(
+        rows.filter(pk=pk).exists() for rows in (Volume.objects, Spare.objects, Guest.objects, ImageTest.objects)
+    )
 
 
 def _networks(host: Host, owner: Owner, present: set[str]) -> None:

@@ -18,6 +18,8 @@ BACKUP_SORTS: Sorts = {"created_at": ("created_at", "id"), "name": ("name", "id"
 def backups_visible(actor: Actor) -> QuerySet[Backup]:
     """The backups that the actor's role reaches: all, or those of the machines within its tags."""
     rows = Backup.objects.select_related("guest", "repository").prefetch_related("disks")
+    if actor.tagged:
+        rows = rows.prefetch_related("guest__tags")
     if actor.narrowed:
         rows = rows.filter(guest__in=guests_visible(actor).values("pk"))
     return rows.defer("repository__password", *(f"guest__{name}" for name in SECRETS))

@@ -19,8 +19,9 @@ from portal.core.units import GIB
 from tenants.models import Letter, Quota, Tenant
 from tenants.scoping import every_tenant
 from vms.consoles import registry
-from vms.models import Drift, Guest, Host, HostClaim
+from vms.models import Drift, Guest, Host
 from vms.placement import RESERVE_MIB
+from vms.selectors.claims import claims_by_host
 from vms.states import HostState, Power
 
 NEAR_QUOTA_PERCENT: Final = 80
@@ -188,12 +189,7 @@ def fleet_hosts(hosts: QuerySet[Host] | None = None) -> list[HostLoad]:
         .prefetch_related("storage_pools")
         .order_by("name")
     )
-    claims = {
-        row["host"]: dict(row)
-        for row in HostClaim.objects.order_by()
-        .values("host")
-        .annotate(v=Sum("vcpus"), m=Sum("memory_mib"), d=Sum("disk_gib"))
-    }
+    claims = claims_by_host()
     powers: defaultdict[UUID, dict[str, dict[str, Any]]] = defaultdict(dict)
     for row in (
         Guest.objects.filter(binned_at=None, host__isnull=False)

@@ -46,6 +46,7 @@ OF_HOST: Final = columns_of(Host, "id", "name", "state")
 COLUMNS: Final = (*SHOWN, *(f"host__{name}" for name in OF_HOST), *NAMES)
 BUSY_STATUS: Final = {
     "guest.create": GuestStatus.BUILDING,
+    "guest.clone": GuestStatus.BUILDING,
     "guest.rebuild": GuestStatus.BUILDING,
     "guest.delete": GuestStatus.DELETING,
     "guest.purge": GuestStatus.DELETING,

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from django.db.models import Count, Q, QuerySet
 
+from tenants.actors import Actor
+from tenants.models import Tenant
+from tenants.scoping import current_scope
 from vms.models import Address, Image, Network
 from vms.states import ImageKind, ImageState
 
 
 def images_usable() -> QuerySet[Image]:
-    """What the scope's tenant may use: everybody's that are fit for use, and all of its own; in the order they are offered."""
+    """What the scope's tenant may use, in the order they are offered.
+
+    All of its own; of everybody's, and of those that projects above it share, what is fit for use.
+    """
+    scope = current_scope()
+    own = Q(tenant=scope) if isinstance(scope, Tenant) else Q(tenant__isnull=False)
     fit = Q(state__in=[ImageState.READY, ImageState.DEPRECATED])
-    return Image.objects.filter(fit | Q(tenant__isnull=False)).select_related("tenant", "replacement", "upload")
+    return Image.objects.filter(fit | own).select_related("tenant", "replacement", "upload")
+
+
+def image_replacement(image: Image, actor: Actor) -> Image | None:
+    """What to take instead of an image, if whoever looks sees that, too; asks nothing that ``images_usable`` has not read."""
+    other = image.replacement
+    if other is None or other.tenant_id is None or other.shared or actor.is_operator:
+        return other
+    return other if actor.tenant is not None and other.tenant_id == actor.tenant.pk else None
 
 
 def images_offered() -> QuerySet[Image]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from portal.core.errors import Invalid
 from tenants.actors import Actor
-from vms.disks.convert import to_qcow2
+from vms.disks.convert import flatten, to_qcow2
 from vms.disks.errors import DiskError, UnsafeImage
 from vms.disks.inspect import Format, inspect
 from vms.models import Image
@@ -73,6 +73,7 @@ def catalogue_place(
     file: Path,
     image: Image,
     *,
+    below: Sequence[tuple[Path, Format]] | None = None,
     declared: Format | None = None,
     sha256: str = "",
     progress: Progress | None = None,
@@ -81,9 +82,10 @@ def catalogue_place(
     """Inspect and convert ``file`` to the image's own place; its size, virtual size (bytes) and SHA-256.
 
     The checksum is that of ``file`` as it came, which is what publishers print; ``sha256`` is it where the caller has taken
-    it, else it is taken beside the conversion. A file of another format than was ``declared`` is refused. ``progress`` gets
-    0 … 100; what it raises cancels. ``charge`` is told, before anything is unpacked, how many bytes that may make. When this
-    returns, the image is on the disk. Raises ``Invalid``; then nothing was changed.
+    it, else it is taken beside the conversion. With ``below``, the files that it stands on, each over the next, it is a disk
+    that nobody knows as it came: then it is the checksum of what was made. A file of another format than was ``declared`` is
+    refused. ``progress`` gets 0 … 100; what it raises cancels. ``charge`` is told, before anything is unpacked, how many bytes
+    that may make. When this returns, the image is on the disk. Raises ``Invalid``; then nothing was changed.
     """
     with tempfile.TemporaryDirectory(dir=catalogue_dir(), prefix=f"import-{image.pk.hex}-") as scratch:
         clean = Path(scratch) / "clean.qcow2"
@@ -93,9 +95,14 @@ def catalogue_place(
                 raise UnsafeImage("It holds no ISO 9660 file system, so it is no CD.", code="image_no_cd")
             if charge:
                 charge(found.virtual_size)
-            with _checksum(file, sha256) as digest:
-                to_qcow2(file, clean, source_format=found.format, progress=progress)
-                checked = inspect(clean)
+            if below is None:
+                with _checksum(file, sha256) as digest:
+                    to_qcow2(file, clean, source_format=found.format, progress=progress)
+                    checked = inspect(clean)
+            else:
+                flatten([(file, found.format), *below], clean, progress=progress)
+                with _checksum(clean, "") as digest:
+                    checked = inspect(clean)
         except DiskError as error:
             raise Invalid(
                 _("This image cannot be used: %(reason)s"), code="bad_image", reason=error.sentence, detail=error.detail

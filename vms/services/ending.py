@@ -17,6 +17,7 @@ from tenants.services.ending import Left, takes_away
 from vms.models import (
     Backup,
     BackupRepository,
+    BackupSchedule,
     Guest,
     Host,
     Image,
@@ -27,7 +28,7 @@ from vms.models import (
     Tag,
     Volume,
 )
-from vms.services.backups import backup_delete
+from vms.services.backups import backup_delete, backup_schedule_delete
 from vms.services.guests import guest_delete, guest_edit
 from vms.services.images import image_delete
 from vms.services.keys import key_delete
@@ -101,7 +102,10 @@ def backups(tenant: Tenant, actor: Actor | None) -> list[Left]:
         if not why and actor is not None and number < AT_ONCE:
             why = _refusal(lambda row=backup: backup_delete(row, actor=actor))
         left.append(Left("backup", backup.name, why))
-    if not rows and actor is not None:
+    repositories = list(BackupRepository.objects.select_related("store")) if not rows else []
+    busy = _busy(repositories)
+    left += [Left("backup", row.name, _("Something is being done with it.")) for row in repositories if row.pk in busy]
+    if repositories and not busy and actor is not None:
         BackupRepository.objects.all().delete()
     return left
 
@@ -141,8 +145,12 @@ def images(tenant: Tenant, actor: Actor | None) -> list[Left]:
 
 @takes_away
 def stock(tenant: Tenant, actor: Actor | None) -> list[Left]:
-    """Keys and tags go at once."""
+    """Keys, tags and backup schedules go at once."""
     left = []
+    for schedule in BackupSchedule.objects.all():
+        why = _refusal(lambda row=schedule: backup_schedule_delete(row, actor=actor)) if actor is not None else ""
+        if actor is None or why:
+            left.append(Left("backup schedule", schedule.name, why))
     for key in SshKey.objects.all():
         why = _refusal(lambda row=key: key_delete(row, actor=actor)) if actor is not None else ""
         if actor is None or why:

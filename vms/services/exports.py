@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -14,7 +15,9 @@ from tenants.services.export import CHUNK, exports
 from vms.models import Backup, Guest, Image, MetricPoint, Network, Port, SshKey, Volume
 from vms.models.hardware import HARDWARE
 from vms.models.metrics import AMOUNTS, HOUR
+from vms.selectors.backup_schedules import backup_schedules_visible
 from vms.selectors.snapshots import snapshots_visible
+from vms.services.backups.retention import keep_of
 
 Facts = dict[str, Any]
 GUEST: Final = (
@@ -70,6 +73,14 @@ def _backups(tenant: Tenant, actor: Actor) -> Iterator[Any]:
         rows = rows.filter(guest__in=actor.visible(Guest.objects.all()))
     columns = ("id", "name", "guest_id", "guest_name", "state", "read_bytes", "added_bytes", "verified_at", "verified")
     yield from rows.values(*columns, "created_at").iterator(chunk_size=CHUNK)
+
+
+@exports("backup_schedules", Permission.BACKUP_VIEW)
+def _backup_schedules(tenant: Tenant, actor: Actor) -> Iterator[Facts]:
+    columns = ("id", "name", "cron", "timezone", "window_minutes", "full_every", "tags", "enabled", "created_at")
+    for row in backup_schedules_visible(actor).prefetch_related("guests").order_by("created_at", "pk"):
+        facts = {name: getattr(row, name) for name in columns}
+        yield {**facts, "keep": asdict(keep_of(row)), "guests": [guest.pk for guest in row.guests.all()]}
 
 
 @exports("snapshots", Permission.SNAPSHOT_VIEW)

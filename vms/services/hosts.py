@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.db import transaction
-from django.db.models import F, Q, Sum
+from django.db.models import F, Q
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -26,6 +26,7 @@ from tenants.scoping import every_tenant
 from vms.models import Drift, Flavor, Guest, Host, HostClaim, HostPool, Installation, StorageClass, StoragePool
 from vms.names import pool_name
 from vms.placement import RESERVE_MIB, Room, choose
+from vms.selectors.claims import claims_by_host
 from vms.states import HostState
 
 SCHEMES = frozenset({"qemu", "qemu+unix", "qemu+tls", "qemu+ssh", "qemu+tcp", "fake"})
@@ -185,10 +186,7 @@ def host_rooms(*, lock: bool = False) -> list[Room[Host]]:
         .order_by("pk")
     )
     with every_tenant(why="a host's room is shared by all tenants"):
-        claims: dict[Any, dict[str, Any]] = {
-            row["host"]: dict(row)
-            for row in HostClaim.objects.values("host").annotate(v=Sum("vcpus"), m=Sum("memory_mib"), d=Sum("disk_gib"))
-        }
+        claims = claims_by_host()
     rooms = [_room(host, claims.get(host.pk, {})) for host in hosts]
     return sorted(rooms, key=lambda room: room.name)
 
@@ -215,9 +213,15 @@ def host_choose(flavor: Flavor, *, more_gib: int = 0, classes: Collection[Storag
 
     It has a pool of each of ``classes``. Its row is locked: in the transaction that claims.
     """
-    disk_gib = flavor.disk_gib + more_gib
+    return host_with_room(
+        vcpus=flavor.vcpus, memory_mib=flavor.memory_mib, disk_gib=flavor.disk_gib + more_gib, classes=classes
+    )
+
+
+def host_with_room(*, vcpus: int, memory_mib: int, disk_gib: int, classes: Collection[StorageClass] = ()) -> Host:
+    """A host with that much room; its row is locked. Raises ``NoRoom``."""
     rooms = [room for room in host_rooms(lock=True) if room_serves(room, classes)]
-    choice = choose(rooms, vcpus=flavor.vcpus, memory_mib=flavor.memory_mib, disk_gib=disk_gib)
+    choice = choose(rooms, vcpus=vcpus, memory_mib=memory_mib, disk_gib=disk_gib)
     if choice.host is None:
         raise NoRoom(lacking=choice.lacking)
     return choice.host

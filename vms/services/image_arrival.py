@@ -13,6 +13,7 @@ from tenants.journal.usage import usage_switch
 from tenants.policy import Permission
 from tenants.services.quota import quota_release, quota_reserve
 from vms.models import Image, ImageUpload
+from vms.services.image_catalogue import origin_supersede
 from vms.services.images import image_path, image_told, unlink_on_commit, upload_path
 from vms.states import ImageState
 
@@ -37,6 +38,8 @@ def image_settle_arrival(operation: Operation) -> None:
         unlink_on_commit(image_path(image))
     _settle_charge(image, -(-image.size // GIB))
     image.save()
+    if come and image.origin:
+        origin_supersede(image)
     for upload in ImageUpload.objects.filter(image=image):
         unlink_on_commit(upload_path(upload))
         upload.delete()

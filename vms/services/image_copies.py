@@ -20,7 +20,8 @@ from portal.core.errors import Conflict
 from tenants.actors import Actor, system_actor
 from tenants.journal.audit import audit_record
 from tenants.policy import Permission
-from vms.models import Disc, Guest, Host, Image, ImageCopy, Spare, Volume
+from tenants.scoping import every_tenant
+from vms.models import Disc, Guest, Host, Image, ImageCopy, ImageTest, Spare, Volume
 from vms.names import base_name
 from vms.states import HostState
 
@@ -46,11 +47,17 @@ def copy_record(copy: ImageCopy, *, size: int) -> None:
 
 def copy_is_used(copy: ImageCopy) -> bool:
     """Is there a disk or a machine on that host that is, or is about to be, made of it?"""
+    with every_tenant(why="projects below may use a shared image"):
+        return _is_used(copy)
+
+
+def _is_used(copy: ImageCopy) -> bool:
     volumes = Volume.objects.filter(Q(guest__host=copy.host_id) | Q(pool__host=copy.host_id), image=copy.image_id)
     spares = Spare.objects.filter(guest__host=copy.host_id, image=copy.image_id)
     guests = Guest.objects.filter(Q(image=copy.image_id) | Q(drivers=copy.image_id), host=copy.host_id)
     discs = Disc.objects.filter(guest__host=copy.host_id, image=copy.image_id)
-    return volumes.exists() or spares.exists() or guests.exists() or discs.exists()
+    tests = ImageTest.objects.filter(image=copy.image_id, host=copy.host_id)
+    return any(rows.exists() for rows in (volumes, spares, guests, discs, tests))
 
 
 def refuse_standing(copy: ImageCopy) -> None:

@@ -22,8 +22,9 @@ from tenants.journal.events import event_append
 from tenants.journal.usage import usage_close
 from tenants.models import Tenant
 from tenants.policy import Permission
+from tenants.scoping import every_tenant
 from tenants.services.quota import quota_release, quota_reserve
-from vms.models import Image, ImageCopy, ImageUpload
+from vms.models import Image, ImageCopy, ImageTest, ImageUpload
 from vms.models.hardware import HARDWARE, DiskBus, NicModel
 from vms.specs import ImageSpec
 from vms.states import ImageKind, ImageState, Init
@@ -175,11 +176,13 @@ def image_record_file(image: Image, *, size: int, virtual_size: int, sha256: str
 
 
 @transaction.atomic
-def image_edit(image: Image, *, actor: Actor, deprecated: bool | None = None, **changes: Any) -> Image:
+def image_edit(
+    image: Image, *, actor: Actor, deprecated: bool | None = None, shared: bool | None = None, **changes: Any
+) -> Image:
     """Rename an image, say what it needs, offer it or no longer; machines made of it stay as they are.
 
-    ``changes`` are among ``EDITABLE`` and ``replacement`` (an image to take instead, or None). Raises ``Invalid`` or
-    ``Conflict``.
+    ``shared`` lets the projects below its own make machines of it, or no longer; its own pays for it alone. ``changes`` are
+    among ``EDITABLE`` and ``replacement`` (an image to take instead, or None). Raises ``Invalid`` or ``Conflict``.
     """
     image_require(image, actor)
     image = Image.objects.select_for_update(no_key=True, of=("self",)).select_related("tenant").get(pk=image.pk)
@@ -191,6 +194,8 @@ def image_edit(image: Image, *, actor: Actor, deprecated: bool | None = None, **
         changes["name"] = spec.name.strip()
     if deprecated is not None:
         changes["state"] = _offered(image, on=not deprecated)
+    if shared is not None:
+        changes["shared"] = _shared(image, on=shared)
     edits = {name: [getattr(image, name), value] for name, value in changes.items() if getattr(image, name) != value}
     if not edits:
         return image
@@ -210,6 +215,15 @@ def _offered(image: Image, *, on: bool) -> ImageState:
     return ImageState.READY if on else ImageState.DEPRECATED
 
 
+def _shared(image: Image, *, on: bool) -> bool:
+    if on and image.tenant_id is None:
+        message = _("This image is everybody's already.")
+        raise Invalid(errors=[FieldError("/shared", "public_image", message)])
+    if on and image.state not in (ImageState.READY, ImageState.DEPRECATED):
+        raise Conflict(_("This image is not ready."), code="image_not_ready", hint="")
+    return on
+
+
 def _replace(image: Image, changes: dict[str, Any]) -> None:
     other = changes.get("replacement")
     if other is not None and (other.pk == image.pk or (image.tenant_id is None and other.tenant_id is not None)):
@@ -219,26 +233,29 @@ def _replace(image: Image, changes: dict[str, Any]) -> None:
 
 def image_is_used(image: Image) -> bool:
     """Does anything stand on it: a machine, also in the bin, a disk, or whatever else points at an image?"""
-    kept = (ImageCopy, ImageUpload, Image)
+    kept = (ImageCopy, ImageTest, ImageUpload, Image)
     relations = [
         relation
         for relation in Image._meta.get_fields(include_hidden=True)
         if isinstance(relation, models.ManyToOneRel) and relation.related_model not in kept
     ]
-    return any(
-        relation.related_model._default_manager.filter(**{relation.field.name: image}).exists()
-        for relation in relations
-    )
+    with every_tenant(why="projects below may use a shared image"):
+        return any(
+            relation.related_model._default_manager.filter(**{relation.field.name: image}).exists()
+            for relation in relations
+        )
 
 
 def refuse_used(image: Image) -> None:
-    """Raise ``Conflict`` (``image_in_use``) while anything stands on it."""
+    """Raise ``Conflict`` (``image_in_use``, ``image_in_test``) while anything stands on it."""
     if image_is_used(image):
         raise Conflict(
             _("Machines or volumes stand on this image."),
             code="image_in_use",
             hint=_("Deprecate it: then no new ones are made of it."),
         )
+    if ImageTest.objects.filter(image=image).exclude(host=None).exists():
+        raise Conflict(_("A test boot of this image is not over."), code="image_in_test", hint=_("Try again soon."))
 
 
 @transaction.atomic

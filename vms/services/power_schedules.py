@@ -63,25 +63,30 @@ def schedule_check(action: str, cron: str, zone: str) -> None:
         errors.append(FieldError("/action", "invalid_action", _("Choose what is to be done.")))
     if zone not in zones():
         errors.append(FieldError("/timezone", "invalid_timezone", _("There is no such time zone.")))
-    if refusal := _cron_refusal(cron):
+    if refusal := cron_refusal(cron, gap=GAP):
         errors.append(FieldError("/cron", "invalid_cron", refusal))
     if errors:
         raise Invalid(errors=errors)
 
 
-def _cron_refusal(cron: str) -> str:
+def cron_refusal(cron: str, *, gap: timedelta) -> str:
+    """What is wrong with a line whose moments must be ``gap`` apart at least; empty where nothing is."""
     try:
-        if len(cron) > CRON_MAX or len(cron.split()) != FIELDS:
-            raise CronSimError
-        moments = CronSim(cron, now())
-        ahead = [moment for _number, moment in zip(range(LOOKED_AT), moments, strict=False)]
+        ahead = moments_ahead(cron)
     except CronSimError:
         return _("Five fields are needed: minute, hour, day of the month, month, day of the week, such as 0 8 * * 1-5.")
     if not ahead:
         return _("That is never.")
-    if any(later - earlier < GAP for earlier, later in pairwise(ahead)):
-        return _("At most every %d minutes.") % (GAP.total_seconds() // 60)
+    if any(later - earlier < gap for earlier, later in pairwise(ahead)):
+        return _("At most every %d minutes.") % (gap.total_seconds() // 60)
     return ""
+
+
+def moments_ahead(cron: str) -> list[datetime]:
+    """As many of its moments from now on as are looked at; raises ``CronSimError`` for what is no such line."""
+    if len(cron) > CRON_MAX or len(cron.split()) != FIELDS:
+        raise CronSimError
+    return [moment for _number, moment in zip(range(LOOKED_AT), CronSim(cron, now()), strict=False)]
 
 
 @transaction.atomic

@@ -5,8 +5,10 @@ from __future__ import annotations
 from django.urls import path
 
 from vms.views import (
+    backup_schedules,
     backups,
     consoles,
+    copies,
     discs,
     guest_create,
     guest_detail,
@@ -24,6 +26,7 @@ from vms.views import (
 )
 
 ONE = "machines/<uuid:guest_id>"
+SCHEDULE = "backups/schedules/<uuid:backup_schedule_id>"
 
 app_name = "vms"
 urlpatterns = [
@@ -72,6 +75,11 @@ urlpatterns = [
     path("volumes/<uuid:volume_id>/limits/", volumes.volume_limits, name="volume_limits"),
     path("volumes/<uuid:volume_id>/delete/", volumes.volume_delete, name="volume_delete"),
     path("backups/", backups.backup_list, name="backup_list"),
+    path("backups/schedules/", backup_schedules.backup_schedule_list, name="backup_schedule_list"),
+    path("backups/schedules/create/", backup_schedules.backup_schedule_create, name="backup_schedule_create"),
+    path(f"{SCHEDULE}/", backup_schedules.backup_schedule_detail, name="backup_schedule_detail"),
+    path(f"{SCHEDULE}/edit/", backup_schedules.backup_schedule_edit, name="backup_schedule_edit"),
+    path(f"{SCHEDULE}/delete/", backup_schedules.backup_schedule_delete, name="backup_schedule_delete"),
     path("backups/create/", backups.backup_create, name="backup_create"),
     path("backups/<uuid:backup_id>/", backups.backup_detail, name="backup_detail"),
     path("backups/<uuid:backup_id>/verify/", backups.backup_verify, name="backup_verify"),
@@ -81,6 +89,11 @@ urlpatterns = [
     path("volumes/<uuid:volume_id>/snapshot/", snapshots.volume_snapshot, name="volume_snapshot"),
     path("snapshots/<uuid:snapshot_id>/edit/", snapshots.snapshot_edit, name="snapshot_edit"),
     path("snapshots/<uuid:snapshot_id>/revert/", snapshots.snapshot_revert, name="snapshot_revert"),
+    path("snapshots/<uuid:snapshot_id>/copy/", copies.snapshot_copy, name="snapshot_copy"),
+    path(f"{ONE}/clone/", copies.guest_clone, name="guest_clone"),
+    path(f"{ONE}/image/", copies.guest_image, name="guest_image"),
+    path("snapshots/<uuid:snapshot_id>/image/", copies.snapshot_image, name="snapshot_image"),
+    path("snapshots/<uuid:snapshot_id>/volume/", copies.snapshot_volume, name="snapshot_volume"),
     path("snapshots/<uuid:snapshot_id>/delete/", snapshots.snapshot_delete, name="snapshot_delete"),
     path("images/", images.image_list, name="image_list"),
     path("images/add/", images.image_add, name="image_add"),
@@ -90,6 +103,9 @@ urlpatterns = [
     path("images/<uuid:image_id>/", images.image_detail, name="image_detail"),
     path("images/<uuid:image_id>/edit/", images.image_edit, name="image_edit"),
     path("images/<uuid:image_id>/offer/", images.image_offer, name="image_offer"),
+    path("images/<uuid:image_id>/share/", images.image_share, name="image_share"),
+    path("images/<uuid:image_id>/test/", images.image_test, name="image_test"),
+    path("images/<uuid:image_id>/test/screen/", images.image_test_screen, name="image_test_screen"),
     path("images/<uuid:image_id>/delete/", images.image_delete, name="image_delete"),
     path("networks/", stock.network_list, name="network_list"),
     path("networks/create/", stock.network_create, name="network_create"),

@@ -30,6 +30,7 @@ from vms.forms.backups import BackupForm, RestoreGuestForm, RestoreVolumeForm
 from vms.models import Backup, Guest
 from vms.selectors.backups import backup_page, backups_visible
 from vms.services import backups as services
+from vms.services.volumes.check import may_reach
 from vms.states import BackupState
 from vms.views.find import tenant_of
 
@@ -96,7 +97,7 @@ def _shown(backups: list[Backup], actor: Actor, slug: str) -> list[dict[str, Any
 
 def backup_shown(backup: Backup, operation: Operation | None, actor: Actor, slug: str) -> dict[str, Any]:
     """A backup for rows and its page; asks the database nothing."""
-    may = actor.may(Permission.BACKUP_MANAGE, backup)
+    may = actor.may(Permission.BACKUP_MANAGE, backup) and may_reach(actor, backup.guest)
     ready = backup.state == BackupState.READY
     disks = list(backup.disks.all())
     guest = reverse("vms:guest_detail", args=[slug, backup.guest_id]) if backup.guest_id else ""
@@ -137,7 +138,7 @@ def guest_backups(actor: Actor, guest: Guest, slug: str) -> dict[str, Any]:
     rows = list(backups_visible(actor).filter(guest=guest).order_by("-created_at")[:ON_A_MACHINE]) if may else []
     return {
         "backups": _shown(rows, actor, slug),
-        "may_back_up": actor.may(Permission.BACKUP_MANAGE, guest) and guest.binned_at is None,
+        "may_back_up": actor.may(Permission.BACKUP_MANAGE) and may_reach(actor, guest) and guest.binned_at is None,
     }
 
 

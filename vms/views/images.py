@@ -18,16 +18,20 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from operations.models import Operation
 from operations.selectors import operations_live_on
 from operations.shapes import operation_shown
+from portal.core.errors import Missing
 from portal.core.forms import refusals_in
 from portal.core.units import MIB, gib_label, mib_label
 from tenants.actors import Actor
+from tenants.models import Tenant
 from tenants.pages import confirm, page
 from tenants.policy import Permission
 from tenants.types import HttpRequest
 from vms.forms.images import INITS, ImageEditForm, ImageFetchForm, ImageUploadForm
 from vms.models import Image, ImageUpload
+from vms.models.image_tests import Verdict
 from vms.selectors.hardware import hardware_words
-from vms.selectors.stock import images_usable
+from vms.selectors.stock import image_replacement, images_usable
+from vms.services import image_tests as services_of_tests
 from vms.services import images as services
 from vms.states import ImageKind, ImageState
 from vms.views.find import tenant_of
@@ -93,7 +97,7 @@ def image_detail(request: HttpRequest, tenant: str, image_id: UUID) -> HttpRespo
 @page(Permission.IMAGE_MANAGE)
 def image_edit(request: HttpRequest, tenant: str, image_id: UUID) -> HttpResponse:
     """Change what is said of one of the project's own."""
-    image = _own(image_id)
+    image = _own(tenant_of(request), image_id)
     form = ImageEditForm(request.POST, image=image, actor=request.actor)
     if form.is_valid():
         with refusals_in(form):
@@ -107,16 +111,45 @@ def image_edit(request: HttpRequest, tenant: str, image_id: UUID) -> HttpRespons
 @page(Permission.IMAGE_MANAGE)
 def image_offer(request: HttpRequest, tenant: str, image_id: UUID) -> HttpResponse:
     """Offer it for new machines no longer, or again."""
-    image = _own(image_id)
+    image = _own(tenant_of(request), image_id)
     services.image_edit(image, deprecated=request.POST.get("deprecated") == "true", actor=request.actor)
     return redirect("vms:image_detail", tenant, image.pk)
+
+
+@require_POST
+@page(Permission.IMAGE_MANAGE)
+def image_share(request: HttpRequest, tenant: str, image_id: UUID) -> HttpResponse:
+    """Let the projects below make machines of it, or no longer."""
+    image = _own(tenant_of(request), image_id)
+    services.image_edit(image, shared=request.POST.get("shared") == "true", actor=request.actor)
+    return redirect("vms:image_detail", tenant, image.pk)
+
+
+@require_POST
+@page(Permission.IMAGE_MANAGE)
+def image_test(request: HttpRequest, tenant: str, image_id: UUID) -> HttpResponse:
+    """Try whether it starts."""
+    image = _own(tenant_of(request), image_id)
+    services_of_tests.image_test(image, actor=request.actor)
+    messages.success(request, _("%s is being started on a host, to see whether it does.") % image.name)
+    return redirect("vms:image_detail", tenant, image.pk)
+
+
+@require_safe
+@page(Permission.IMAGE_VIEW)
+def image_test_screen(request: HttpRequest, tenant: str, image_id: UUID) -> HttpResponse:
+    """Its screen at the end of its last test boot."""
+    test = services_of_tests.image_tested(get_object_or_404(images_usable(), pk=image_id))
+    if test is None or not test.screen:
+        raise Missing
+    return HttpResponse(bytes(test.screen), content_type="image/png", headers={"Cache-Control": "no-store"})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @page(Permission.IMAGE_MANAGE)
 def image_delete(request: HttpRequest, tenant: str, image_id: UUID) -> HttpResponse:
     """Say what goes; then have it taken away."""
-    image = _own(image_id)
+    image = _own(tenant_of(request), image_id)
     if request.POST.get("confirmed") != "yes":
         question = {
             "title": _("Delete %s?") % image.name,
@@ -131,9 +164,9 @@ def image_delete(request: HttpRequest, tenant: str, image_id: UUID) -> HttpRespo
     return redirect("vms:image_list", tenant)
 
 
-def _own(image_id: UUID) -> Image:
-    """One of the project's own images; everybody's are not there to be changed."""
-    image: Image = get_object_or_404(images_usable().exclude(tenant=None), pk=image_id)
+def _own(tenant: Tenant, image_id: UUID) -> Image:
+    """One of the project's own images; everybody's, and what projects above share, are not there to be changed."""
+    image: Image = get_object_or_404(images_usable().filter(tenant=tenant), pk=image_id)
     return image
 
 
@@ -141,11 +174,16 @@ def _detail(request: HttpRequest, image: Image, form: ImageEditForm | None) -> H
     actor = request.actor
     live = operations_live_on("image", [image.pk]).get(image.pk)
     own = image.tenant_id is not None and actor.may(Permission.IMAGE_MANAGE, image)
+    below = own and actor.tenant is not None and actor.tenant.children.exists()
+    fit = image.state in (ImageState.READY, ImageState.DEPRECATED)
     context = {
+        "test": services_of_tests.image_tested(image),
+        "may_test": own and live is None and fit and image.kind == ImageKind.DISK,
         "image": image_shown(image, actor, live),
         "form": (form or ImageEditForm(image=image, actor=actor)) if own and live is None else None,
         "may_delete": own and live is None and image.state != ImageState.UPLOADING,
-        "may_offer": own and image.state in (ImageState.READY, ImageState.DEPRECATED),
+        "may_offer": own and fit,
+        "may_share": own and fit and (below or image.shared),
         "may_upload": own and image.state == ImageState.UPLOADING,
         "may_create": actor.may(Permission.GUEST_CREATE)
         and image.state == ImageState.READY
@@ -157,7 +195,7 @@ def _detail(request: HttpRequest, image: Image, form: ImageEditForm | None) -> H
 def image_shown(image: Image, actor: Actor, operation: Operation | None) -> dict[str, Any]:
     """An image for rows and its own page; asks the database nothing that ``images_usable`` has not read."""
     upload = getattr(image, "upload", None) if image.state == ImageState.UPLOADING else None
-    own = image.tenant_id is not None
+    own = image.tenant_id is not None and (actor.tenant is None or image.tenant_id == actor.tenant.pk)
     return {
         "pk": image.pk,
         "name": image.name,
@@ -178,7 +216,9 @@ def image_shown(image: Image, actor: Actor, operation: Operation | None) -> dict
         "sha256": image.sha256,
         "own": own,
         "owner_label": image.tenant.name if image.tenant is not None else _("Everybody's"),
-        "replacement": image.replacement,
+        "shared": image.shared,
+        "tested": image.verdict == Verdict.LOGIN,
+        "replacement": image_replacement(image, actor),
         "created_at": image.created_at,
     }
 

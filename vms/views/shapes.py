@@ -162,6 +162,8 @@ class GuestShown:
     may_rebuild: bool
     may_rescue: bool
     may_unrescue: bool
+    may_clone: bool
+    may_capture: bool
     in_rescue: bool
     price: None = None
     spark: str = field(default="", compare=False)
@@ -178,6 +180,8 @@ class _Offer:
     may_rebuild: bool
     may_rescue: bool
     may_unrescue: bool
+    may_clone: bool
+    may_capture: bool
     console: bool
 
 
@@ -207,6 +211,8 @@ class _Page:
         def may(kind: str, allowed: bool) -> bool:
             return allowed and not busy and answer(guest, kind, self.actor) == Answer.NOW
 
+        reaches = edit or Permission.GUEST_EDIT not in self.actor.tagged
+        copy = reaches and self.actor.may(Permission.SNAPSHOT_MANAGE)
         return _Offer(
             actions=tuple(BUTTONS[action.name] for action in guest_actions(guest, self.actor, busy=busy)),
             may_delete=delete and not busy,
@@ -215,6 +221,8 @@ class _Page:
             may_rebuild=may("guest.rebuild", delete),
             may_rescue=may("guest.rescue", edit),
             may_unrescue=may("guest.unrescue", edit),
+            may_clone=may("guest.clone", copy and self.actor.may(Permission.GUEST_CREATE)),
+            may_capture=may("guest.clone", copy and self.actor.may(Permission.IMAGE_MANAGE)),
             console=console,
         )
 
@@ -255,6 +263,8 @@ class _Page:
             may_rebuild=offer.may_rebuild,
             may_rescue=offer.may_rescue,
             may_unrescue=offer.may_unrescue,
+            may_clone=offer.may_clone,
+            may_capture=offer.may_capture,
             in_rescue=guest.in_rescue,
             spark=row.spark,
         )

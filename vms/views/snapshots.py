@@ -100,6 +100,7 @@ def snapshot_shown(
         "may_edit": idle,
         "may_revert": idle and snapshot.state == SnapshotState.READY and allowed["snapshot.revert"],
         "may_delete": idle and allowed["snapshot.delete"],
+        "may_copy": idle and snapshot.state == SnapshotState.READY,
     }
 
 
@@ -108,14 +109,15 @@ def _find(request: HttpRequest, snapshot_id: UUID) -> Snapshot:
     return found
 
 
-def _back(request: HttpRequest, of: Guest | Volume) -> dict[str, str]:
+def back_to(request: HttpRequest, of: Guest | Volume) -> dict[str, str]:
+    """Where a dialog about its snapshots was opened."""
     slug = tenant_of(request).slug
     if isinstance(of, Guest):
         return {"url": reverse("vms:guest_detail", args=[slug, of.pk]) + "?tab=snapshots", "label": of.name}
     return {"url": reverse("vms:volume_detail", args=[slug, of.pk]), "label": of.name}
 
 
-def _whose(snapshot: Snapshot) -> Guest | Volume:
+def whose(snapshot: Snapshot) -> Guest | Volume:
     """The machine or the volume that it is of."""
     return snapshot.guest if snapshot.guest is not None else snapshot.disks.select_related("volume").get().volume
 
@@ -137,7 +139,7 @@ def volume_snapshot(request: HttpRequest, tenant: str, volume_id: UUID) -> HttpR
 
 
 def _take(request: HttpRequest, of: Guest | Volume, *, memory: bool) -> HttpResponse:
-    back = _back(request, of)
+    back = back_to(request, of)
     form = SnapshotForm(request.POST or None, memory=memory)
     if request.method == "POST" and form.is_valid():
         with refusals_in(form, FIELDS):
@@ -163,7 +165,7 @@ def _take(request: HttpRequest, of: Guest | Volume, *, memory: bool) -> HttpResp
 def snapshot_edit(request: HttpRequest, tenant: str, snapshot_id: UUID) -> HttpResponse:
     """Other words for it."""
     snapshot = _find(request, snapshot_id)
-    back = _back(request, _whose(snapshot))
+    back = back_to(request, whose(snapshot))
     words = {"name": snapshot.name, "description": snapshot.description}
     form = SnapshotForm(request.POST or None, initial=words)
     if request.method == "POST" and form.is_valid():
@@ -180,7 +182,7 @@ def snapshot_edit(request: HttpRequest, tenant: str, snapshot_id: UUID) -> HttpR
 def snapshot_revert(request: HttpRequest, tenant: str, snapshot_id: UUID) -> HttpResponse:
     """Say what falls and what stays; then go back."""
     snapshot = _find(request, snapshot_id)
-    whose, error = _whose(snapshot), ""
+    of, error = whose(snapshot), ""
     form = RevertForm(request.POST)
     if request.method == "POST" and form.is_valid():
         try:
@@ -189,11 +191,11 @@ def snapshot_revert(request: HttpRequest, tenant: str, snapshot_id: UUID) -> Htt
             error = refusal_words(refused)
         else:
             messages.success(request, _("Reverting to %s.") % snapshot.name)
-            return redirect(_back(request, whose)["url"])
+            return redirect(back_to(request, of)["url"])
     context = {
         "snapshot": snapshot,
-        "of": whose,
-        "back": _back(request, whose),
+        "of": of,
+        "back": back_to(request, of),
         "outlook": services.revert_foresee(snapshot),
         "cut": snapshot.consistency == Consistency.POWER_CUT,
         "error": error,
@@ -206,7 +208,7 @@ def snapshot_revert(request: HttpRequest, tenant: str, snapshot_id: UUID) -> Htt
 def snapshot_delete(request: HttpRequest, tenant: str, snapshot_id: UUID) -> HttpResponse:
     """Ask first; then forget it."""
     snapshot = _find(request, snapshot_id)
-    back = _back(request, _whose(snapshot))
+    back = back_to(request, whose(snapshot))
     if request.method == "POST":
         services.snapshot_delete(snapshot, actor=request.actor)
         messages.success(request, _("Deleting %s.") % snapshot.name)

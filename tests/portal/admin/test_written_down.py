@@ -128,6 +128,7 @@ CASES: dict[tuple[type[Model], str], Case] = {
             **BUILT,
         }
     ),
+    (Image, "test"): Case(),
     (Image, "deprecate"): Case(),
     (Image, "offer"): Case(first=be(state="deprecated")),
     (Image, "delete"): Case(first=lambda row: factories.image("Old")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 from dataclasses import dataclass, field, replace
@@ -169,3 +170,18 @@ def test_another_password_opens_nothing_and_says_nothing(place: Place, disk: Dis
     assert PASSWORD not in repr(place)
     files = [file.read_bytes() for file in Path(place.url).rglob("*") if file.is_file()]
     assert not any(b"\7" * 100 in content or PASSWORD.encode() in content for content in files)
+
+
+def test_while_nothing_comes_of_a_pipe_there_are_signs_of_life() -> None:
+    read, write = os.pipe()
+    signs: list[int] = []
+
+    def tick() -> None:
+        signs.append(len(signs))
+        if len(signs) == 2:
+            os.write(write, b"disk")
+            os.close(write)
+
+    assert restic._Ticking(read, tick).read(8) == b"disk"
+    assert len(signs) == 2
+    os.close(read)

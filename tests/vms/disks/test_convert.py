@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -12,7 +13,7 @@ import pytest
 
 from tests.vms.disks.corpus import MIB, compressed_bomb, qcow2, sparse
 from vms.disks import convert
-from vms.disks.convert import Limits, to_qcow2
+from vms.disks.convert import Limits, flatten, to_qcow2
 from vms.disks.errors import ConversionFailed, UnsafeImage
 from vms.disks.inspect import GIB, Format
 
@@ -49,6 +50,24 @@ def test_the_disk_is_the_same_and_ours(desk: Path, source_format: Format) -> Non
     assert left(desk) == {"source.raw", "source.qcow2", "target.qcow2"}
 
 
+def test_a_disk_in_several_files_becomes_one_and_none_may_name_another(desk: Path) -> None:
+    """P-B1: the order says what stands on what; what a file says itself is refused."""
+    over = desk / "over"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", over, "32M"], check=True)
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -P 7 0 64k", over], check=True, capture_output=True)
+    expected = sparse(desk / "expected", b"\7" * 65536 + (desk / "source.raw").read_bytes()[65536:], size=32 * MIB)
+
+    written = flatten([(over, "qcow2"), (desk / "source.qcow2", "qcow2")], desk / "target")
+
+    same = ["qemu-img", "compare", "-f", "raw", "-F", "qcow2", str(expected), str(desk / "target")]
+    assert subprocess.run(same, check=False, capture_output=True).returncode == 0
+    assert written.virtual_size == 32 * MIB
+    below = desk / "below"
+    below.write_bytes(qcow2(backing="/etc/passwd"))
+    with pytest.raises(UnsafeImage):
+        flatten([(over, "qcow2"), (below, "qcow2")], desk / "target")
+
+
 def test_an_unsafe_image_never_reaches_qemu_img(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """P-B1, P-B3: refused by inspection, before any child runs."""
     evil = desk / "evil"
@@ -67,22 +86,24 @@ def test_the_child_has_nothing_to_lose(desk: Path) -> None:
     """P-B3, P-B7: explicit formats, nobody, no capability, no network, limits; seen from inside."""
     work = desk / "work"
     work.mkdir()
-    argv = convert._argv(desk / "source.raw", work, source_format="raw", limits=Limits(cpu_s=7), largest=12345)
+    argv = convert._argv([(desk / "source.raw", "raw")], work, limits=Limits(cpu_s=7), largest=12345)
     look = (
         "id -u; grep -E '^(Cap|NoNewPrivs)' /proc/self/status; cat /proc/self/limits; "
-        "sed -n 's/:.*//p' /proc/net/dev; ls /mnt; echo x > /mnt/source"
+        "sed -n 's/:.*//p' /proc/net/dev; ls /mnt; echo x > /mnt/0"
     )
     at = argv.index("qemu-img")
 
     with convert._readable(desk / "source.raw", work):
         seen = subprocess.run([*argv[:at], "sh", "-c", look], check=False, capture_output=True, text=True)
 
-    assert argv[at : at + 6] == ["qemu-img", "convert", "-p", "-f", "raw", "-O"]
+    assert argv[at : at + 5] == ["qemu-img", "convert", "-p", "-O", "qcow2"]
+    named = {"driver": "raw", "file": {"driver": "file", "filename": "/mnt/0"}}
+    assert json.loads(argv[-2].removeprefix("json:")) == named
     said = seen.stdout.splitlines()
     assert said[0] == "65534"
     assert {line.split()[1] for line in said if line.startswith("Cap")} == {"0000000000000000"}
     assert "NoNewPrivs:\t1" in said
-    assert [line.strip() for line in said[-3:]] == ["lo", "out", "source"]
+    assert [line.strip() for line in said[-3:]] == ["lo", "0", "out"]
     limits = {line[:25].strip(): line[25:].split()[0] for line in said if line.startswith("Max ")}
     assert limits["Max cpu time"] == "7"
     assert limits["Max file size"] == "12345"
@@ -209,7 +230,7 @@ def unprivileged_argv(source: Path, work: Path) -> list[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "geteuid", lambda: 65534)
         convert._without_network.cache_clear()
-        return convert._argv(source, work, source_format="raw", limits=Limits(), largest=64 * MIB)
+        return convert._argv([(source, "raw")], work, limits=Limits(), largest=64 * MIB)
 
 
 def left(directory: Path) -> set[str]:

@@ -13,7 +13,7 @@ import pytest
 from tests.lab import pki
 from tests.vms.disks.internet import FILE, PUBLIC, Internet, internet
 from vms.disks.errors import DiskError, FetchFailed, FetchRefused
-from vms.disks.fetch import Fetched, fetch
+from vms.disks.fetch import Fetched, fetch, fetch_text
 
 SUM = hashlib.sha256(FILE).hexdigest()
 
@@ -61,7 +61,7 @@ def world(net: Internet) -> Internet:
 
 def get(world: Internet, url: str, into: Path, **changes: object) -> Fetched:
     """Fetch in the world, with what most tests want."""
-    wanted: dict[str, object] = {"sha256": SUM, "max_bytes": 1_000_000, "deadline_s": 20} | changes
+    wanted: dict[str, object] = {"checksum": SUM, "max_bytes": 1_000_000, "deadline_s": 20} | changes
     return world.run(lambda: fetch(url, into=into, **wanted))  # type: ignore[arg-type]
 
 
@@ -83,6 +83,27 @@ def test_a_file_with_the_right_checksum_is_kept(world: Internet, tmp_path: Path)
     assert (tmp_path / "image").stat().st_mode & 0o777 == 0o600
     assert steps[-1] == (len(FILE), len(FILE))
     assert world.asked == [PUBLIC]
+
+
+def test_a_longer_checksum_is_as_good(world: Internet, tmp_path: Path) -> None:
+    longer = hashlib.sha512(FILE).hexdigest()
+
+    assert get(world, f"http://{PUBLIC}/file", tmp_path / "image", checksum=longer.upper()).checksum == longer
+
+
+def test_text_is_read_within_the_same_limits(world: Internet) -> None:
+    def text(url: str, most: int) -> str:
+        return world.run(lambda: fetch_text(url, max_bytes=most, deadline_s=20))
+
+    assert len(text(f"http://{PUBLIC}/file", 400_000)) > 100_000
+    for url, most in (
+        (f"http://{PUBLIC}/file", 1000),
+        (f"http://{PUBLIC}/absent", 1000),
+        ("http://10.0.0.1/file", 400_000),
+        ("file:///etc/passwd", 400_000),
+    ):
+        with pytest.raises(DiskError):
+            text(url, most)
 
 
 @pytest.mark.parametrize("host", INTERNAL)
@@ -141,7 +162,7 @@ def test_the_name_is_resolved_once_and_the_checked_address_used(
     answers = iter([PUBLIC, "127.0.0.1", "127.0.0.1"])
     monkeypatch.setattr(socket, "getaddrinfo", resolver({"rebind.test": lambda: [next(answers)]}))
 
-    assert get(world, "http://rebind.test/file", tmp_path / "image").sha256 == SUM
+    assert get(world, "http://rebind.test/file", tmp_path / "image").checksum == SUM
     assert world.asked == [PUBLIC]
 
 
@@ -156,7 +177,7 @@ def test_a_name_with_one_internal_address_is_refused(
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "10.0.0.1", "[::1]", "[fc00::1]", "localhost"])
 def test_operators_may_allow_private_mirrors(world: Internet, tmp_path: Path, host: str) -> None:
-    assert get(world, f"http://{host}/file", tmp_path / "image", allow_private=True).sha256 == SUM
+    assert get(world, f"http://{host}/file", tmp_path / "image", allow_private=True).checksum == SUM
 
 
 @pytest.mark.parametrize(
@@ -172,7 +193,7 @@ def test_https_trusts_only_who_can_prove_it(world: Internet, tmp_path: Path, cer
 
     fetched = get(world, f"https://{PUBLIC}/file", tmp_path / "image", ca_file=certificates / "ca-cert.pem")
 
-    assert fetched.sha256 == SUM
+    assert fetched.checksum == SUM
 
 
 def test_https_is_not_given_up_on_the_way(world: Internet, tmp_path: Path, certificates: Path) -> None:
@@ -184,8 +205,8 @@ def test_https_is_not_given_up_on_the_way(world: Internet, tmp_path: Path, certi
 @pytest.mark.parametrize(
     ("path", "changes", "code"),
     [
-        pytest.param("file", {"sha256": "0" * 64}, "checksum_mismatch", id="another file"),
-        pytest.param("file", {"sha256": "md5"}, "checksum_invalid", id="no checksum"),
+        pytest.param("file", {"checksum": "0" * 64}, "checksum_mismatch", id="another file"),
+        pytest.param("file", {"checksum": "md5"}, "checksum_invalid", id="no checksum"),
         pytest.param("file", {"max_bytes": len(FILE) - 1}, "download_too_large", id="stated too large"),
         pytest.param("endless", {}, "download_too_large", id="larger than stated"),
         pytest.param("cut", {}, "download_cut", id="cut short"),
@@ -206,7 +227,7 @@ def test_an_existing_file_survives_a_failed_download(world: Internet, tmp_path: 
     image.write_text("precious")
 
     with pytest.raises(FetchFailed):
-        get(world, f"http://{PUBLIC}/file", image, sha256="0" * 64)
+        get(world, f"http://{PUBLIC}/file", image, checksum="0" * 64)
 
     assert image.read_text() == "precious"
     assert [path.name for path in tmp_path.iterdir()] == ["image"]

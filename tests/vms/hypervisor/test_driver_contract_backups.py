@@ -190,7 +190,7 @@ def test_a_volume_is_read_with_all_it_stands_on(held: Held, tmp_path: Path):
         held.write(held.disks[0], 3 * MIB, 3)
     fetched: list[int] = []
 
-    reader = hypervisor.volume_reader(held.world.pool, name, scratch=tmp_path, progress=fetched.append)
+    reader = hypervisor.volume_reader(held.world.pool, name, scratch=tmp_path, at_most=4 * MIB, progress=fetched.append)
 
     assert reader.size == 4 * MIB
     assert stretches(reader, "data") == [(MIB, MIB + BLOCK), (3 * MIB, 3 * MIB + BLOCK)]
@@ -199,4 +199,9 @@ def test_a_volume_is_read_with_all_it_stands_on(held: Held, tmp_path: Path):
     reader.close()
     assert fetched
     with pytest.raises(Missing):
-        hypervisor.volume_reader(held.world.pool, "nothing.qcow2", scratch=tmp_path)
+        hypervisor.volume_reader(held.world.pool, "nothing.qcow2", scratch=tmp_path, at_most=4 * MIB)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(Refused):
+        hypervisor.volume_reader(held.world.pool, name, scratch=empty, at_most=4 * MIB - 1)
+    assert list(empty.iterdir()) == [], "nothing of a disk that is too large is fetched"

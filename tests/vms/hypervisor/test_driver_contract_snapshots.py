@@ -185,8 +185,8 @@ def table(*names: bytes, extra: bytes = struct.pack(">QQ", 3, 5)) -> bytes:
 def test_a_table_of_snapshots_is_read_as_far_as_it_goes():
     whole = table(b"snap-1", b"x")
 
-    assert qcow2.table_read(whole, 2) == (SeenSnapshot("snap-1", 5, 3), SeenSnapshot("x", 5, 3))
-    assert qcow2.table_read(table(b"old", extra=b""), 1) == (SeenSnapshot("old", 0, 0),)
+    assert qcow2.table_read(whole, 2) == (qcow2.Entry("snap-1", 0, 0, 5, 3), qcow2.Entry("x", 0, 0, 5, 3))
+    assert qcow2.table_read(table(b"old", extra=b""), 1) == (qcow2.Entry("old", 0, 0, 0, 0),)
     for cut in range(len(whole) - 8):
         with pytest.raises(qcow2.BadTable):
             qcow2.table_read(whole[:cut], 2)

@@ -12,6 +12,7 @@ from vms.cloudinit import Seed
 from vms.disks.seed import seed_iso
 from vms.hypervisor.errors import Busy, Missing, Refused
 from vms.hypervisor.filters import guest_filter
+from vms.hypervisor.libvirt_driver import storage
 from vms.hypervisor.xml.domain import Disk, FilterRef, Nic, Tag
 from vms.hypervisor.xml.network import DhcpHost
 from vms.states import Power
@@ -80,6 +81,27 @@ def test_a_half_made_upload_is_replaced(world: World, pool: str, tmp_path: Path)
     seen = world.hypervisor.upload_volume(pool, "image", whole, disk_format="raw")
 
     assert seen.capacity == 2000
+
+
+def test_an_upload_that_is_cut_off_takes_away_nothing_that_another_has_sent_meanwhile(
+    world: World, pool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(storage, "_REFRESH_WAIT_S", 0.1)  # the first one's stream is open
+    late, source = tmp_path / "late", tmp_path / "source"
+    late.write_bytes(b"l" * 4096)
+    source.write_bytes(b"s" * 4096)
+
+    def thaw(_sent: int) -> None:
+        world.hypervisor.upload_volume(pool, "disk", source, disk_format="raw")
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        world.hypervisor.upload_volume(pool, "disk", late, disk_format="raw", progress=thaw)
+
+    seen = world.hypervisor.volume(pool, "disk")
+    assert seen is not None
+    if world.pool_path.exists():
+        assert Path(seen.path).read_bytes() == source.read_bytes()
 
 
 def test_an_upload_that_is_not_what_it_claims_is_refused(world: World, pool: str, tmp_path: Path):

@@ -17,6 +17,7 @@ from vms.models import Backup, BackupRepository, BackupStore, Guest, Volume
 from vms.names import pool_name, volume_name
 from vms.selectors.installation import installation_owner
 from vms.services import backups as services
+from vms.services.backups.retention import repository_tidy
 from vms.states import BackupState, Power
 
 _numbers = itertools.count(1)
@@ -127,12 +128,22 @@ def _then(verb: str) -> Callable[[Backups], tuple[Guest, Backup, Operation]]:
     return ask
 
 
+def _tidy(backups: Backups) -> tuple[Guest, Backup, Operation]:
+    guest = backups.bench.guest()
+    old = backups.backup(guest, b"one")
+    backups.backup(guest, b"two")
+    with tenant_scope(backups.bench.house.tenant):
+        Backup.objects.filter(pk=old.pk).update(state=BackupState.DELETING)
+        return guest, old, repository_tidy(old.repository, [old.pk], actor=backups.bench.house.actor)
+
+
 BACKUP_RECIPES = {
     "back up a running machine": BackupRecipe("backup.create", _create(Power.RUNNING)),
     "back up what changed": BackupRecipe("backup.create", _create(Power.RUNNING, second=True)),
     "back up a stopped machine": BackupRecipe("backup.create", _create(Power.STOPPED)),
     "verify": BackupRecipe("backup.verify", _then("verify")),
     "delete": BackupRecipe("backup.delete", _then("delete"), gone=True),
+    "let go of many": BackupRecipe("backup.tidy", _tidy, gone=True),
 }
 
 __all__ = ["BACKUP_RECIPES", "MIB", "BackupRecipe", "BackupState", "Backups"]

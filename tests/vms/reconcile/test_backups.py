@@ -22,9 +22,10 @@ from tests.vms.reconcile.bench import Bench
 from tests.vms.reconcile.lives import Killed, at_points
 from vms.backups import restic
 from vms.backups.disks import give_back
-from vms.handlers.restored import repository_place, scratch
+from vms.handlers.restored import scratch
 from vms.hypervisor.errors import Refused, Unreachable
 from vms.models import Backup, Guest, Volume
+from vms.reconcile.stores import repository_place
 from vms.services import backups as services
 from vms.services.backups.record import backup_charge
 from vms.states import Power

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from tests.portal.api.rest import Answer as Said
 from tests.portal.api.rest import Rest
 from tests.vms.reconcile.backup_lives import Backups, forget_backups
 from tests.vms.reconcile.bench import KEY, Bench
+from tests.vms.reconcile.copy_lives import Copies
 from tests.vms.reconcile.lives import Killed, at_points
 from tests.vms.reconcile.snapshot_lives import Shots
 from tests.vms.reconcile.test_kill_points import clear
@@ -39,6 +41,7 @@ from vms.services.hosts import host_record_heartbeat
 from vms.states import HostState, Power, SnapshotState
 
 SAMPLE: Final = 4
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ WISHES: Final = {
         f"guest.{verb}": Wish("POST", f"/{verb}")
         for verb in ("start", "shutdown", "stop", "reboot", "reset", "pause", "resume", "suspend", "wake", "restore")
     },
+    "guest.clone": Wish("POST", "/clone", lambda _bench, _guest: {"name": f"twin-{next(_numbers)}"}),
     "guest.resize": Wish("POST", "/resize", lambda bench, _guest: {"flavor": bench.larger.name}),
     "guest.rebuild": Wish("POST", "/rebuild"),
     "guest.rescue": Wish("POST", "/rescue", lambda bench, _guest: {"image": str(bench.image.pk)}),
@@ -271,7 +275,10 @@ def accepted(bench: Bench, condition: Condition, kind: str) -> Operation:
     assert condition_of(bench.fresh(guest)) == condition
     said = ask(bench, guest, kind)
     assert said.status == 202, said
-    return Operation.objects.get(pk=said.json["id"])
+    operation = Operation.objects.get(pk=said.json["id"])
+    if "snapshot" in operation.params:
+        Copies(bench).passing(operation)
+    return operation
 
 
 def finished(bench: Bench, operation: Operation, *, still: str = "") -> None:

@@ -93,12 +93,14 @@ class Backups(Discs):
             self._host.checkpoints[uuid] = {name: seen for name, seen in marks.items() if name in keep}
 
     def volume_reader(
-        self, pool: str, name: str, *, scratch: Path, progress: Callable[[int], None] | None = None
+        self, pool: str, name: str, *, scratch: Path, at_most: int, progress: Callable[[int], None] | None = None
     ) -> DiskReader:
         with self._host.call("volume_reader"):
             found = self._get_pool(pool).volumes.get(name)
             if found is None:
                 raise Missing(f"pool {pool} has no volume {name}")
+            if found[0].capacity > at_most:
+                raise Refused(f"volume {name} is a disk of {found[0].capacity} bytes")
             content = self._host.written.get(found[0].path, b"")
             if progress:
                 progress(len(content))

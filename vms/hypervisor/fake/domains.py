@@ -188,7 +188,7 @@ class Domains(Link):
                 raise Refused(f"no filter {nic.filter.name}")
 
     def _turn(self, domain: FakeDomain, power: Power, reason: str, *, told: str = "") -> None:
-        domain.power, domain.reason = power, reason
+        self._host.turn(domain, power, reason)
         self._host.announce(PowerEvent(domain.uuid, power, told or reason))
 
 

@@ -46,6 +46,8 @@ class FakeDomain:
     """What it runs with, or ran with last."""
     trays: set[str] = field(default_factory=set)
     """The CD drives, by target, whose tray the guest has opened."""
+    fleeting: bool = False
+    """Is it gone as soon as it is off?"""
 
     def boot(self) -> None:
         """From here on it runs with what its definition says now."""
@@ -109,6 +111,8 @@ class FakeHost:
     stats: dict[str, DomainStats] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)
     """What a test wrote on a disk, by its path; ``kept`` is what snapshots hold, by path and name."""
+    sent: dict[str, bytes] = field(default_factory=dict)
+    """The files that were uploaded, by their place, as long as they are small."""
     kept: dict[str, dict[str, FakeKept]] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     tpms: set[str] = field(default_factory=set)
@@ -154,7 +158,7 @@ class FakeHost:
             domain = self.domains[uuid]
             if power in ON and domain.power not in {*ON, Power.SUSPENDED}:
                 domain.boot()
-            domain.power, domain.reason = power, reason
+            self.turn(domain, power, reason)
         self.announce(PowerEvent(uuid, power, reason))
 
     def plant_domain(self, uuid: str, name: str) -> None:
@@ -165,7 +169,19 @@ class FakeHost:
         """A network that is not ours."""
         self.networks[name] = None
 
+    def forget_moments(self) -> None:
+        """Every connection ended: what lived only with one is gone."""
+        for domain in [each for each in self.domains.values() if each.fleeting]:
+            self.happen(domain.uuid, Power.STOPPED, "destroyed")
+
     # --- for the driver -----------------------------------------------------------------------------------------
+    def turn(self, domain: FakeDomain, power: Power, reason: str) -> None:
+        """The domain does this now; one that is there only for a moment is gone when it is off, with its TPM."""
+        domain.power, domain.reason = power, reason
+        if domain.fleeting and power not in ON:
+            self.domains.pop(domain.uuid, None)
+            self.tpms.discard(domain.uuid)
+
     def announce(self, event: PowerEvent) -> None:
         for on_event, _close in list(self._listeners):
             on_event(event)

@@ -14,6 +14,7 @@ from vms.hypervisor.fake.host import FakePool
 from vms.hypervisor.fake.link import Link
 
 CHUNK = 256 * 1024
+KEPT_MOST = 1024 * 1024
 
 
 class Storage(Link):
@@ -61,6 +62,8 @@ class Storage(Link):
                 raise Refused(f"volume {name} turned out to be {found}, not {disk_format}")
             volume = SeenVolume(name, place_of(there, name), found, capacity, size)
             there.volumes[name] = (volume, checksum)
+            if size <= KEPT_MOST:
+                self._host.sent[volume.path] = source.read_bytes()
             return volume
 
     def create_overlay(self, pool: str, name: str, *, base: str, capacity: int, base_pool: str = "") -> SeenVolume:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import libvirt
 
@@ -102,16 +103,18 @@ class Backups(Discs):
             _drop_checkpoints(raw, {each.getName() for each in raw.listAllCheckpoints(0)} - set(keep))
 
     def volume_reader(
-        self, pool: str, name: str, *, scratch: Path, progress: Callable[[int], None] | None = None
+        self, pool: str, name: str, *, scratch: Path, at_most: int, progress: Callable[[int], None] | None = None
     ) -> DiskReader:
         """See the protocol."""
         with translated(f"read volume {name}"):
+            layers = list(self._layers(pool, name))
+            _refuse_large(layers, scratch, at_most)
             files: list[tuple[Path, str]] = []
             done = 0
-            for number, volume in enumerate(self._layers(pool, name)):
+            for number, volume in enumerate(layers):
                 file = scratch / f"{number}.layer"
                 done = self._fetch(volume, file, done, progress)
-                files.append((file, _format_of(volume)))
+                files.append((file, format_of(volume)))
         stack(files)
         return ServedReader(*files[0])
 
@@ -146,6 +149,8 @@ class Backups(Discs):
         try:
             with into.open("wb") as file:
                 while chunk := stream.recv(_CHUNK):
+                    if file.tell() + len(chunk) > size:
+                        raise Refused("more came of the disk than its host said")
                     file.write(chunk)
                     done += len(chunk)
                     if progress:
@@ -156,6 +161,17 @@ class Backups(Discs):
                 stream.abort()
             raise
         return done
+
+
+def _refuse_large(layers: Sequence[Any], scratch: Path, at_most: int) -> None:
+    """Raise ``Refused`` for a disk of more than ``at_most`` bytes, or whose files do not fit into ``scratch``."""
+    described = [root_of(volume.XMLDesc(0)) for volume in layers]
+    capacity = int(described[0].findtext("capacity", "0"))
+    if capacity > at_most:
+        raise Refused(f"a disk of {capacity} bytes, where {at_most} were expected")
+    files = sum(int(each.findtext("physical", "0")) for each in described)
+    if files > shutil.disk_usage(scratch).free:
+        raise Refused(f"there is no room on the worker for {files} bytes")
 
 
 def stack(files: Sequence[tuple[Path, str]]) -> None:
@@ -300,7 +316,8 @@ def _await_socket(socket: Path, server: subprocess.Popen[bytes], *, timeout_s: f
         time.sleep(0.02)
 
 
-def _format_of(volume: Any) -> str:
+def format_of(volume: Any) -> Literal["qcow2", "raw"]:
+    """What QEMU opens a volume's file as; what is no qcow2 is raw."""
     found = root_of(volume.XMLDesc(0)).find("target/format")
     return "raw" if found is None or found.get("type") != "qcow2" else "qcow2"
 

@@ -44,7 +44,7 @@ class Snapshots(Domains, Storage):
             raw = self._find_volume(self._get_pool(pool), name)
             if raw is None:
                 raise Missing(f"pool {pool} has no volume {name}")
-            return self._table(raw)
+            return tuple(SeenSnapshot(each.name, each.capacity, each.memory) for each in self._table(raw))
 
     def take_snapshot(
         self, name: str, paths: Sequence[str], *, uuid: str, owner: Owner, roots: Roots, freeze: bool
@@ -205,7 +205,7 @@ class Snapshots(Domains, Storage):
                 raw.storagePoolLookupByVolume().refresh(0)
                 return
 
-    def _table(self, raw: Any) -> tuple[SeenSnapshot, ...]:
+    def _table(self, raw: Any) -> tuple[qcow2.Entry, ...]:
         try:
             count, offset = qcow2.table_place(self._bytes(raw, 0, qcow2.HEADER_BYTES))
             return qcow2.table_read(self._bytes(raw, offset, count * qcow2.ENTRY_BYTES), count) if count else ()

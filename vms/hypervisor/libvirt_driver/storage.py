@@ -202,7 +202,10 @@ class Storage(Link):
         return same
 
     def _send(self, raw_pool: Any, name: str, file: BinaryIO, size: int, progress: Progress) -> Any:
-        """A new file that grows as bytes arrive, so that its size tells an unfinished upload from a finished one."""
+        """A new file that grows as bytes arrive, so that its size tells an unfinished upload from a finished one.
+
+        One that is cut off stays: whoever thaws here late would delete what a successor has put under that name meanwhile.
+        """
         raw = raw_pool.createXML(VolumeSpec(name=name, capacity=0, format="raw").xml(), 0)
         stream = self.raw.newStream(0)
         sent = 0
@@ -216,8 +219,6 @@ class Storage(Link):
             stream.finish()
         except BaseException:
             _close(stream, clean=False)
-            with contextlib.suppress(libvirt.libvirtError):
-                raw.delete(0)
             raise
         return raw
 

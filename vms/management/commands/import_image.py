@@ -51,7 +51,7 @@ class Command(BaseCommand):
                 try:
                     fetch(
                         source,
-                        sha256=options["sha256"].lower(),
+                        checksum=options["sha256"].lower(),
                         into=file,
                         max_bytes=LARGEST,
                         allow_private=options["allow_private"],

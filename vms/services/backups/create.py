@@ -12,7 +12,8 @@ from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.policy import Permission
 from tenants.services.quota import quota_reserve
-from vms.models import Backup, BackupDisk, Guest, Volume
+from vms.models import Backup, BackupDisk, BackupTurn, Guest, Volume
+from vms.models.hardware import HARDWARE
 from vms.pool_kinds import is_home
 from vms.services.backups.record import backup_told
 from vms.services.backups.stores import repository_of
@@ -21,11 +22,13 @@ from vms.services.volumes.check import guest_locked, name_errors, require_reach
 
 
 @transaction.atomic
-def backup_create(guest: Guest, *, actor: Actor, name: str = "", full: bool = False) -> Operation:
+def backup_create(
+    guest: Guest, *, actor: Actor, name: str = "", full: bool = False, turn: BackupTurn | None = None
+) -> Operation:
     """Back up all disks of ``guest``, which may run on: only what changed is read, unless ``full`` or where nobody knows that.
 
-    A gibibyte is reserved now and more as bytes go to the store. Raises ``Invalid``, ``NoStore``, ``OverQuota``, or ``Conflict``
-    in a state that forbids it; then nothing was changed.
+    ``turn`` is that of the schedule that asks, if one does. A gibibyte is reserved now and more as bytes go to the store.
+    Raises ``Invalid``, ``NoStore``, ``OverQuota``, or ``Conflict`` in a state that forbids it; then nothing was changed.
     """
     actor.require(Permission.BACKUP_MANAGE, guest)
     require_reach(actor, guest)
@@ -44,9 +47,12 @@ def backup_create(guest: Guest, *, actor: Actor, name: str = "", full: bool = Fa
         name=name,
         repository=repository,
         guest=guest,
+        schedule_id=turn.schedule_id if turn is not None else None,
+        slot=turn.slot if turn is not None else None,
         guest_name=guest.name,
         flavor=guest.flavor,
         image_id=guest.image_id,
+        **{name: getattr(guest, name) for name in HARDWARE},
         reserved_gib=1,
     )
     for volume in volumes:

@@ -15,3 +15,4 @@ WEEK_S = 7 * DAY_S
 declare(Kind("backup.create", _("Back up %(name)s"), settle=settle.created, deadline_s=DAY_S, cancellable=True))
 declare(Kind("backup.verify", _("Verify backup %(name)s"), settle=settle.verified, deadline_s=DAY_S, cancellable=True))
 declare(Kind("backup.delete", _("Delete backup %(name)s"), settle=settle.deleted, deadline_s=WEEK_S))
+declare(Kind("backup.tidy", _("Let go of backups that are no longer kept"), settle=settle.tidied, deadline_s=WEEK_S))

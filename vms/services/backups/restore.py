@@ -28,6 +28,7 @@ def backup_restore_guest(
     flavor: Flavor | None = None,
     networks: tuple[Network, ...] = (),
     ssh_keys: tuple[SshKey, ...] = (),
+    tags: tuple[str, ...] = (),
     start: bool = True,
 ) -> Operation:
     """Make a new machine of all its disks, of the former one's size unless ``flavor`` says another.
@@ -45,6 +46,7 @@ def backup_restore_guest(
         image=backup.image,
         networks=networks,
         ssh_keys=ssh_keys,
+        tags=tags,
         start=start,
         root=root,
         volumes=tuple(VolumeSpec(name=disk.name, size_gib=disk.size_gib, source=disk) for disk in others),

@@ -161,6 +161,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "guest.wake": Row(_in(_Z)),
     "guest.reset": Row(_in(_R, _P, _RR)),
     "guest.stop": Row(_in(_R, _P, _Z, _C, _RR, _RO)),
+    "guest.clone": Row(_PLUGS | {_P}, instead={_Z: _LET_IT_RUN[_Z]}),
     "guest.resize": Row(_in(_S, _R, _C)),
     "guest.rebuild": Row(_in(_S, _R, _P, _Z, _C)),
     "guest.rescue": Row(_in(_S, _R, _P, _C)),
@@ -189,7 +190,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "guest.eject": Row(_PLUGS | {_P, _RR, _RO, _A, _B}, instead={_Z: _LET_IT_RUN[_Z]}),
 }
 """Every kind of operation that somebody can ask of a machine that is there, of its disks and volumes, or of their snapshots."""
-OURS: Final = frozenset({"guest.batch", "guest.create", "guest.tidy", "guest.withdraw", "volume.delete"})
+OURS: Final = frozenset({"guest.batch", "guest.create", "guest.tidy", "guest.withdraw", "volume.copy", "volume.delete"})
 """Kinds that nobody asks of a machine: it is not there yet, it has let go, or the portal alone asks."""
 
 

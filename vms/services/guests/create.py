@@ -20,17 +20,17 @@ from tenants.journal.usage import usage_switch
 from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.services.quota import Kind, Line, class_disk, kind_of, quota_foresee, quota_reserve
-from vms.models import Guest, HostClaim, Network, StorageClass, Volume
+from vms.models import BackupDisk, Guest, HostClaim, Network, StorageClass, Volume
 from vms.pool_kinds import home_path
 from vms.services.discs import disc_lay
 from vms.services.guests.asking import guest_ask
 from vms.services.guests.check import guest_spec_check, password_hash
-from vms.services.guests.hardware import hardware_take
+from vms.services.guests.hardware import hardware_like, hardware_take
 from vms.services.guests.tagging import guest_set_tags
 from vms.services.hosts import NoRoom, host_choose, host_rooms, room_serves
 from vms.services.networks import network_default, port_create
-from vms.services.volumes.create import pool_choose, pool_needs
-from vms.services.volumes.record import backup_holds, volume_cost, volume_meter
+from vms.services.volumes.create import copy_params, pool_choose, pool_needs
+from vms.services.volumes.record import made_of, source_holds, volume_cost, volume_meter
 from vms.specs import GuestSpec
 from vms.states import ImageKind, Power
 
@@ -90,7 +90,7 @@ def guest_create(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Operation:
         parent = operation_submit(
             Batch(guests[0].pk, f"{len(guests)} × {spec.name}"), kind="guest.batch", actor=actor, tenant=tenant
         )
-    operations = [_guest_ask(guest, actor=actor, parent=parent, tags=spec.tags) for guest in guests]
+    operations = [_guest_ask(guest, spec, actor=actor, parent=parent) for guest in guests]
     return parent or operations[0]
 
 
@@ -130,7 +130,10 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
                 want_power=Power.RUNNING if spec.start else Power.STOPPED,
                 charged_running=spec.start,
             )
-            hardware_take(guest, spec.image)
+            if spec.like is None:
+                hardware_take(guest, spec.image, former=spec.root.backup if isinstance(spec.root, BackupDisk) else None)
+            else:
+                hardware_like(guest, spec.like)
             guest.save(force_insert=True)
     except IntegrityError as error:
         raise Conflict(
@@ -156,7 +159,7 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
         position=0,
         boot_order=1,
         image=spec.image if spec.root is None and not from_cd else None,
-        source=spec.root,
+        **made_of(spec.root),
         storage_class=storage_class,
         pool=host.storage_pools.filter(path=home_path(host)).first(),
         size_gib=spec.root_gib,
@@ -199,7 +202,7 @@ def _volumes_write(guest: Guest, spec: GuestSpec) -> None:
                 guest=guest,
                 position=position,
                 delete_with_guest=disk.delete_with_guest,
-                source=disk.source,
+                **made_of(disk.source),
                 storage_class=storage_class,
                 pool=pool_choose(storage_class, disk.size_gib, guest=guest, can=pool_needs(disk)),
                 size_gib=disk.size_gib,
@@ -209,11 +212,12 @@ def _volumes_write(guest: Guest, spec: GuestSpec) -> None:
         )
 
 
-def _guest_ask(guest: Guest, *, actor: Actor, parent: Operation | None, tags: Iterable[str]) -> Operation:
+def _guest_ask(guest: Guest, spec: GuestSpec, *, actor: Actor, parent: Operation | None) -> Operation:
     """Ask the worker for a written guest, and say so in the journal."""
-    guest_set_tags(guest, tags)
-    more = backup_holds(Volume.objects.filter(guest=guest))
-    operation = guest_ask(guest, "guest.create", actor=actor, parent=parent, more=more)
+    guest_set_tags(guest, spec.tags)
+    more = source_holds(Volume.objects.filter(guest=guest))
+    kind = "guest.create" if spec.like is None else "guest.clone"
+    operation = guest_ask(guest, kind, actor=actor, params=copy_params(spec.root), parent=parent, more=more)
     HostClaim.objects.filter(guest=guest).update(operation_id=operation.pk)
     audit_record(
         actor,
@@ -221,7 +225,7 @@ def _guest_ask(guest: Guest, *, actor: Actor, parent: Operation | None, tags: It
         guest,
         flavor=guest.flavor.name,
         image=guest.image.name,
-        tags=sorted(tags),
+        tags=sorted(spec.tags),
         user_data=bool(guest.user_data),
         ssh_keys=len(guest.ssh_keys),
     )

@@ -5,22 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from operations.models import Operation
-from operations.services import operation_submit
+from operations.services import Hold, operation_submit
 from portal.core.errors import Conflict
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.policy import Permission
 from tenants.services.quota import quota_reserve
-from vms.models import Guest, HostClaim, Volume
+from vms.models import Guest, HostClaim, Snapshot, Volume
 from vms.models.guests import Charge
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.asking import guest_ask, guest_wish
 from vms.services.guests.wanting import WISH, guest_want
 from vms.services.hosts import host_claimable
 from vms.services.volumes.check import guest_locked
+from vms.services.volumes.record import copy_hold, volumes_going
 from vms.states import Power
 
 
@@ -48,10 +50,17 @@ def guest_delete(guest: Guest, *, actor: Actor, purge: bool = False, delete_volu
     if delete_volumes is not None:
         Volume.objects.filter(guest=guest, position__gt=0).update(delete_with_guest=delete_volumes)
     guest_wish(guest, Power.ABSENT)
-    operation = guest_ask(guest, kind, actor=actor, params={"want_before": before})
+    more = _not_copied(guest) if purge else []
+    operation = guest_ask(guest, kind, actor=actor, params={"want_before": before}, more=more)
     words: dict[str, Any] = {} if delete_volumes is None else {"delete_volumes": delete_volumes}
     audit_record(actor, kind, guest, **words)
     return operation
+
+
+def _not_copied(guest: Guest) -> list[Hold]:
+    """What is held so that nobody copies from its snapshots while they go with it."""
+    gone = Snapshot.objects.filter(Q(guest=guest) | Q(guest=None, disks__volume__in=volumes_going(guest)))
+    return [copy_hold(pk, alone=True) for pk in gone.order_by("pk").values_list("pk", flat=True).distinct()]
 
 
 @transaction.atomic

@@ -17,6 +17,7 @@ from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.snapshots.check import locked, name_taken, text_errors
 from vms.services.snapshots.create import lane_of
 from vms.services.snapshots.record import snapshot_say
+from vms.services.volumes.record import copy_hold
 from vms.states import SnapshotState
 
 
@@ -81,6 +82,7 @@ def _ask(snapshot: Snapshot, guest: Guest | None, *, actor: Actor, after: Operat
             *([Hold("guest", guest.pk)] if guest is not None else []),
             *(Hold("volume", volume.pk) for volume in disks),
             Hold("snapshot", snapshot.pk),
+            copy_hold(snapshot.pk, alone=True),
         ]
         if after is None
         else (),

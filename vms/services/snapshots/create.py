@@ -23,10 +23,17 @@ from vms.states import ON
 
 @transaction.atomic
 def snapshot_create(
-    of: Guest | Volume, *, name: str, actor: Actor, description: str = "", memory: bool = False
+    of: Guest | Volume,
+    *,
+    name: str,
+    actor: Actor,
+    description: str = "",
+    memory: bool = False,
+    passing: bool = False,
 ) -> Operation:
     """Keep a machine's disks together as they are at one moment, or one volume; with ``memory`` also what a machine runs.
 
+    A ``passing`` one is to be copied from, and goes by itself.
     The file systems of a running machine are held still by its agent where that answers in time; the row says whether.
     Raises ``Invalid``, ``OverQuota``, or ``Conflict`` where the condition of machine or volume forbids it.
     """
@@ -49,6 +56,7 @@ def snapshot_create(
         description=description,
         guest=whole,
         with_memory=memory,
+        passing=passing,
         vcpus=whole.vcpus if whole is not None else 0,
         memory_mib=whole.memory_mib if whole is not None else 0,
     )

@@ -22,6 +22,7 @@ from vms.services.snapshots.check import locked, refuse_unready
 from vms.services.snapshots.create import lane_of
 from vms.services.snapshots.record import snapshot_say
 from vms.services.volumes.check import refuse_volume
+from vms.services.volumes.record import copy_hold
 from vms.states import ON, Power, SnapshotState
 
 KNOWS: Final = frozenset({*ON, Power.SUSPENDED})
@@ -111,6 +112,7 @@ def snapshot_revert(snapshot: Snapshot, *, actor: Actor, memory: bool = False) -
             *([Hold("guest", guest.pk)] if guest is not None else []),
             *(Hold("volume", volume.pk) for volume in disks),
             Hold("snapshot", snapshot.pk),
+            copy_hold(snapshot.pk, alone=True),
         ],
         lane=lane_of(guest, disks),
         generation=guest.want_generation if guest is not None else 0,

@@ -73,8 +73,14 @@ def require_reach(actor: Actor, guest: Guest | None) -> None:
 
     Whoever may manage volumes may plug them into any machine of the project, unless tags narrow what they may change.
     """
-    if guest is not None and Permission.GUEST_EDIT in actor.tagged:
+    if not may_reach(actor, guest):
         actor.require(Permission.GUEST_EDIT, guest)
+
+
+def may_reach(actor: Actor, guest: Guest | None) -> bool:
+    """Would ``require_reach`` let them? Asks for the machine's tags of those alone whom tags narrow."""
+    narrow = guest is not None and Permission.GUEST_EDIT in actor.tagged
+    return not narrow or actor.may(Permission.GUEST_EDIT, guest)
 
 
 def refuse_volume(volume: Volume) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -17,8 +18,8 @@ from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.models import Tenant
 from tenants.policy import Permission
-from tenants.services.quota import quota_reserve
-from vms.models import Guest, StorageClass, StoragePool, Volume
+from tenants.services.quota import Line, quota_foresee, quota_reserve
+from vms.models import BackupDisk, Guest, SnapshotDisk, StorageClass, StoragePool, Volume
 from vms.pool_kinds import ABILITIES, Ability
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.volumes.attach import free_position
@@ -28,7 +29,7 @@ from vms.services.volumes.check import (
     require_reach,
     volume_spec_check,
 )
-from vms.services.volumes.record import backup_holds, guest_with, volume_cost, volume_meter, volumes_say
+from vms.services.volumes.record import guest_with, made_of, source_holds, volume_cost, volume_meter, volumes_say
 from vms.specs import VolumeSpec
 from vms.states import HostState
 
@@ -43,9 +44,10 @@ class NoStorage(Conflict):
 
 @transaction.atomic
 def volume_create(tenant: Tenant, spec: VolumeSpec, *, actor: Actor) -> Operation:
-    """Make an empty volume, or one of an image; with ``spec.guest`` beside that machine's disks, and plugged into it.
+    """Make an empty volume, or one of an image, a backup or a snapshot.
 
-    A volume lies on one host: without a machine it is the one with most room, and only machines there can have it. Raises
+    With ``spec.guest`` beside that machine's disks, and plugged into it. A volume lies on one host: without a machine it is
+    the one with most room, and only machines there can have it. Raises
     ``Invalid`` with every field that is wrong, ``OverQuota``, ``NoStorage`` or ``Conflict``; then nothing was changed.
     """
     actor.require(Permission.VOLUME_MANAGE)
@@ -63,7 +65,7 @@ def volume_create(tenant: Tenant, spec: VolumeSpec, *, actor: Actor) -> Operatio
         position=free_position(guest) if guest is not None else 0,
         delete_with_guest=guest is not None and spec.delete_with_guest,
         image=spec.image,
-        source=spec.source,
+        **made_of(spec.source),
         storage_class=spec.storage_class,
         pool=pool,
         size_gib=spec.size_gib,
@@ -73,14 +75,15 @@ def volume_create(tenant: Tenant, spec: VolumeSpec, *, actor: Actor) -> Operatio
     volume_meter(volume)
     operation = operation_submit(
         volume,
-        kind="volume.create",
+        kind="volume.copy" if volume.snapshot_disk is not None else "volume.create",
         actor=actor,
         holds=[
             Hold("volume", volume.pk),
             *([Hold("guest", guest.pk)] if guest is not None else []),
-            *backup_holds(Volume.objects.filter(pk=volume.pk)),
+            *source_holds(Volume.objects.filter(pk=volume.pk)),
         ],
         lane=pool.host.lane,
+        params=copy_params(spec.source),
     )
     audit_record(
         actor,
@@ -93,6 +96,11 @@ def volume_create(tenant: Tenant, spec: VolumeSpec, *, actor: Actor) -> Operatio
     )
     volumes_say([volume])
     return operation
+
+
+def copy_params(source: BackupDisk | SnapshotDisk | None) -> dict[str, Any]:
+    """The snapshot that an operation copies from, which says so also once the row is gone."""
+    return {"snapshot": str(source.snapshot_id)} if isinstance(source, SnapshotDisk) else {}
 
 
 def guest_for(spec: VolumeSpec, actor: Actor) -> Guest | None:
@@ -146,3 +154,9 @@ def pool_choose(
     if not roomy:
         raise NoStorage
     return max(roomy, key=lambda pool: (pool.available, str(pool.pk)))
+
+
+def volume_foresee(tenant: Tenant, *, size_gib: int, storage_class: StorageClass, actor: Actor) -> list[Line]:
+    """What a volume of that size would make of the quota, without changing anything."""
+    actor.require(Permission.VOLUME_MANAGE)
+    return quota_foresee(tenant, volume_cost(storage_class, size_gib))

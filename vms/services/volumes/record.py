@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
@@ -14,7 +16,7 @@ from tenants.journal.events import event_append
 from tenants.journal.usage import usage_switch
 from tenants.scoping import tenant_scope
 from tenants.services.quota import class_disk, quota_reserve
-from vms.models import Guest, StorageClass, Volume
+from vms.models import BackupDisk, Guest, SnapshotDisk, StorageClass, Volume
 from vms.states import VolumeState
 
 
@@ -25,12 +27,23 @@ def volume_record(volume: Volume, state: VolumeState) -> None:
         volume.save(update_fields=["state"])
 
 
-def backup_holds(volumes: QuerySet[Volume]) -> list[Hold]:
-    """What is held, with others, while these volumes are made: the backups they are made of, and their repositories."""
+def made_of(source: BackupDisk | SnapshotDisk | None) -> dict[str, Any]:
+    """The columns that say what a new volume is made of."""
+    return {"snapshot_disk" if isinstance(source, SnapshotDisk) else "source": source}
+
+
+def copy_hold(snapshot: UUID, *, alone: bool = False) -> Hold:
+    """What whoever copies from a snapshot holds with others, and whoever changes or drops it ``alone``."""
+    return Hold("snapshot_copy", snapshot, exclusive=alone)
+
+
+def source_holds(volumes: QuerySet[Volume]) -> list[Hold]:
+    """What is held, with others, while these volumes are made: snapshots, backups and their repositories they are made of."""
     made_of = volumes.exclude(source=None).values_list("source__backup", "source__backup__repository")
     found = {("backup", backup) for backup, _repository in made_of}
     found |= {("backup_repository", repository) for _backup, repository in made_of}
-    return [Hold(kind, pk, exclusive=False) for kind, pk in sorted(found)]
+    snapshots = set(volumes.exclude(snapshot_disk=None).values_list("snapshot_disk__snapshot", flat=True))
+    return [*(Hold(kind, pk, exclusive=False) for kind, pk in sorted(found)), *map(copy_hold, sorted(snapshots))]
 
 
 def volume_cost(storage_class: StorageClass, size_gib: int) -> dict[str, int]:

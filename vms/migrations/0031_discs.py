@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('tenants', '0019_built_in_roles_of_backups'),
-        ('vms', '0022_guests_by_power'),
+        ('vms', '0030_image_shared'),
     ]
 
     operations = [

@@ -1,0 +1,28 @@
+"""What is taken of hosts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Sum
+
+from vms.models import HostClaim, ImageTest
+
+_SUMS = {"v": Sum("vcpus"), "m": Sum("memory_mib"), "d": Sum("disk_gib")}
+
+
+def claims_by_host() -> dict[UUID, dict[str, int]]:
+    """By host its vCPUs (``v``), MiB of memory (``m``) and GiB of disk (``d``) that machines and test boots have; one query.
+
+    Needs a scope of all tenants.
+    """
+    guests = HostClaim.objects.order_by().values("host").annotate(**_SUMS)
+    tests = ImageTest.objects.exclude(host=None).order_by().values("host").annotate(**_SUMS)
+    rows: Any = guests.union(tests, all=True)
+    claims: defaultdict[UUID, dict[str, int]] = defaultdict(lambda: {"v": 0, "m": 0, "d": 0})
+    for row in rows:
+        for name in _SUMS:
+            claims[row["host"]][name] += row[name]
+    return claims

@@ -1,0 +1,54 @@
+"""Which disk is copied, and may it be?"""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+
+from portal.core.errors import FieldError, Invalid
+from portal.core.ids import uuid7
+from tenants.actors import Actor
+from tenants.policy import Permission
+from vms.models import Guest, Snapshot, SnapshotDisk, Volume
+from vms.services.snapshots import snapshot_create
+from vms.services.snapshots.check import locked, refuse_unready
+from vms.services.volumes.check import refuse_volume
+
+
+def readable(snapshot: Snapshot, *, actor: Actor) -> tuple[Snapshot, Guest | None, list[SnapshotDisk]]:
+    """A snapshot to copy from, read anew and locked with its machine, and its disks by position.
+
+    Raises ``Forbidden`` for who may not manage it, ``Conflict`` where it is not whole or its host does not answer.
+    """
+    actor.require(Permission.SNAPSHOT_MANAGE, snapshot)
+    snapshot, guest = locked(snapshot, actor=actor)
+    refuse_unready(snapshot)
+    disks = list(snapshot.disks.select_related("volume__pool__host", "volume__storage_class", "volume__image"))
+    for disk in disks:
+        refuse_volume(disk.volume)
+    return snapshot, guest, sorted(disks, key=lambda disk: disk.position)
+
+
+def disk_at(disks: list[SnapshotDisk], position: int | None) -> SnapshotDisk:
+    """The one at that place of the machine, the first where none is named; raises ``Invalid``."""
+    found = next((disk for disk in disks if position is None or disk.position == position), None)
+    if found is None:
+        raise Invalid(errors=[FieldError("/position", "unknown", _("The snapshot has no such disk."))])
+    return found
+
+
+def passing_snapshot(guest: Guest, *, actor: Actor) -> tuple[Snapshot, list[SnapshotDisk]]:
+    """Ask for a snapshot of a machine as it is now, to copy from, and its disks by position.
+
+    It is taken before the copy begins, counts as any other, and goes once nobody copies from it (``snapshots_tidy``). Raises
+    what ``snapshot_create`` raises.
+    """
+    name = f"copy-{uuid7().hex[-12:]}"
+    operation = snapshot_create(guest, name=name, description=_("Taken to copy from."), actor=actor, passing=True)
+    snapshot = Snapshot.objects.select_related("tenant").get(pk=operation.subject_id)
+    return snapshot, list(snapshot.disks.select_related("volume__storage_class", "volume__image").order_by("position"))
+
+
+def disks_now(guest: Guest) -> list[SnapshotDisk]:
+    """What a snapshot taken now would say of its disks; not saved."""
+    volumes = Volume.objects.filter(guest=guest).select_related("storage_class", "image").order_by("position")
+    return [SnapshotDisk(volume=volume, position=volume.position, size_gib=volume.size_gib) for volume in volumes]
