@@ -46,6 +46,8 @@ ICONS: Final = {
     "import": "photo",
     "attach": "plug-connected",
     "detach": "plug-connected-x",
+    "insert": "disc",
+    "eject": "disc",
     "extend": "maximize",
     "limit": "gauge",
 }

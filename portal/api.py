@@ -29,6 +29,7 @@ import tenants.api.tokens
 import vms.api.backup_schedules
 import vms.api.backups
 import vms.api.copies
+import vms.api.discs
 import vms.api.flavors
 import vms.api.guest_inside
 import vms.api.guest_life
@@ -149,6 +150,7 @@ TENANT = "/tenants/{tenant}"
 for nouns in (
     tenants.api.tenants,
     vms.api.guests,
+    vms.api.discs,
     vms.api.guest_life,
     vms.api.guest_timing,
     vms.api.guest_inside,

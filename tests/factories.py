@@ -60,7 +60,7 @@ from vms.services.snapshots import snapshot_create
 from vms.services.snapshots.record import snapshot_record_taken
 from vms.services.volumes import volume_create, volume_record
 from vms.specs import GuestSpec, ImageSpec, VolumeSpec
-from vms.states import BackupState, Power, VolumeState
+from vms.states import BackupState, ImageKind, Power, VolumeState
 
 PASSWORD = "correct horse battery"
 WORKER = "factory"
@@ -209,6 +209,15 @@ def image(name: str = "", **fields: Any) -> Image:
     }
     with every_tenant(why="test"):
         return image_register(name=name or f"image-{next(_numbers)}", actor=desk(), **facts)
+
+
+def disc_image() -> Image:
+    """The public image of a CD; made once."""
+    with every_tenant(why="test"):
+        known = Image.objects.filter(name="installer").first() or image("installer", sha256="c" * 64)
+        known.kind = ImageKind.ISO
+        known.save(update_fields=["kind"])
+        return known
 
 
 def own_image(house: House, name: str = "") -> Image:

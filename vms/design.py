@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 from uuid import UUID
@@ -20,7 +20,8 @@ from vms.hypervisor.xml.firmware import BIOS, Firmware, Hyperv
 from vms.hypervisor.xml.metadata import Tag
 from vms.hypervisor.xml.network import DhcpHost, NetworkSpec
 from vms.hypervisor.xml.nwfilter import FilterSpec
-from vms.models import Guest, Host, ImageTest, Network, Port, Spare, Subnet, Volume
+from vms.models import Disc, Guest, Host, ImageTest, Network, Port, Spare, Subnet, Volume
+from vms.models.discs import DRIVES, DiscBoot
 from vms.models.hardware import DiskBus, Hardware, NicModel
 from vms.names import (
     Owner,
@@ -46,6 +47,8 @@ TB_CACHE_MIB = (32, 256)
 """QEMU's translation cache without KVM; its default is a gigabyte a guest."""
 LETTERS = string.ascii_letters + string.digits
 SEED_TARGET = "vdz"
+DRIVE_TARGETS = ("sdc", "sdd")
+"""The CD drives that every machine has, empty or not."""
 DRIVERS_CD, SEED_CD = "sde", "sdf"
 """Where Windows finds its CDs: the last two places of the board's six; the first are disks'."""
 PCI_SPARES = 8
@@ -81,6 +84,7 @@ def domain_spec(
     volumes: Sequence[Volume],
     ports: Sequence[Port],
     password: str,
+    discs: Sequence[Disc] = (),
     room: Room = NO_ROOM,
     rescue: Spare | None = None,
 ) -> DomainSpec:
@@ -107,7 +111,7 @@ def domain_spec(
         cpu=_cpu(host),
         cputune=_cputune(guest) if "cputune" not in limits else None,
         tb_cache_mib=_tb_cache_mib(guest.memory_mib),
-        disks=(*disks_of(guest, host, volumes, rescue, owner), *_discs(guest, pool)),
+        disks=(*_bootable(guest, host, volumes, discs, rescue, owner), *_discs(guest, pool)),
         nics=tuple(_nic(port, owner, limits, guest) for port in ports),
         vnc=Vnc(socket=vnc_socket(host.run_dir, guest.pk), password=password),
         serial=Serial(socket=serial_socket(host.run_dir, guest.pk), log=f"{pool}/{serial_log(guest.pk)}"),
@@ -187,6 +191,55 @@ def disks_of(
     )
     later = (replace(one, target=_next_target(one.target), boot_order=None) for one in own)
     return (first, *(one for one in later if one.target != SEED_TARGET))
+
+
+def _bootable(
+    guest: Guest, host: Host, volumes: Sequence[Volume], discs: Sequence[Disc], rescue: Spare | None, owner: Owner
+) -> tuple[Disk, ...]:
+    """Its disks and its CD drives, in one order of booting: CDs that come first, then disks, then the other CDs.
+
+    A rescue is started from its own disk, whatever lies in the drives.
+    """
+    disks = disks_of(guest, host, volumes, rescue, owner)
+    if rescue is not None:
+        return (*disks, *drives_of(guest, host, discs))
+    orders = {disc.pk: number for number, disc in enumerate((d for d in discs if d.boot != DiscBoot.AFTER), start=1)}
+    before = len(orders)
+    disks = tuple(replace(one, boot_order=one.boot_order and one.boot_order + before) for one in disks)
+    last = max((one.boot_order or 0 for one in disks), default=0) or before
+    rest = (disc for disc in discs if disc.boot == DiscBoot.AFTER)
+    orders |= {disc.pk: number for number, disc in enumerate(rest, start=last + 1)}
+    return (*disks, *drives_of(guest, host, discs, orders))
+
+
+def drives_of(
+    guest: Guest, host: Host, discs: Sequence[Disc], orders: Mapping[UUID, int] | None = None
+) -> tuple[Disk, ...]:
+    """Every CD drive, with what lies in it; ``orders`` are places in the order of booting, by CD."""
+    held = {disc.drive: disc for disc in discs}
+    return tuple(
+        replace(disc_in(held[drive], guest, host), boot_order=(orders or {}).get(held[drive].pk))
+        if drive in held
+        else _drive(guest, drive)
+        for drive in range(1, DRIVES + 1)
+    )
+
+
+def disc_in(disc: Disc, guest: Guest, host: Host) -> Disk:
+    """A CD as its drive holds it: the image's own copy on the host."""
+    path = f"{host.data_dir}/pool/{base_name(disc.image.pk, disc.image.sha256)}"
+    return replace(_drive(guest, disc.drive), path=path, format="qcow2", backing=())
+
+
+def _drive(guest: Guest, drive: int) -> Disk:
+    """An empty drive, on a bus that the guest's system knows: kernels of cloud images have virtio's alone, Windows has not."""
+    bus: Literal["sata", "scsi"] = "sata" if guest.is_windows or guest.disk_bus == DiskBus.SATA else "scsi"
+    return Disk(path="", target=drive_target(drive), bus=bus, device="cdrom", format="raw", readonly=True)
+
+
+def drive_target(drive: int) -> str:
+    """Which device a CD drive is; they are counted from 1."""
+    return DRIVE_TARGETS[drive - 1]
 
 
 def _bus(bus: str) -> Literal["virtio", "scsi", "sata"]:

@@ -110,5 +110,7 @@ class GuestStatus(StrEnum):
 
 SETTLED = frozenset({Power.STOPPED, Power.RUNNING, Power.PAUSED, Power.SUSPENDED, Power.CRASHED})
 """Powers that a host can report of a defined domain."""
+OFF = frozenset({Power.STOPPED, Power.CRASHED, Power.ABSENT})
+"""Powers in which a machine has lost its memory: what comes next is a start."""
 ON = frozenset({Power.RUNNING, Power.PAUSED})
 """Powers in which a machine takes vCPUs and memory of its host; wanted or seen so, it counts as running."""

@@ -48,13 +48,15 @@ REFUSED_ROUTES = {
         [
             GUEST + deed
             for deed in (
-                "clone", "console", "console-log", "image", "keys", "password", "pause", "reboot", "rebuild", "reported",
-                "rescue", "reset",
-                "resize", "restore", "resume", "screenshot", "shutdown", "start", "stop", "suspend", "unrescue", "wake",
+                "clone", "console", "console-log", "discs", "image", "keys", "password", "pause", "reboot", "rebuild",
+                "reported", "rescue", "reset", "resize", "restore", "resume", "screenshot", "shutdown", "start", "stop",
+                "suspend", "unrescue", "wake",
             )
         ],
         "still being built",
     ),
+    "PATCH /tenants/{tenant}/guests/{guest_id}/discs/{disc_id}": "still being built",
+    "DELETE /tenants/{tenant}/guests/{guest_id}/discs/{disc_id}": "still being built",
     "POST /tenants/{tenant}/backups": "its machine is still being built",
     "POST /tenants/{tenant}/volumes/{volume_id}/attach": "still being built",
     "POST /tenants/{tenant}/volumes/{volume_id}/detach": "it hangs on no machine",
@@ -146,6 +148,8 @@ IDLE_PAGES = {
     "vms:upload_piece": "takes bytes alone",
     "vms:guest_bulk": "no machine is ticked",
     "vms:guest_create": "tests/vms/views has the whole form",
+    "vms:volume_recap": "says what a volume would cost of the quota",
+    "vms:volume_extend_recap": "says what a larger one would cost of the quota",
     "vms:guest_recap": "says what a machine would cost of the quota",
     "vms:guest_power": BUILT,
     "vms:guest_delete": BUILT,
@@ -159,6 +163,9 @@ IDLE_PAGES = {
     "vms:guest_image": BUILT,
     "vms:guest_password": BUILT,
     "vms:guest_keys": BUILT,
+    "vms:disc_insert": BUILT,
+    "vms:disc_eject": BUILT,
+    "vms:disc_boot": BUILT,
     "vms:guest_restore": BUILT,
     "vms:console_ticket": BUILT,
     "vms:backup_create": BUILT,

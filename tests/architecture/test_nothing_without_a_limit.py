@@ -45,6 +45,7 @@ LIMITS: dict[str, tuple[str, str]] = {
     "vms.Subnet": (WITH, "vms.Network"),
     "vms.NetworkOnHost": (WITH, "vms.Network"),
     "vms.HostClaim": (WITH, "vms.Guest"),
+    "vms.Disc": (WITH, "vms.Guest"),
     "vms.Reading": (WITH, "vms.Guest"),
     "vms.Spare": (WITH, "vms.Guest"),
     "vms.MetricPoint": (WITH, "vms.Guest"),

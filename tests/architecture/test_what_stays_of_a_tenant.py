@@ -43,6 +43,7 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "vms.Snapshot": (GOES, ""),
     "vms.SnapshotDisk": (GOES, ""),
     "vms.HostClaim": (GOES, ""),
+    "vms.Disc": (GOES, ""),
     "vms.Reading": (GOES, ""),
     "vms.PowerSchedule": (GOES, ""),
     "vms.Spare": (GOES, ""),

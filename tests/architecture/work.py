@@ -79,6 +79,8 @@ KINDS = [
     Work("guest.rescue", P.GUEST_EDIT),
     Work("guest.unrescue", P.GUEST_EDIT),
     Work("guest.tidy", None),
+    Work("guest.insert", P.GUEST_EDIT),
+    Work("guest.eject", P.GUEST_EDIT),
     Work("guest.password", P.GUEST_EDIT),
     Work("guest.keys", P.GUEST_EDIT),
     Work("guest.look", P.GUEST_CONSOLE),

@@ -19,6 +19,7 @@ from tests.architecture.permissions import Row
 from tests.factories import House
 from vms.models import BackupStore, Host, HostPool, StorageClass, StoragePool
 from vms.models.readings import ReadingKind
+from vms.services.discs import disc_lay
 from vms.services.guests.inside import reading_record
 from vms.services.keys import key_create
 from vms.services.power_schedules import schedule_create
@@ -103,6 +104,7 @@ def build(slug: str = "") -> World:
             "backup_schedule_id": factories.backup_schedule(house, guest).pk,
             "snapshot_id": factories.snapshot(house).pk,
             "key_id": key.pk,
+            "disc_id": disc_lay(guest, factories.disc_image()).pk,
             "schedule_id": schedule_create(guest, action="start", cron="0 8 * * *", actor=house.actor).pk,
             "member_id": member.pk,
             "token_id": token.pk,
@@ -160,6 +162,7 @@ def body_for(world: World, row: Row) -> Any:
         "{store_id}": {"enabled": True},
         "{list_id}": {"is_default": True},
         "{schedule_id}": {"enabled": False},
+        "{disc_id}": {"boot": "first"},
         "{backup_schedule_id}": {"enabled": False},
         "{host_id}": {"maintenance": True},
         "quota": {"guests": 7},
@@ -176,6 +179,7 @@ def _post_body(world: World, last: str) -> Any:
         "keys": {"ssh_keys": [factories.public_key()]},
         "rescue": {"image": world.ids["image_id"]},
         "lease": {"ends_at": "2028-01-01T00:00:00Z"},
+        "discs": {"image": "installer"},
         "power-schedules": {"action": "stop", "cron": "0 20 * * *"},
         "networks": {"name": "fresh"},
         "volumes": {"name": "fresh", "size_gib": 1},

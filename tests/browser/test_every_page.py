@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.browser.visitor import NARROW, WIDE, visitor
 from tests.journeys.customer import Customer
@@ -175,6 +175,27 @@ def test_the_menus_of_a_phone_open(chromium: Browser, portal: Portal, things: Th
         owner.page.locator("[data-select]").first.check()
         owner.page.locator("[data-bulk]").wait_for(state="visible")
         owner.picture("bulk", whole=False)
+
+        assert owner.faults() == []
+
+
+def test_what_a_volume_takes_is_said_while_the_form_is_filled_in(
+    chromium: Browser, portal: Portal, things: Things, pictures: Path | None
+) -> None:
+    first = portal.first_run
+    with visitor(chromium, first["url"], size=NARROW, theme="light", pictures=pictures) as owner:
+        page = owner.page
+        owner.sign_in(first["tenant"]["owner"])
+        owner.go("/t/demo/volumes/")
+        page.fill("input[name=size_gib]", "20")
+        expect(page.locator("#volume-recap [data-fits]")).to_have_attribute("data-fits", "yes")
+        page.fill("input[name=size_gib]", "60000")
+        expect(page.locator("#volume-recap [data-fits]")).to_have_attribute("data-fits", "no")
+        owner.picture("volume-recap")
+        owner.go(f"/t/demo/machines/{things.stopped}/?tab=storage")
+        page.get_by_role("link", name="Insert CD").click()
+        expect(page.get_by_role("dialog")).to_contain_text("There is no CD yet")
+        owner.picture("disc-insert", whole=False)
 
         assert owner.faults() == []
 

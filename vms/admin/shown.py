@@ -44,6 +44,7 @@ DRIFT: dict[str, str | Promise] = {
     "other_power": _("A machine is not as it was wanted"),
     "other_epoch": _("A machine of a former portal"),
     "missing_volume": _("A disk is not in its pool"),
+    "small_volume": _("A disk is smaller than it should be"),
     "stray_volume": _("A disk nobody owns"),
     "stray_network": _("A network nobody owns"),
     "missing_network": _("A network is not on its host"),

@@ -20,6 +20,7 @@ from portal.core.paging import keyset_page
 from tenants.api.tenants import tenant_in_path
 from tenants.policy import Permission
 from tenants.types import HttpRequest
+from vms.api.guest_shapes import FitOut, fit_out
 from vms.api.pick import pick, refuse
 from vms.models import Guest, Image, StorageClass, Volume
 from vms.selectors.guests import guests_visible
@@ -35,6 +36,7 @@ from vms.services.volumes import (
 )
 from vms.services.volumes.change import BOOT_MAX
 from vms.services.volumes.check import LIMIT_MAX
+from vms.services.volumes.foresee import extend_fit, volume_fit
 from vms.specs import DISK_MAX_GIB, VolumeSpec
 from vms.states import VolumeState
 
@@ -167,11 +169,18 @@ def volume_list(request: HttpRequest, query: Query[VolumeQuery]) -> dict[str, An
     return {"items": [volume_out(volume, live.get(volume.pk)) for volume in page.items], "next": page.next}
 
 
-@router.post("/volumes", response={202: OperationOut}, exclude_unset=True, summary="Create a volume")
-def volume_post(request: HttpRequest, response: HttpResponse, body: VolumeIn) -> Status[OperationOut]:
-    """Empty, or made of an image; with `guest` plugged in at once. The operation's subject is the volume."""
+@router.post("/volumes", response={202: OperationOut, 200: FitOut}, exclude_unset=True, summary="Create a volume")
+def volume_post(
+    request: HttpRequest, response: HttpResponse, body: VolumeIn, dry_run: bool = False
+) -> Status[OperationOut] | Status[FitOut]:
+    """Empty, or made of an image; with `guest` plugged in at once. The operation's subject is the volume.
+
+    With `dry_run` nothing is made: the answer says whether it would fit.
+    """
     tenant = tenant_in_path(request)
     request.actor.require(Permission.VOLUME_MANAGE)
+    if dry_run:
+        return Status(200, fit_out(volume_fit(tenant, _spec(request, body), actor=request.actor)))
     return accepted(request, response, volume_create(tenant, _spec(request, body), actor=request.actor))
 
 
@@ -240,12 +249,22 @@ def volume_detach_post(
     return accepted(request, response, volume_detach(_volume(request, volume_id), actor=request.actor))
 
 
-@router.post("/volumes/{volume_id}/extend", response={202: OperationOut}, exclude_unset=True, summary="Extend a volume")
+@router.post(
+    "/volumes/{volume_id}/extend",
+    response={202: OperationOut, 200: FitOut},
+    exclude_unset=True,
+    summary="Extend a volume",
+)
 def volume_extend_post(
-    request: HttpRequest, volume_id: str, response: HttpResponse, body: ExtendIn
-) -> Status[OperationOut]:
-    """Make it larger, also while its machine runs. A volume never shrinks."""
+    request: HttpRequest, volume_id: str, response: HttpResponse, body: ExtendIn, dry_run: bool = False
+) -> Status[OperationOut] | Status[FitOut]:
+    """Make it larger, also while its machine runs. A volume never shrinks.
+
+    With `dry_run` nothing is changed: the answer says whether it would fit; `more_fit` are GiB.
+    """
     volume = _volume(request, volume_id)
+    if dry_run:
+        return Status(200, fit_out(extend_fit(volume, size_gib=body.size_gib, actor=request.actor)))
     return accepted(request, response, volume_extend(volume, actor=request.actor, size_gib=body.size_gib))
 
 

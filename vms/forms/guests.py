@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from tenants.actors import Actor
 from vms.models import Flavor, Image, Network, SshKey
-from vms.selectors.stock import images_offered
+from vms.selectors.stock import images_startable
 from vms.specs import PASSWORD_MAX, GuestSpec
 
 USER_DATA_MAX = 65536
@@ -60,7 +60,7 @@ class GuestForm(forms.Form):
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._offer("image", images_offered())
+        self._offer("image", images_startable())
         self._offer("flavor", Flavor.objects.filter(enabled=True))
         self._offer("networks", Network.objects.all())
         self._offer("ssh_keys", SshKey.objects.all())

@@ -75,6 +75,12 @@ class VolumeForm(forms.Form):
         """What ``volume_create`` takes."""
         return VolumeSpec(**self.cleaned_data)
 
+    def draft(self) -> VolumeSpec | None:
+        """As much of it as can be read yet; None before all but its name can."""
+        if not self.is_valid() and (set(self.errors) != {"name"} or self.data.get("name")):
+            return None
+        return VolumeSpec(**{"name": "volume", **self.cleaned_data})
+
 
 class AttachForm(forms.Form):
     """Where a volume is to be plugged in."""

@@ -2,6 +2,7 @@
 
 from vms.handlers import (
     backups,
+    discs,
     guests,
     hosts,
     image_copies,
@@ -19,6 +20,7 @@ from vms.handlers import (
 
 __all__ = [
     "backups",
+    "discs",
     "guests",
     "hosts",
     "image_copies",

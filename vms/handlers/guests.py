@@ -21,7 +21,7 @@ from vms.handlers.copied import await_snapshot, fill_from_snapshot
 from vms.handlers.image_copies import ensure_copy
 from vms.handlers.place import There, at
 from vms.handlers.restored import fill_from_backup
-from vms.models import Guest, Image, Network, Snapshot, Spare, Volume
+from vms.models import Disc, Guest, Image, Network, Snapshot, Spare, Volume
 from vms.models.volumes import Scrub
 from vms.names import (
     base_name,
@@ -52,7 +52,7 @@ def create(run: Run) -> None:
     with at(run) as place:
         ensure_pool(run, place)
         ensure_image(run, place)
-        ensure_drivers(run, place)
+        ensure_discs(run, place)
         ensure_disks(run, place)
         ensure_seed(run, place)
         ensure_networks(run, place)
@@ -70,7 +70,7 @@ def clone(run: Run) -> None:
 def restore(run: Run) -> None:
     """Define a binned guest again over the disks that were kept."""
     with at(run) as place:
-        ensure_drivers(run, place)
+        ensure_discs(run, place)
         ensure_seed(run, place)
         ensure_networks(run, place)
         reached(converge(run, place), place.guest)
@@ -190,10 +190,11 @@ def ensure_disk(run: Run, there: There, pk: UUID, image: Image | None, *, capaci
             there.hv.create_empty(pool, name, capacity=capacity)
 
 
-def ensure_drivers(run: Run, place: Place) -> None:
-    """The CD with its drivers, where it has one."""
-    if place.guest.drivers is not None:
-        ensure_copy(run, place.hv, place.host, place.owner, place.guest.drivers)
+def ensure_discs(run: Run, place: Place) -> None:
+    """The CDs that it starts with: the one with its drivers, and what lies in its drives."""
+    held = [disc.image for disc in Disc.objects.filter(guest=place.guest).select_related("image")]
+    for image in held if place.guest.drivers is None else (place.guest.drivers, *held):
+        ensure_copy(run, place.hv, place.host, place.owner, image)
 
 
 def drop_firmware(run: Run, place: Place) -> bool:

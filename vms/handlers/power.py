@@ -13,9 +13,8 @@ from vms.handlers.guests import ensure_networks, reached
 from vms.handlers.place import at
 from vms.hypervisor import errors
 from vms.reconcile.converge import Place, converge, observe
-from vms.states import Power
+from vms.states import OFF, Power
 
-OFF = frozenset({Power.STOPPED, Power.CRASHED, Power.ABSENT})
 PRESS_AGAIN_S = 15
 """A guest that was still booting when the button was pressed did not notice; press again."""
 WAIT_SLICE_S = 2.0

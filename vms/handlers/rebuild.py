@@ -9,8 +9,8 @@ from operations.runner import Run
 from vms.handlers.guests import (
     drop_file,
     drop_firmware,
+    ensure_discs,
     ensure_disk,
-    ensure_drivers,
     ensure_networks,
     ensure_pool,
     ensure_seed,
@@ -112,7 +112,7 @@ def forget_old_system(run: Run, place: Place) -> None:
 
 def stand(run: Run, place: Place) -> Seen:
     """Defined as its rows say now, and doing what is wanted."""
-    ensure_drivers(run, place)
+    ensure_discs(run, place)
     if place.guest.want_power == Power.RUNNING:
         ensure_seed(run, place)
         ensure_networks(run, place)

@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SeenDisk:
-    """A disk as one of a domain's definitions has it; limits are totals a second, 0 is none; ``boot_order`` 0 takes no part."""
+    """A disk as one of a domain's definitions has it; limits are totals a second, 0 is none; ``boot_order`` 0 takes no part.
+
+    ``is_open``: a CD whose tray the guest has opened.
+    """
 
     path: str
     target: str
     bytes_per_s: int = 0
     iops: int = 0
     boot_order: int = 0
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from vms.hypervisor.backups import Backups
 from vms.hypervisor.copies import Copies
+from vms.hypervisor.discs import Discs
 from vms.hypervisor.disks import Disks
 from vms.hypervisor.inside import Inside
 from vms.hypervisor.moments import Moments
@@ -159,7 +160,7 @@ type OnEvent = Callable[[PowerEvent], None]
 type OnClose = Callable[[str], None]
 
 
-class Hypervisor(Backups, Copies, Disks, Inside, Moments, Pools, Sizes, Snapshots, Protocol):
+class Hypervisor(Backups, Copies, Discs, Disks, Inside, Moments, Pools, Sizes, Snapshots, Protocol):
     """A live connection to one host; the modules of the protocols it is made of have more verbs."""
 
     # --- the host -----------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from vms.models.backup_schedules import BackupSchedule, BackupTurn
 from vms.models.backups import Backup, BackupDisk, BackupRepository, BackupStore
+from vms.models.discs import Disc
 from vms.models.flavors import Flavor
 from vms.models.guests import Guest, Tag
 from vms.models.hosts import Drift, Host, HostClaim, HostPool
@@ -25,6 +26,7 @@ __all__ = [
     "BackupSchedule",
     "BackupStore",
     "BackupTurn",
+    "Disc",
     "Drift",
     "Flavor",
     "Guest",

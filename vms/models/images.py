@@ -73,7 +73,9 @@ class Image(Hardware):
 
     @property
     def min_disk_gib(self) -> int:
-        """The smallest disk it fits on, or the larger one that whoever brought it asks for."""
+        """The smallest disk it fits on, or the larger one that whoever brought it asks for; of a CD only the latter."""
+        if self.kind != ImageKind.DISK:
+            return self.least_disk_gib
         return max(self.least_disk_gib, -(-self.virtual_size // GIB))
 
 

@@ -23,7 +23,7 @@ from tenants.models import Tenant
 from tenants.scoping import every_tenant
 from tenants.services.quota import quota_verify
 from vms.berths import berth
-from vms.design import disks_of
+from vms.design import disks_of, drives_of
 from vms.disks.errors import DiskError
 from vms.disks.soundness import is_sound
 from vms.hypervisor import errors
@@ -31,7 +31,7 @@ from vms.hypervisor import pool as connections
 from vms.hypervisor.disks import SeenDisks
 from vms.hypervisor.driver import Hypervisor, SeenVolume
 from vms.hypervisor.xml.parse import root_of, size_of
-from vms.models import Guest, Host, HostClaim, ImageCopy, ImageTest, NetworkOnHost, Port, Snapshot, Spare, Volume
+from vms.models import Disc, Guest, Host, HostClaim, ImageCopy, ImageTest, NetworkOnHost, Port, Snapshot, Spare, Volume
 from vms.models.guests import Charge
 from vms.models.spares import SpareRole
 from vms.names import (
@@ -181,7 +181,9 @@ def _domains(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
         elif domain is not None and domain.power != guest.seen_power:
             yield f"I1 machine {pk} is {domain.power} on {host.name}, last seen {guest.seen_power}"
         if wanted and domain is not None and (domain.power in ON or domain.generation == guest.want_generation):
-            yield from _disks(guest, host, hv.disks(domain.uuid))
+            seen = hv.disks(domain.uuid)
+            yield from _disks(guest, host, seen)
+            yield from _in_drives(guest, host, seen)
         if wanted and domain is not None and domain.power in ON:
             yield from _size(guest, hv.domain_xml(domain.uuid))
 
@@ -228,6 +230,16 @@ def _disks(guest: Guest, host: Host, seen: SeenDisks) -> Iterator[str]:
         found = None if disks is None else {disk.path: disk.target for disk in ours}
         if found is not None and found != wanted:
             yield f"I2 machine {guest.pk} {name} the disks {sorted(found.items())}, its rows say {sorted(wanted.items())}"
+
+
+def _in_drives(guest: Guest, host: Host, seen: SeenDisks) -> Iterator[str]:
+    """I2: in a machine's CD drives lies what its rows say, also where its system has opened the tray."""
+    drives = drives_of(guest, host, list(Disc.objects.filter(guest=guest).select_related("image")))
+    wanted = {(drive.target, drive.path) for drive in drives if drive.path}
+    for name, disks in (("has", seen.live), ("would start with", seen.kept)):
+        found = {(disk.target, disk.path) for disk in disks or () if disk.target in {one.target for one in drives}}
+        if disks is not None and found != wanted:
+            yield f"I2 machine {guest.pk} {name} the CDs {sorted(found)}, its rows say {sorted(wanted)}"
 
 
 def _networks(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:

@@ -17,7 +17,7 @@ from portal.core.errors import Conflict
 from vms import design
 from vms.hypervisor.driver import Hypervisor, SeenDomain
 from vms.hypervisor.errors import Unsupported
-from vms.models import Flavor, Guest, Host, Port, Spare, Volume
+from vms.models import Disc, Flavor, Guest, Host, Port, Spare, Volume
 from vms.models.spares import SpareRole
 from vms.names import Owner, serial_log
 from vms.reconcile.plan import Seen, Step, Want, plan
@@ -150,6 +150,7 @@ def define(place: Place) -> None:
     guest_record_password(place.guest, password)
     rows = Volume.objects.filter(guest=place.guest).exclude(state=VolumeState.DELETING)
     volumes = list(rows.select_related("image", "pool", "storage_class").order_by("position"))
+    discs = list(Disc.objects.filter(guest=place.guest).select_related("image"))
     ports = list(Port.objects.filter(guest=place.guest).prefetch_related("addresses").order_by("position"))
     spec = design.domain_spec(
         place.guest,
@@ -157,6 +158,7 @@ def define(place: Place) -> None:
         place.owner,
         volumes=volumes,
         ports=ports,
+        discs=discs,
         password=password,
         room=_room(),
         rescue=_rescue(place.guest),

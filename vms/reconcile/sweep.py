@@ -13,19 +13,23 @@ from operations.models import OperationLock
 from portal.core.clock import now
 from portal.core.units import GIB
 from vms.berths import berth
+from vms.design import drive_target
 from vms.hypervisor import pool as connections
 from vms.hypervisor.driver import Hypervisor, SeenDomain, SeenVolume
-from vms.models import Guest, Host, ImageTest, Network, NetworkOnHost, Spare, StoragePool, Volume
+from vms.hypervisor.errors import Missing
+from vms.models import Disc, Guest, Host, ImageTest, Network, NetworkOnHost, Spare, StoragePool, Volume
+from vms.models.discs import DRIVES
 from vms.names import Owner, image_test_subject, network_name, nvram_name, pool_name, seed_name, volume_name
 from vms.reconcile.converge import Place, guest_id, record
 from vms.reconcile.plan import Seen
 from vms.selectors.installation import installation_owner
 from vms.selectors.volumes import volumes_home, volumes_in
+from vms.services.discs import discs_follow
 from vms.services.hosts import drift_clear, drift_record, host_mark_swept, host_record_heartbeat, host_record_pool
 from vms.services.image_copies import copies_adopt
 from vms.services.leftovers import leftover_clear, leftover_withdraw
-from vms.services.volumes import volume_follow
-from vms.states import Power
+from vms.services.volumes import volume_follow, volume_mend
+from vms.states import ON, Power
 
 
 def sweep(host: Host) -> dict[str, int]:
@@ -44,15 +48,16 @@ def sweep(host: Host) -> dict[str, int]:
         for network in hv.networks()
         if network.owner is not None and network.owner.installation == owner.installation
     }
-    host_record_heartbeat(host)
-
     marked = [d for d in domains if d.owner is not None and d.owner.installation == owner.installation]
     ours = {str(pk): domain for domain in marked if (pk := guest_id(domain, owner)) is not None}
+    out = _out(host, hv, ours)
+    host_record_heartbeat(host)
+
     foreign = [d for d in domains if d.owner is None or d.owner.installation != owner.installation]
     for domain in marked:
         if domain.owner is not None and domain.owner.epoch != owner.epoch:
             drift_record(host, "other_epoch", domain.name, detail=f"epoch {domain.owner.epoch}, ours is {owner.epoch}")
-    found = _guests(host, hv, owner, ours, at=began)
+    found = _guests(host, hv, owner, ours, out, at=began)
     _image_tests(host, marked)
     _storage(host, owner, volumes)
     _networks(host, owner, networks)
@@ -62,7 +67,9 @@ def sweep(host: Host) -> dict[str, int]:
     return {"ours": len(ours), "foreign": len(foreign), "guests": found}
 
 
-def _guests(host: Host, hv: Hypervisor, owner: Owner, ours: dict[str, SeenDomain], *, at: datetime) -> int:
+def _guests(
+    host: Host, hv: Hypervisor, owner: Owner, ours: dict[str, SeenDomain], out: dict[str, list[int]], *, at: datetime
+) -> int:
     rows = {str(g.pk): g for g in Guest.objects.filter(host=host).select_related("host", "flavor", "tenant")}
     busy = {str(pk) for pk in OperationLock.objects.filter(resource_type="guest").values_list("resource_id", flat=True)}
     for pk, domain in ours.items():
@@ -77,8 +84,26 @@ def _guests(host: Host, hv: Hypervisor, owner: Owner, ours: dict[str, SeenDomain
         there = ours.get(pk)
         seen = Seen(Power.ABSENT) if there is None else Seen(there.power, there.generation)
         record(Place(guest, host, hv, owner), there, seen, at=at)
+        if pk in out:
+            discs_follow(guest, out[pk])
         _guest_drift(host, guest, there)
     return len(rows)
+
+
+def _out(host: Host, hv: Hypervisor, ours: dict[str, SeenDomain]) -> dict[str, list[int]]:
+    """Of each running machine that has CDs: in which drives none is to be seen, since its system opened the tray."""
+    out: dict[str, list[int]] = {}
+    for pk in map(str, Disc.objects.filter(guest__host=host).values_list("guest", flat=True).distinct().order_by()):
+        if pk not in ours or ours[pk].power not in ON:
+            continue
+        try:
+            live = hv.disks(pk).live
+        except Missing:
+            continue
+        shut = {disk.target for disk in live or () if not disk.is_open}
+        if live is not None:
+            out[pk] = [drive for drive in range(1, DRIVES + 1) if drive_target(drive) not in shut]
+    return out
 
 
 def _image_tests(host: Host, marked: list[SeenDomain]) -> None:
@@ -128,14 +153,26 @@ def _storage(host: Host, owner: Owner, present: dict[str, SeenVolume] | None) ->
             drift_record(
                 host, "missing_volume", str(volume.pk), detail="its file is not in the pool", guest_id=volume.guest_id
             )
-        elif name in present and present[name].capacity > volume.size_gib * GIB:
-            volume_follow(volume, size_gib=present[name].capacity // GIB)
+        elif name in present:
+            _size(host, volume, present[name])
     known |= {volume_name(pk) for pk in Spare.objects.filter(guest__host=host).values_list("pk", flat=True)}
     for name in copies_adopt(host, {name: there.allocation for name, there in present.items()}):
         drift_record(host, "stray_image", name, detail="the copy of an image that is gone")
     for name in sorted(present.keys() - known):
         if name.startswith(("vol-", "seed-", "nvram-")) and not _being_made(name):
             drift_record(host, "stray_volume", name, detail="no such volume here")
+
+
+def _size(host: Host, volume: Volume, seen: SeenVolume) -> None:
+    """A disk that is larger than its row is counted; one that is smaller, and was so before, is grown."""
+    size_gib = seen.capacity // GIB
+    if seen.capacity > volume.size_gib * GIB:
+        volume_follow(volume, size_gib=size_gib)
+    elif seen.capacity < volume.size_gib * GIB and volume.state == "ready":
+        detail = f"{size_gib} of {volume.size_gib} GiB"
+        drift = drift_record(host, "small_volume", str(volume.pk), detail=detail, guest_id=volume.guest_id)
+        if drift.sightings > 1:
+            volume_mend(volume, size_gib=size_gib)
 
 
 def _being_made(name: str) -> bool:
@@ -184,8 +221,8 @@ def _elsewhere(host: Host, pool: StoragePool, owner: Owner, present: dict[str, S
             drift_record(
                 host, "missing_volume", str(volume.pk), detail=f"it is not in {pool.name}", guest_id=volume.guest_id
             )
-        elif there is not None and there.capacity > volume.size_gib * GIB:
-            volume_follow(volume, size_gib=there.capacity // GIB)
+        elif there is not None:
+            _size(host, volume, there)
     for name in sorted(present.keys() - known):
         if name.startswith("vol-") and not _being_made(name):
             drift_record(host, "stray_volume", name, detail=f"no such volume in {pool.name}")

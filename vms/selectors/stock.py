@@ -35,6 +35,16 @@ def images_offered() -> QuerySet[Image]:
     return Image.objects.filter(state=ImageState.READY, kind=ImageKind.DISK)
 
 
+def images_startable() -> QuerySet[Image]:
+    """What the scope's tenant can make machines of: disks, and CDs that an empty disk is set up from."""
+    return Image.objects.filter(state=ImageState.READY, kind__in=[ImageKind.DISK, ImageKind.ISO])
+
+
+def discs_offered() -> QuerySet[Image]:
+    """The CDs that the scope's tenant can put into drives."""
+    return Image.objects.filter(state=ImageState.READY).exclude(kind=ImageKind.DISK)
+
+
 def networks_in_use() -> QuerySet[Network]:
     """The networks with how many machines and addresses are on each, by name."""
     return Network.objects.prefetch_related("subnets").annotate(guests_count=Count("ports__guest", distinct=True))

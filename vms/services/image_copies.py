@@ -21,7 +21,7 @@ from tenants.actors import Actor, system_actor
 from tenants.journal.audit import audit_record
 from tenants.policy import Permission
 from tenants.scoping import every_tenant
-from vms.models import Guest, Host, Image, ImageCopy, ImageTest, Spare, Volume
+from vms.models import Disc, Guest, Host, Image, ImageCopy, ImageTest, Spare, Volume
 from vms.names import base_name
 from vms.states import HostState
 
@@ -55,8 +55,9 @@ def _is_used(copy: ImageCopy) -> bool:
     volumes = Volume.objects.filter(Q(guest__host=copy.host_id) | Q(pool__host=copy.host_id), image=copy.image_id)
     spares = Spare.objects.filter(guest__host=copy.host_id, image=copy.image_id)
     guests = Guest.objects.filter(Q(image=copy.image_id) | Q(drivers=copy.image_id), host=copy.host_id)
+    discs = Disc.objects.filter(guest__host=copy.host_id, image=copy.image_id)
     tests = ImageTest.objects.filter(image=copy.image_id, host=copy.host_id)
-    return volumes.exists() or spares.exists() or guests.exists() or tests.exists()
+    return any(rows.exists() for rows in (volumes, spares, guests, discs, tests))
 
 
 def refuse_standing(copy: ImageCopy) -> None:

@@ -26,11 +26,12 @@ from vms.forms.keys import KeyForm
 from vms.models import Flavor, Guest, Image, Network, SshKey
 from vms.seed_preview import seed_preview
 from vms.selectors.prices import flavor_prices
-from vms.selectors.stock import images_offered
+from vms.selectors.stock import images_startable
 from vms.services.guests import guest_create as create
 from vms.services.guests import guest_fit
 from vms.services.guests.create import Fit
 from vms.specs import GuestSpec
+from vms.states import ImageKind
 from vms.views.find import tenant_of
 from vms.views.shapes import system_of, version_of
 
@@ -66,7 +67,7 @@ def guest_recap(request: HttpRequest, tenant: str) -> HttpResponse:
 
 def _first_choice(wish: str) -> dict[str, Any]:
     """What is chosen already when the page opens: with it, one click makes a machine. ``wish`` is an image's id."""
-    ready = images_offered()
+    ready = images_startable()
     chosen = uuid_or_none(wish)
     image = (ready.filter(pk=chosen).first() if chosen else None) or ready.first()
     flavors = Flavor.objects.filter(enabled=True)
@@ -121,12 +122,12 @@ def _images(form: GuestForm) -> list[dict[str, Any]]:
         {
             "pk": image.pk,
             "name": image.name,
-            "version": version_of(image),
+            "version": version_of(image) if image.kind == ImageKind.DISK else _("CD, for an empty disk"),
             "os_family": system_of(image.os_family, image.name),
             "selected": str(image.pk) in chosen,
             "reason": "",
         }
-        for image in images_offered()
+        for image in images_startable()
     ]
 
 

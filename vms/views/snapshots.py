@@ -127,7 +127,7 @@ def whose(snapshot: Snapshot) -> Guest | Volume:
 def guest_snapshot(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpResponse:
     """Say how a machine's disks will be kept; then keep them."""
     guest = guest_or_404(request, guest_id)
-    return _take(request, guest, memory=guest.seen_power in ON and guest.firmware != "uefi")
+    return _take(request, guest, memory=guest.seen_power in ON and guest.firmware != "uefi" and not guest.tpm)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

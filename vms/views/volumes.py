@@ -31,8 +31,11 @@ from vms.models import Guest, Volume
 from vms.models.volumes import Scrub
 from vms.selectors.volumes import volume_page, volumes_free, volumes_visible
 from vms.services import volumes as services
+from vms.services.guests.create import Fit
+from vms.services.volumes.foresee import extend_fit, volume_fit
 from vms.states import VolumeState
 from vms.views.find import tenant_of
+from vms.views.guest_create import before_after
 from vms.views.shapes import VOLUME_STATES
 from vms.views.snapshots import snapshots_context
 
@@ -70,6 +73,7 @@ def _list(request: HttpRequest, form: VolumeForm, *, status: int = 200) -> HttpR
         "page": {"shown_label": "", "next_url": f"?cursor={found.next}" if found.next else None},
         "form": form if may else None,
         "gauges": _room(request) if may else [],
+        **recap_of(None, reverse("vms:volume_recap", args=[tenant.slug])),
     }
     return render(request, "vms/volume_list.html", context, status=status)
 
@@ -132,6 +136,45 @@ def _find(request: HttpRequest, volume_id: UUID) -> Volume:
     return found
 
 
+@require_POST
+@page(Permission.VOLUME_MANAGE)
+def volume_recap(request: HttpRequest, tenant: str) -> HttpResponse:
+    """What the form for a new volume would take as it stands, and whether it fits; changes nothing."""
+    draft = VolumeForm(request.POST, actor=request.actor).draft()
+    fit = None if draft is None else volume_fit(tenant_of(request), draft, actor=request.actor)
+    return _recap(request, fit, "vms:volume_recap")
+
+
+@require_POST
+@page(Permission.VOLUME_MANAGE)
+def volume_extend_recap(request: HttpRequest, tenant: str, volume_id: UUID) -> HttpResponse:
+    """The same of making one larger."""
+    volume = _find(request, volume_id)
+    form = ExtendForm(request.POST, volume=volume)
+    size_gib = form.cleaned_data["size_gib"] if form.is_valid() else 0
+    fit = extend_fit(volume, size_gib=size_gib, actor=request.actor) if size_gib else None
+    return _recap(request, fit, "vms:volume_extend_recap", volume.pk)
+
+
+def _recap(request: HttpRequest, fit: Fit | None, name: str, *args: Any) -> HttpResponse:
+    return render(
+        request, "vms/_volume_recap.html", recap_of(fit, reverse(name, args=[tenant_of(request).slug, *args]))
+    )
+
+
+def recap_of(fit: Fit | None, url: str) -> dict[str, Any]:
+    """What ``_volume_recap.html`` shows; it asks ``url`` again when its form changes. None: the form cannot be read yet."""
+    return {
+        "recap_url": url,
+        "recap": fit
+        and {
+            "quota": [before_after(line) for line in fit.quota if line.limit is not None or line.is_short],
+            "reasons": [message for _code, message in fit.reasons if message],
+            "fits": fit.fits,
+        },
+    }
+
+
 @require_safe
 @page(Permission.VOLUME_VIEW)
 def volume_detail(request: HttpRequest, tenant: str, volume_id: UUID) -> HttpResponse:
@@ -149,6 +192,7 @@ def _detail(request: HttpRequest, volume: Volume, **forms: forms.Form) -> HttpRe
         "extend_form": ExtendForm(volume=volume),
         "limits_form": LimitsForm(volume=volume),
         "gauges": _room(request),
+        **recap_of(None, reverse("vms:volume_extend_recap", args=[tenant_of(request).slug, volume.pk])),
         **snapshots_context(request.actor, volume, busy=live is not None),
         **forms,
     }

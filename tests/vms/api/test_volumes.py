@@ -361,3 +361,32 @@ def test_a_machine_goes_to_the_host_that_has_room_for_all_its_disks(house: House
     assert not rest.post(f"{house.url}/guests?dry_run=true", huge).json["fits"]
     with every_tenant(why="test"):
         assert set(Volume.objects.values_list("pool__host__name", flat=True)) == {"two"}
+
+
+def test_a_dry_run_says_what_a_volume_would_take_and_changes_nothing(house: House, rest: Rest) -> None:
+    before = held(house)
+
+    fits = rest.post(f"{house.url}/volumes?dry_run=true", {"name": "data", "size_gib": 40})
+    short = rest.post(f"{house.url}/volumes?dry_run=true", {"name": "data", "size_gib": 400})
+    wrong = rest.post(f"{house.url}/volumes?dry_run=true", {"name": "NO", "size_gib": 1})
+
+    assert (fits.status, fits.json["fits"], fits.json["more_fit"]) == (200, True, 1)
+    lines = {line["name"]: (line["before"], line["after"], line["limit"]) for line in fits.json["quota"]}
+    assert (lines["disk_gib"], lines["volumes"]) == ((0, 40, 100), (0, 1, 10))
+    assert (short.json["fits"], {reason["code"] for reason in short.json["reasons"]}) == (False, {"over_quota"})
+    assert [reason["code"] for reason in wrong.json["reasons"]] == ["invalid_name"]
+    assert held(house) == before
+    assert not Operation.objects.filter(kind="volume.create").exists()
+
+
+def test_a_dry_run_says_what_a_larger_volume_would_take(house: House, rest: Rest) -> None:
+    pk = done(rest.post(f"{house.url}/volumes", {"name": "data", "size_gib": 10}))
+    extend = f"{house.url}/volumes/{pk}/extend?dry_run=true"
+
+    fits, short, small = (rest.post(extend, {"size_gib": size}) for size in (60, 600, 10))
+
+    assert (fits.status, fits.json["fits"], fits.json["more_fit"]) == (200, True, 40)
+    assert [(q["before"], q["after"]) for q in fits.json["quota"] if q["name"] == "disk_gib"] == [(10, 60)]
+    assert [reason["code"] for reason in short.json["reasons"]] == ["over_quota"]
+    assert [reason["code"] for reason in small.json["reasons"]] == ["invalid_size"]
+    assert held(house)["disk_gib"] == 10

@@ -18,9 +18,10 @@ from tests import factories
 from vms.hypervisor import fake
 from vms.hypervisor.driver import AgentFacts
 from vms.hypervisor.fake import FakeHost
-from vms.models import Guest
+from vms.models import Disc, Guest, Image
 from vms.models.readings import ReadingKind
 from vms.reconcile.audit import audit
+from vms.services.discs import disc_eject, disc_insert
 from vms.services.guests import (
     guest_add_keys,
     guest_create,
@@ -41,6 +42,7 @@ from vms.states import Power
 
 KEY = factories.public_key()
 SIZE = 64 * 1024 * 1024
+CONTENT = b"QFI\xfb" + struct.pack(">IQIIQ", 3, 0, 0, 16, SIZE) + bytes(4096)
 _numbers = itertools.count(1)
 
 
@@ -53,11 +55,12 @@ class Bench:
         self.enrol(f"fake://{self.name}", data_dir=f"/data/{self.name}", run_dir=f"/run/{self.name}")
         host_record_facts(self.host, facts={}, cpus=64, memory_mib=256 * 1024)
         self.image = factories.image("tiny", virtual_size=SIZE, size=4096)
-        self.place_image(b"QFI\xfb" + struct.pack(">IQIIQ", 3, 0, 0, 16, SIZE) + bytes(4096))
+        self.place_image(CONTENT)
+        self._cd: Image | None = None
 
     def enrol(self, uri: str, *, data_dir: str, run_dir: str) -> None:
         """The host, tested and heard, and a tenant without limits."""
-        self.furnish: Callable[[Guest], None] = lambda _guest: None
+        self.furnish: Callable[[Guest], object] = lambda _guest: None
         """What a machine is given besides as soon as it is there."""
         factories.installation()
         with every_tenant(why="test"):
@@ -70,6 +73,20 @@ class Bench:
         self.house = factories.tenant_with_owner(limits=dict.fromkeys(RESOURCES))
         self.flavor = factories.flavor("small")
         self.larger = factories.flavor("larger", vcpus=2, memory_mib=512, disk_gib=2)
+
+    @property
+    def cd(self) -> Image:
+        """An image that is a CD; made with its first need."""
+        if self._cd is None:
+            self._cd = factories.disc_image()
+            image_path(self._cd).write_bytes(CONTENT)
+        return self._cd
+
+    def disc(self, guest: Guest) -> Disc:
+        """A CD that lies in the machine's drive."""
+        assert run(self.ask(guest, "insert").pk) == "succeeded"
+        with every_tenant(why="test"):
+            return Disc.objects.select_related("guest", "image").filter(guest=guest).latest("drive")
 
     def place_image(self, content: bytes) -> None:
         path = image_path(self.image)
@@ -111,6 +128,8 @@ class Bench:
             "keys": lambda guest: guest_add_keys(guest, [KEY], actor=actor),
             "look": lambda guest: guest_look(guest, ReadingKind.FACTS, actor=actor),
             "unrescue": lambda guest: guest_unrescue(guest, actor=actor),
+            "insert": lambda guest: disc_insert(guest, self.cd, actor=actor),
+            "eject": lambda guest: disc_eject(guest.discs.select_related("guest").latest("drive"), actor=actor),
         }
 
     def rescued(self) -> Guest:

@@ -54,6 +54,12 @@ def _from_rescue(bench: Bench) -> tuple[Guest, Operation]:
     return guest, bench.ask(guest, "unrescue")
 
 
+def _eject(bench: Bench) -> tuple[Guest, Operation]:
+    guest = bench.guest()
+    bench.disc(guest)
+    return guest, bench.ask(guest, "eject")
+
+
 def _tidy(bench: Bench) -> tuple[Guest, Operation]:
     """A rebuild that failed once the fresh disk was there."""
     guest = bench.guest()
@@ -84,6 +90,8 @@ RECIPES = {
         Recipe("guest.rebuild", _from(R, "rebuild"), R),
         Recipe("guest.rescue", _from(R, "rescue"), R),
         Recipe("guest.unrescue", _from_rescue, R),
+        Recipe("guest.insert", _from(R, "insert"), R),
+        Recipe("guest.eject", _eject, R),
         Recipe("guest.tidy", _tidy, R),
         Recipe("guest.delete", _from(R, "delete"), A),
         Recipe("guest.restore", _from_bin("restore"), S),

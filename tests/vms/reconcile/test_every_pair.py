@@ -33,7 +33,7 @@ from tests.vms.reconcile.snapshot_lives import Shots
 from tests.vms.reconcile.test_kill_points import clear
 from tests.vms.reconcile.volume_lives import Disks
 from vms.hypervisor.errors import Refused
-from vms.models import BackupStore, Guest, Snapshot, Volume
+from vms.models import BackupStore, Disc, Guest, Snapshot, Volume
 from vms.reconcile.sweep import sweep
 from vms.services.guests import guests_mark_unknown
 from vms.services.guests.allowed import OURS, TABLE, Answer, Condition, condition_of, refuse_unless_allowed
@@ -54,11 +54,17 @@ class Wish:
 
     def url(self, guest: Guest) -> str:
         if not self.path.startswith(("/volumes", "/snapshots", "/backups")):
-            return f"/guests/{guest.pk}{self.path}"
+            return f"/guests/{guest.pk}{self.path.format(disc=_disc(guest))}"
         with every_tenant(why="test"):
             kept = Snapshot.objects.filter(guest=guest).first()
             names = {"hung": _data(guest), "free": _data(None), "kept": kept}
         return self.path.format(**{name: row.pk if row is not None else "" for name, row in names.items()})
+
+
+def _disc(guest: Guest) -> str:
+    with every_tenant(why="test"):
+        disc = Disc.objects.filter(guest=guest).first()
+    return str(disc.pk) if disc is not None else ""
 
 
 def _data(guest: Guest | None) -> Volume | None:
@@ -75,6 +81,8 @@ WISHES: Final = {
     "guest.rebuild": Wish("POST", "/rebuild"),
     "guest.rescue": Wish("POST", "/rescue", lambda bench, _guest: {"image": str(bench.image.pk)}),
     "guest.unrescue": Wish("POST", "/unrescue"),
+    "guest.insert": Wish("POST", "/discs", lambda bench, _guest: {"image": str(bench.cd.pk)}),
+    "guest.eject": Wish("DELETE", "/discs/{disc}"),
     "guest.password": Wish("POST", "/password", lambda _bench, _guest: {"password": "correct horse"}),
     "guest.keys": Wish("POST", "/keys", lambda _bench, _guest: {"ssh_keys": [KEY]}),
     "guest.look": Wish("POST", "/reported"),
@@ -97,7 +105,9 @@ NOT_ON_OFFER: Final = {
     (kind, Condition.BINNED) for kind in ("backup.create", "volume.create", "volume.attach", "snapshot.create")
 }
 """REST knows no such machine: what is in the bin is offered nothing."""
-STILL: Final = {(kind, Condition.GONE): "is not defined on" for kind in ("volume.detach", "snapshot.delete")}
+STILL: Final = {
+    (kind, Condition.GONE): "is not defined on" for kind in ("guest.eject", "volume.detach", "snapshot.delete")
+}
 """What the audit says afterwards as before: letting go of a disk or a snapshot does not bring the machine back."""
 
 
@@ -171,10 +181,11 @@ def ask(bench: Bench, guest: Guest, kind: str) -> Said:
 
 
 def furnish(bench: Bench, *, shots: bool = True) -> None:
-    """From now on a machine has a data volume, and there is one beside it that hangs on none; with ``shots`` a snapshot."""
+    """From now on a machine has a CD and a data volume, and there is a volume that hangs on none; with ``shots`` a snapshot."""
     disks = Disks(bench)
 
     def furnished(guest: Guest) -> None:
+        bench.disc(guest)
         disks.volume(guest)
         disks.volume()
         if shots:
@@ -202,11 +213,12 @@ def test_every_kind_that_people_ask_of_a_machine_has_a_row_and_every_row_a_kind(
 
 
 def _hang_a_row(bench: Bench, guest: Guest) -> None:
-    """Two volumes, one of them the machine's, for one that was never there."""
+    """Two volumes, one of them the machine's, a snapshot and a CD, for one that was never there."""
     _free, hung = factories.volume(bench.house), factories.volume(bench.house)
     with tenant_scope(bench.house.tenant):
         Volume.objects.filter(pk=hung.pk).update(guest=guest, position=1)
         Snapshot.objects.create(tenant=bench.house.tenant, name="kept", guest=guest, state=SnapshotState.READY)
+        Disc.objects.create(tenant=bench.house.tenant, guest=guest, drive=1, image=bench.cd)
 
 
 @pytest.mark.parametrize("condition", Condition)
@@ -255,6 +267,8 @@ def accepted(bench: Bench, condition: Condition, kind: str) -> Operation:
     speak(bench)
     if kind.startswith("backup."):
         a_place(bench)
+    elif kind == "guest.eject":
+        bench.furnish = bench.disc
     elif not kind.startswith("guest."):
         furnish(bench, shots=kind.startswith("snapshot."))
     guest = MAKE[condition](bench)

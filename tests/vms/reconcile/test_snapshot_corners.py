@@ -15,7 +15,9 @@ from tests.vms.reconcile.bench import Bench
 from tests.vms.reconcile.lives import at_points
 from tests.vms.reconcile.snapshot_lives import Shots
 from tests.vms.reconcile.volume_lives import Disks
+from vms.hypervisor.errors import Refused
 from vms.models import Volume
+from vms.reconcile.sweep import sweep
 from vms.services import snapshots as services
 from vms.services.guests import guest_resize
 from vms.services.guests.resize import When
@@ -147,3 +149,59 @@ def test_a_worker_that_thaws_before_it_wakes_a_machine_leaves_what_was_done_sinc
     assert shots.bench.on_host.calls["wake_snapshot"] == 1
     assert shots.bench.fresh(guest).seen_power == Power.STOPPED
     assert shots.bench.findings() == []
+
+
+def test_a_disk_that_a_revert_left_smaller_than_it_is_paid_for_is_grown_again(shots: Shots) -> None:
+    """The revert fails between putting the disks back and growing them; nothing else would ever look at their size."""
+    bench = shots.bench
+    guest = shots.machine(Power.STOPPED)
+    data = Disks(bench)
+    with every_tenant(why="test"):
+        volume = Volume.objects.get(guest=guest, position=1)
+    snapshot = shots.snapshot(guest)
+    assert run(data.ask(volume, "extend", size_gib=3).pk) == "succeeded"
+    bench.on_host.fail("resize_volume", Refused("no"))
+    assert run(shots.ask(snapshot, "revert").pk) == "failed"
+    assert any("charged for 3 GiB" in finding for finding in bench.findings())
+
+    for _look in range(2):
+        with every_tenant(why="test"):
+            sweep(bench.host)
+    bench.settle()
+
+    assert bench.findings() == []
+    assert data.fresh(volume.pk).size_gib == 3
+    mended = Operation.objects.filter(kind="volume.extend", subject_id=volume.pk, requested_via="sweep")
+    assert [operation.status for operation in mended] == ["succeeded"]
+
+
+def test_a_disk_that_cannot_be_grown_again_is_not_tried_at_every_look(shots: Shots) -> None:
+    bench = shots.bench
+    guest = shots.machine(Power.STOPPED)
+    snapshot = shots.snapshot(guest)
+    with every_tenant(why="test"):
+        volume = Volume.objects.get(guest=guest, position=1)
+    assert run(Disks(bench).ask(volume, "extend", size_gib=3).pk) == "succeeded"
+    bench.on_host.fail("resize_volume", Refused("no"))
+    assert run(shots.ask(snapshot, "revert").pk) == "failed"
+
+    for _look in range(4):
+        bench.on_host.fail("resize_volume", Refused("no"))
+        with every_tenant(why="test"):
+            sweep(bench.host)
+        bench.settle()
+
+    mends = Operation.objects.filter(kind="volume.extend", subject_id=volume.pk, params__mends=True)
+    assert [operation.status for operation in mends] == ["failed"]
+    assert Disks(bench).fresh(volume.pk).size_gib == 3
+
+
+def test_the_memory_of_a_machine_with_a_tpm_is_not_kept(shots: Shots) -> None:
+    guest = shots.machine(Power.RUNNING)
+    with tenant_scope(shots.bench.house.tenant):
+        type(guest).objects.filter(pk=guest.pk).update(tpm=True)
+
+        with pytest.raises(Conflict) as refused:
+            services.snapshot_create(guest, name="s", memory=True, actor=shots.bench.house.actor)
+
+    assert refused.value.code == "tpm_memory"

@@ -17,6 +17,7 @@ from tests.portal.api.rest import Rest
 from tests.vms.reconcile.bench import SIZE, Bench
 from tests.vms.reconcile.lives import Killed, at_points
 from vms.cloudinit import Seed
+from vms.design import DRIVE_TARGETS
 from vms.disks.seed import seed_iso
 from vms.hypervisor.errors import Refused
 from vms.hypervisor.xml.devices import Tpm
@@ -83,13 +84,15 @@ def test_it_is_built_as_its_image_says_with_its_cds_in_order(bench: Bench, machi
     assert (spec.firmware.kind, spec.firmware.secure_boot) == ("uefi", True)
     assert spec.tpm == Tpm(model="tpm-crb")
     assert (spec.local_time, spec.hyperv is not None) == (True, True)
-    discs = [(disk.target, disk.bus, disk.device, disk.path.rsplit("/", 1)[1].split("-")[0]) for disk in spec.disks]
+    discs = [(disk.target, disk.bus, disk.device, disk.path.rpartition("/")[2].split("-")[0]) for disk in spec.disks]
     assert discs == [
         ("sda", "sata", "disk", "vol"),
+        ("sdc", "sata", "cdrom", ""),
+        ("sdd", "sata", "cdrom", ""),
         ("sde", "sata", "cdrom", "img"),
         ("sdf", "sata", "cdrom", "seed"),
     ]
-    assert drivers.pk.hex in spec.disks[1].path
+    assert drivers.pk.hex in spec.disks[3].path
     assert [nic.model for nic in spec.nics] == ["e1000e"]
     assert bench.findings() == []
 
@@ -127,7 +130,7 @@ def test_rescue_keeps_what_they_remember_and_a_rebuild_forgets_it(bench: Bench, 
     with tenant_scope(bench.house.tenant):
         assert run(guest_rescue(machine, windows, actor=bench.house.actor).pk) == "succeeded"
     assert remembers(bench, machine) == (True, True)
-    assert [disk.target for disk in spec_of(bench, machine).disks] == ["sda", "sdb", "sde", "sdf"]
+    assert [disk.target for disk in spec_of(bench, machine).disks] == ["sda", "sdb", *DRIVE_TARGETS, "sde", "sdf"]
     assert run(bench.ask(machine, "unrescue").pk) == "succeeded"
     assert run(bench.ask(machine, "stop").pk) == "succeeded"
 
@@ -144,7 +147,7 @@ def test_it_is_rebuilt_as_what_the_other_image_says(bench: Bench, machine: Guest
 
     spec, row = spec_of(bench, machine), bench.fresh(machine)
     assert (spec.firmware.kind, spec.tpm, spec.hyperv, spec.local_time) == ("bios", None, None, False)
-    assert [disk.target for disk in spec.disks] == ["vda", "vdz"]
+    assert [disk.target for disk in spec.disks] == ["vda", *DRIVE_TARGETS, "vdz"]
     assert (row.is_windows, row.drivers, remembers(bench, machine)) == (False, None, (False, False))
     assert bench.findings() == []
 
@@ -200,7 +203,7 @@ def test_a_windows_machine_without_a_drivers_cd_is_made_without(bench: Bench) ->
 
     machine = bench.guest()
 
-    assert [disk.target for disk in spec_of(bench, machine).disks] == ["sda", "sdf"]
+    assert [disk.target for disk in spec_of(bench, machine).disks] == ["sda", *DRIVE_TARGETS, "sdf"]
 
 
 def test_no_machine_is_made_of_a_cd(bench: Bench, drivers: Image) -> None:

@@ -177,3 +177,19 @@ def test_what_came_too_late_is_answered_and_changes_nothing(house: House, client
     assert client.post(url(house, "volume_attach", root.pk), {"guest": "web"}).status_code == 422
     assert client.get(url(house, "volume_list") + "?cursor=%00&guest=%00<b>").status_code < 500
     assert only(house, pk=volume.pk).guest is None
+
+
+def test_the_forms_say_what_they_would_take_before_they_are_sent(house: House, client: Client) -> None:
+    wish = {"size_gib": 20, "storage_class": StorageClass.objects.get().pk}
+    fits = client.post(url(house, "volume_recap"), wish).content.decode()
+    short = client.post(url(house, "volume_recap"), {**wish, "size_gib": 60}).content.decode()
+    empty = client.post(url(house, "volume_recap"), {}).content.decode()
+    assert 'data-fits="yes"' in fits
+    assert 'data-fits="no"' in short
+    assert "data-fits" not in empty
+
+    volume = made(house, client)
+    recap = url(house, "volume_extend_recap", volume.pk)
+    assert 'data-fits="yes"' in client.post(recap, {"size_gib": 9}).content.decode()
+    assert 'data-fits="no"' in client.post(recap, {"size_gib": 90}).content.decode()
+    assert only(house, name="data").size_gib == 5

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vms.hypervisor.backups import BackupView, DiskReader, Extent
 from vms.hypervisor.errors import Missing, Refused
-from vms.hypervisor.fake.disks import Disks
+from vms.hypervisor.fake.discs import Discs
 from vms.hypervisor.fake.domains import must_be_ours
 from vms.hypervisor.fake.link import ACTIVE
 from vms.hypervisor.xml.metadata import Owner
@@ -42,7 +42,7 @@ class FakeReader:
         """Nothing is open."""
 
 
-class Backups(Disks):
+class Backups(Discs):
     """The protocol's verbs for reading disks."""
 
     def backup_begin(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from vms.hypervisor import allowlist
@@ -25,8 +25,8 @@ class Disks(Domains, Pools):
     def disks(self, uuid: str) -> SeenDisks:
         with self._host.call("disks"):
             domain = self._get(uuid)
-            live = tuple(map(_seen, domain.live)) if domain.power in ACTIVE else None
-            return SeenDisks(kept=tuple(map(_seen, _kept(domain))), live=live)
+            live = _all_seen(domain.live, domain.trays) if domain.power in ACTIVE else None
+            return SeenDisks(kept=_all_seen(_kept(domain)), live=live)
 
     def attach_disk(self, uuid: str, disk: Disk, *, owner: Owner, roots: Roots) -> None:
         with self._host.call("attach_disk"):
@@ -100,6 +100,11 @@ def _with(held: Held, disk: Disk) -> Held:
     if any(each.target == disk.target for each in held):
         raise Refused(f"another file at {disk.target}")
     return (*held, disk)
+
+
+def _all_seen(held: Held, trays: Collection[str] = ()) -> tuple[SeenDisk, ...]:
+    """Those that have something in them."""
+    return tuple(replace(_seen(disk), is_open=disk.target in trays) for disk in held if disk.path)
 
 
 def _seen(disk: Disk) -> SeenDisk:

@@ -179,7 +179,7 @@ class Domains(Link):
             return
         paths = {volume.path for pool in self._host.pools.values() for volume, _checksum in pool.volumes.values()}
         for disk in domain.spec.disks:
-            if disk.path not in paths:
+            if disk.path and disk.path not in paths:
                 raise Refused(f"no file {disk.path}")
         for nic in domain.spec.nics:
             if nic.network not in self._host.networks:

@@ -44,12 +44,14 @@ class FakeDomain:
     starts: int = 0
     live: tuple[Disk, ...] = ()
     """What it runs with, or ran with last."""
+    trays: set[str] = field(default_factory=set)
+    """The CD drives, by target, whose tray the guest has opened."""
     fleeting: bool = False
     """Is it gone as soon as it is off?"""
 
     def boot(self) -> None:
         """From here on it runs with what its definition says now."""
-        self.live_spec, self.modules = self.spec, 0
+        self.live_spec, self.modules, self.trays = self.spec, 0, set()
         if self.spec is not None:
             self.live = self.spec.disks
 

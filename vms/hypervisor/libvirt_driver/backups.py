@@ -17,7 +17,7 @@ import libvirt
 from vms.hypervisor.backups import BackupView, DiskReader
 from vms.hypervisor.errors import Missing, Refused, Unreachable
 from vms.hypervisor.libvirt_driver.agent import SILENT
-from vms.hypervisor.libvirt_driver.disks import Disks
+from vms.hypervisor.libvirt_driver.discs import Discs
 from vms.hypervisor.libvirt_driver.translate import is_missing, translated
 from vms.hypervisor.nbd import NbdReader
 from vms.hypervisor.xml.backup import BackupSpec, CheckpointSpec
@@ -34,7 +34,7 @@ _LINE: Final = (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE)
 """Who says that the line to the host broke, and not the host that it will not."""
 
 
-class Backups(Disks):
+class Backups(Discs):
     """The part of the driver that reads disks."""
 
     def backup_begin(

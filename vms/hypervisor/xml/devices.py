@@ -65,7 +65,8 @@ class Disk:
 
     ``path`` is absolute but for an image's; ``target`` is libvirt's name for it (``vda``, ``sda``).
     ``backing`` is the whole chain below, nearest first; ``()`` says there is none, None lets libvirt read the image's
-    header. ``boot_order`` counts from 1. ``serial`` is what the guest sees, at most 20 characters.
+    header. ``boot_order`` counts from 1. ``serial`` is what the guest sees, at most 20 characters. A ``cdrom`` without a
+    ``path`` is a drive with nothing in it.
     """
 
     path: str
@@ -95,8 +96,8 @@ class Disk:
             {"type": self.lies, "device": self.device},
             node("driver", driver),
             self.ceph.user.element(of="disk") if self.ceph and self.ceph.user else None,
-            self._source(),
-            None if self.backing is None else _backing(self.backing),
+            self._source() if self.path else None,
+            None if self.backing is None or not self.path else _backing(self.backing),
             node("target", {"dev": self.target, "bus": self.bus}),
             self.iotune.element() if self.iotune else None,
             node("readonly") if self.readonly else None,

@@ -94,9 +94,10 @@ def disks_of(root: Element) -> tuple[SeenDisk, ...]:
             bytes_per_s=int(disk.findtext("iotune/total_bytes_sec") or 0),
             iops=int(disk.findtext("iotune/total_iops_sec") or 0),
             boot_order=int(_attribute(disk, "boot", "order") or 0),
+            is_open=_attribute(disk, "target", "tray") == "open",
         )
         for disk in root.findall("devices/disk")
-        if (source := disk.find("source")) is not None
+        if (source := disk.find("source")) is not None and source_of(source)
     )
 
 

@@ -186,6 +186,8 @@ TABLE: Final[Mapping[str, Row]] = {
     "snapshot.create": Row(_PLUGS | {_P}, instead={_Z: _LET_IT_RUN[_Z]}),
     "snapshot.revert": Row(_PLUGS | {_P, _Z}),
     "snapshot.delete": Row(_THERE | {_B}),
+    "guest.insert": Row(_PLUGS | {_P, _RR, _RO}, instead={_Z: _LET_IT_RUN[_Z]}),
+    "guest.eject": Row(_PLUGS | {_P, _RR, _RO, _A, _B}, instead={_Z: _LET_IT_RUN[_Z]}),
 }
 """Every kind of operation that somebody can ask of a machine that is there, of its disks and volumes, or of their snapshots."""
 OURS: Final = frozenset({"guest.batch", "guest.create", "guest.tidy", "guest.withdraw", "volume.copy", "volume.delete"})

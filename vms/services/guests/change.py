@@ -16,6 +16,7 @@ from tenants.policy import Permission
 from vms.models import Guest
 from vms.services.guests.check import tag_errors
 from vms.services.guests.tagging import guest_set_tags
+from vms.services.volumes.check import guest_locked
 from vms.specs import NAME
 
 
@@ -30,7 +31,7 @@ def guest_edit(
 ) -> Guest:
     """Rename, tag or protect; None leaves a thing as it is. The host name inside the machine stays what it was."""
     actor.require(Permission.GUEST_EDIT, guest)
-    guest = Guest.objects.select_for_update().get(pk=guest.pk)
+    guest = guest_locked(guest.pk)
     errors: list[FieldError] = []
     if name is not None and not NAME.match(name):
         errors.append(FieldError("/name", "invalid_name", _("Use small letters, digits and hyphens, at most 63.")))

@@ -43,8 +43,8 @@ def _size_errors(spec: GuestSpec) -> list[FieldError]:
     errors = [] if flavor.enabled else [FieldError("/flavor", "flavor_gone", _("This size is no longer offered."))]
     if image.state != ImageState.READY and spec.root is None:
         errors.append(FieldError("/image", "image_not_ready", _("This image is not ready.")))
-    elif image.kind != ImageKind.DISK:
-        errors.append(FieldError("/image", "image_no_disk", _("This image is a CD; no disk is made of it.")))
+    elif image.kind == ImageKind.DRIVERS:
+        errors.append(FieldError("/image", "image_no_disk", _("Nothing is set up from a CD with drivers.")))
     elif spec.root_gib < image.min_disk_gib:
         message = _("This image needs a disk of %d GiB.") % image.min_disk_gib
         errors.append(FieldError("/flavor", "disk_too_small", message))

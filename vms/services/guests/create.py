@@ -24,6 +24,7 @@ from tenants.services.quota import Kind, Line, class_disk, kind_of, quota_forese
 from vms.models import BackupDisk, Guest, HostClaim, Network, StorageClass, Volume
 from vms.pool_kinds import home_path
 from vms.selectors.prices import machine_price
+from vms.services.discs import disc_lay
 from vms.services.guests.asking import guest_ask
 from vms.services.guests.check import guest_spec_check, password_hash
 from vms.services.guests.hardware import hardware_like, hardware_take
@@ -33,7 +34,7 @@ from vms.services.networks import network_default, port_create
 from vms.services.volumes.create import copy_params, pool_choose, pool_needs
 from vms.services.volumes.record import made_of, source_holds, volume_cost, volume_meter
 from vms.specs import GuestSpec
-from vms.states import Power
+from vms.states import ImageKind, Power
 
 
 def guest_cost(spec: GuestSpec) -> dict[str, int]:
@@ -149,6 +150,9 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
         memory_mib=flavor.memory_mib,
         disk_gib=spec.root_gib,
     )
+    from_cd = spec.image.kind == ImageKind.ISO
+    if from_cd and spec.root is None:
+        disc_lay(guest, spec.image)
     storage_class = root_class()
     volume = Volume.objects.create(
         tenant=tenant,
@@ -156,7 +160,7 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
         guest=guest,
         position=0,
         boot_order=1,
-        image=spec.image if spec.root is None else None,
+        image=spec.image if spec.root is None and not from_cd else None,
         **made_of(spec.root),
         storage_class=storage_class,
         pool=host.storage_pools.filter(path=home_path(host)).first(),

@@ -28,6 +28,7 @@ from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.asking import guest_ask
 from vms.services.guests.check import password_hash
 from vms.services.keys import key_parse
+from vms.services.volumes.check import guest_locked
 from vms.specs import PASSWORD_MAX
 
 USER: Final = re.compile(r"\A[A-Za-z_][A-Za-z0-9._-]{0,31}\Z")
@@ -49,7 +50,7 @@ def guest_set_password(guest: Guest, password: str, *, actor: Actor, user: str =
     Only its hash is kept, sealed, until the operation is over.
     """
     actor.require(Permission.GUEST_EDIT, guest)
-    guest = _locked(guest)
+    guest = guest_locked(guest.pk)
     user = _user_of(guest, user)
     if not 1 <= len(password) <= PASSWORD_MAX or not password.isprintable():
         message = _("Between 1 and %d printable characters.") % PASSWORD_MAX
@@ -66,7 +67,7 @@ def guest_set_password(guest: Guest, password: str, *, actor: Actor, user: str =
 def guest_add_keys(guest: Guest, keys: list[str], *, actor: Actor, user: str = "") -> Operation:
     """Ask the machine's agent to let the OpenSSH public ``keys`` sign in as ``user``, beside those that may already."""
     actor.require(Permission.GUEST_EDIT, guest)
-    guest = _locked(guest)
+    guest = guest_locked(guest.pk)
     user = _user_of(guest, user)
     parsed = [key_parse(key, pointer=f"/ssh_keys/{number}")[0] for number, key in enumerate(keys)]
     if not parsed or len({*parsed, *guest.ssh_keys}) > KEYS_MOST:
@@ -81,16 +82,11 @@ def guest_add_keys(guest: Guest, keys: list[str], *, actor: Actor, user: str = "
 def guest_look(guest: Guest, kind: ReadingKind, *, actor: Actor) -> Operation:
     """Ask for a look at the machine's screen, serial log, or what its agent says of it; a ``Reading`` holds what was seen."""
     actor.require(Permission.GUEST_CONSOLE, guest)
-    guest = _locked(guest)
+    guest = guest_locked(guest.pk)
     refuse_unless_allowed(guest, "guest.look", actor)
     operation = guest_ask(guest, "guest.look", actor=actor, params={"what": kind.value})
     audit_record(actor, "guest.look", guest, what=kind.value)
     return operation
-
-
-def _locked(guest: Guest) -> Guest:
-    rows = Guest.objects.select_for_update(of=("self",)).select_related("host", "tenant", "image")
-    return rows.get(pk=guest.pk)
 
 
 def _user_of(guest: Guest, user: str) -> str:

@@ -22,6 +22,7 @@ from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.tenants import tenants_down
 from vms.models import Guest
 from vms.services.guests.remove import guest_delete
+from vms.services.volumes.check import guest_locked
 
 log = structlog.get_logger(__name__)
 SOONEST: Final = timedelta(minutes=10)
@@ -37,7 +38,7 @@ def guest_lease(guest: Guest, ends_at: datetime | None, *, actor: Actor) -> Gues
     Raises ``Conflict`` for a protected machine or one in the bin, ``Invalid`` for a moment too near or too far.
     """
     actor.require(Permission.GUEST_DELETE, guest)
-    guest = Guest.objects.select_for_update(of=("self",)).select_related("tenant").get(pk=guest.pk)
+    guest = guest_locked(guest.pk)
     if guest.lease_ends_at == ends_at:
         return guest
     if guest.binned_at is not None:

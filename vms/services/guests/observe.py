@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import F
 
 from operations.models import OperationLock
 from portal.core.clock import now
@@ -15,10 +16,11 @@ from tenants.journal.events import event_append
 from tenants.journal.usage import usage_switch
 from tenants.reactions import announce
 from tenants.scoping import every_tenant, tenant_scope
-from vms.models import Guest, Host
+from vms.models import Disc, Guest, Host
+from vms.models.discs import DiscBoot
 from vms.services.guests.resize import size_follow
 from vms.services.guests.wanting import WISH, guest_follow, guest_want
-from vms.states import SETTLED, Power
+from vms.states import OFF, ON, SETTLED, Power
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ def _write(guest: Guest, seen: Observation) -> bool:
             guest_want(guest, seen.power, forced=True)
             guest.version += 1
             fields.append("version")
+        if before in OFF and seen.power in ON:
+            Disc.objects.filter(guest=guest, boot=DiscBoot.ONCE).update(boot=DiscBoot.AFTER, version=F("version") + 1)
         if seen.power not in (Power.RUNNING, Power.PAUSED):
             guest.seen_display = {}
             fields.append("seen_display")

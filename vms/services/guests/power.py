@@ -18,6 +18,7 @@ from tenants.policy import Permission
 from vms.models import Guest
 from vms.services.guests.allowed import Answer, answer, refuse_unless_allowed
 from vms.services.guests.asking import guest_ask, guest_wish
+from vms.services.volumes.check import guest_locked
 from vms.states import Power
 
 
@@ -69,7 +70,7 @@ def guest_power(guest: Guest, action: str, *, actor: Actor, grace_s: int | None 
     actor.require(Permission.GUEST_POWER, guest)
     if grace_s is not None and (action != "shutdown" or not 1 <= grace_s <= GRACE_MAX_S):
         raise Invalid(errors=[FieldError("/grace_s", "invalid_grace", _("Between 1 and %d seconds.") % GRACE_MAX_S)])
-    guest = Guest.objects.select_for_update(of=("self",)).select_related("host", "tenant").get(pk=guest.pk)
+    guest = guest_locked(guest.pk)
     refuse_unless_allowed(guest, known.kind, actor)
     before = guest.want_power
     guest_wish(guest, known.wants)

@@ -15,7 +15,7 @@ from vms.models.spares import SpareRole
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.asking import guest_ask, guest_wish
 from vms.services.guests.spares import refuse_image, spare_make
-from vms.services.volumes.check import refuse_kept
+from vms.services.volumes.check import guest_locked, refuse_kept
 from vms.states import ON, Power
 
 
@@ -27,7 +27,7 @@ def guest_rebuild(guest: Guest, image: Image, *, actor: Actor) -> Operation:
     does not fit it.
     """
     actor.require(Permission.GUEST_DELETE, guest)
-    guest = Guest.objects.select_for_update(of=("self",)).select_related("host", "tenant").get(pk=guest.pk)
+    guest = guest_locked(guest.pk)
     if guest.protected:
         raise Conflict(
             _("This machine is protected against deletion."), code="protected", hint=_("Take the protection off first.")

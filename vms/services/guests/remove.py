@@ -21,6 +21,7 @@ from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.asking import guest_ask, guest_wish
 from vms.services.guests.wanting import WISH, guest_want
 from vms.services.hosts import host_claimable
+from vms.services.volumes.check import guest_locked
 from vms.services.volumes.record import copy_hold, volumes_going
 from vms.states import Power
 
@@ -37,7 +38,7 @@ def guest_delete(guest: Guest, *, actor: Actor, purge: bool = False, delete_volu
     actor.require(Permission.GUEST_DELETE, guest)
     if delete_volumes is not None:
         actor.require(Permission.VOLUME_MANAGE)
-    guest = Guest.objects.select_for_update(of=("self",)).select_related("host", "tenant").get(pk=guest.pk)
+    guest = guest_locked(guest.pk)
     if guest.protected and guest.built_at is not None:
         raise Conflict(
             _("This machine is protected against deletion."), code="protected", hint=_("Take the protection off first.")
@@ -69,7 +70,7 @@ def guest_restore(guest: Guest, *, actor: Actor) -> Operation:
     Raises ``OverQuota``, ``NoRoom`` or ``Conflict`` (its name was given to another) and changes nothing then.
     """
     actor.require(Permission.GUEST_DELETE, guest)
-    guest = Guest.objects.select_for_update(of=("self",)).select_related("host", "tenant").get(pk=guest.pk)
+    guest = guest_locked(guest.pk)
     refuse_unless_allowed(guest, "guest.restore", actor)
     refuse_taken_name(guest)
     if guest.charge == Charge.KEPT:

@@ -16,6 +16,7 @@ from vms.models.spares import SpareRole
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.asking import guest_ask, guest_wish
 from vms.services.guests.spares import refuse_image, spare_make
+from vms.services.volumes.check import guest_locked
 from vms.states import ON, Power
 
 
@@ -26,7 +27,7 @@ def guest_rescue(guest: Guest, image: Image, *, actor: Actor) -> Operation:
     Its power is pulled if it is on. Raises ``OverQuota`` where too many run already, ``Invalid`` for an image that does not fit.
     """
     actor.require(Permission.GUEST_EDIT, guest)
-    guest = Guest.objects.select_for_update(of=("self",)).select_related("host", "tenant").get(pk=guest.pk)
+    guest = guest_locked(guest.pk)
     refuse_unless_allowed(guest, "guest.rescue", actor)
     refuse_image(guest, image)
     if (image.firmware, image.secure_boot) != (guest.firmware, guest.secure_boot):
@@ -42,7 +43,7 @@ def guest_rescue(guest: Guest, image: Image, *, actor: Actor) -> Operation:
 def guest_unrescue(guest: Guest, *, actor: Actor) -> Operation:
     """Ask for the machine to have its own definition back; one that is on starts from its own disk again."""
     actor.require(Permission.GUEST_EDIT, guest)
-    guest = Guest.objects.select_for_update(of=("self",)).select_related("host", "tenant").get(pk=guest.pk)
+    guest = guest_locked(guest.pk)
     refuse_unless_allowed(guest, "guest.unrescue", actor)
     wish = Power.RUNNING if guest.seen_power in ON else Power.STOPPED
     operation = _ask(guest, "guest.unrescue", wish, actor=actor)

@@ -33,6 +33,7 @@ from vms.services.guests.asking import guest_ask
 from vms.services.guests.create import Fit
 from vms.services.guests.wanting import WISH, guest_want
 from vms.services.hosts import host_has_room_for
+from vms.services.volumes.check import guest_locked
 from vms.services.volumes.record import guest_with, volume_room
 from vms.states import ON, Power
 
@@ -61,7 +62,7 @@ def guest_resize(guest: Guest, flavor: Flavor, *, actor: Actor, when: When = Whe
     (``needs_restart`` where it cannot be done while the machine runs) and changes nothing then.
     """
     actor.require(Permission.GUEST_EDIT, guest)
-    guest = Guest.objects.select_for_update(of=("self",)).select_related("host", "tenant", "flavor").get(pk=guest.pk)
+    guest = guest_locked(guest.pk)
     refuse_unless_allowed(guest, "guest.resize", actor)
     _refuse_unfit(guest, flavor, when)
     root = Volume.objects.select_for_update().select_related("storage_class").get(guest=guest, position=0)

@@ -12,7 +12,7 @@ from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.policy import Permission
 from tenants.services.quota import quota_reserve
-from vms.models import Guest, Snapshot, SnapshotDisk, Volume
+from vms.models import Disc, Guest, Snapshot, SnapshotDisk, Volume
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.snapshots.check import name_taken, refuse_pool, text_errors
 from vms.services.snapshots.record import snapshot_cost, snapshot_meter, snapshot_say
@@ -110,6 +110,18 @@ def _refuse_memory(guest: Guest) -> None:
             _("The machine does not run, so it has no memory to keep."),
             code="no_memory",
             hint=_("Take it without memory, or start the machine first."),
+        )
+    if Disc.objects.filter(guest=guest).exists():
+        raise Conflict(
+            _("A CD lies in one of the machine's drives, and would have to lie there again when its memory wakes."),
+            code="disc_inserted",
+            hint=_("Eject it first, or take the snapshot without memory."),
+        )
+    if guest.tpm:
+        raise Conflict(
+            _("The memory of a machine with a TPM cannot be kept: the TPM's own would be another when it wakes."),
+            code="tpm_memory",
+            hint=_("Take it without memory."),
         )
     if guest.firmware == "uefi":
         raise Conflict(

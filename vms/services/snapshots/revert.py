@@ -15,7 +15,7 @@ from portal.core.errors import Conflict
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.policy import Permission
-from vms.models import Guest, Snapshot, SnapshotDisk, Volume
+from vms.models import Disc, Guest, Snapshot, SnapshotDisk, Volume
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.asking import guest_wish
 from vms.services.snapshots.check import locked, refuse_unready
@@ -69,6 +69,8 @@ def _no_memory(snapshot: Snapshot, guest: Guest | None, *, attached_since: bool)
         return _("The machine has another size now than the memory that was kept.")
     if guest.next_flavor_id is not None:
         return _("The machine takes another size once it is off, which the memory that was kept does not have.")
+    if Disc.objects.filter(guest=guest).exists():
+        return _("A CD lies in one of its drives, which the memory that was kept knows nothing of.")
     if attached_since:
         return _("A volume was attached since, which the memory that was kept knows nothing of.")
     return ""

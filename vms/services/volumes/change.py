@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -10,10 +11,13 @@ from django.utils.translation import gettext as _
 from operations.models import Operation
 from operations.selectors import operations_live_on
 from operations.services import Hold, operation_submit
-from portal.core.errors import Conflict, FieldError, Invalid
-from tenants.actors import Actor
+from operations.states import Status
+from portal.core.clock import now
+from portal.core.errors import Conflict, FieldError, Invalid, Missing
+from tenants.actors import Actor, system_actor
 from tenants.journal.audit import audit_record
 from tenants.policy import Permission
+from tenants.scoping import tenant_scope
 from tenants.services.quota import quota_reserve
 from vms.models import Guest, Volume
 from vms.services.guests.allowed import refuse_unless_allowed
@@ -26,8 +30,10 @@ from vms.services.volumes.check import (
 )
 from vms.services.volumes.record import guest_with, volume_room, volumes_say
 from vms.specs import DISK_MAX_GIB
+from vms.states import VolumeState
 
 BOOT_MAX = 24
+MEND_AGAIN: Final = timedelta(hours=1)
 
 
 @transaction.atomic
@@ -114,6 +120,30 @@ def volume_extend(volume: Volume, *, actor: Actor, size_gib: int) -> Operation:
     audit_record(actor, "volume.extend", volume, size_gib=[before, size_gib])
     volumes_say([volume])
     return operation
+
+
+def volume_mend(volume: Volume, *, size_gib: int) -> Operation | None:
+    """Its disk is ``size_gib`` large, less than its row says and its tenant pays for: have it grown. None where it is not so.
+
+    A revert that fails once the disk is back leaves it as small as it was in the snapshot. Not while somebody is at it or its
+    machine's condition forbids it; what failed is tried again after ``MEND_AGAIN``.
+    """
+    since = now() - MEND_AGAIN
+    tried = Operation.objects.filter(kind="volume.extend", subject_id=volume.pk, params__mends=True)
+    if tried.filter(status=Status.FAILED, finished_at__gte=since).exists():
+        return None
+    try:
+        with tenant_scope(volume.tenant), transaction.atomic():
+            row, guest = locked(volume)
+            if row.state != VolumeState.READY or size_gib >= row.size_gib:
+                return None
+            actor = system_actor(row.tenant, why="sweep")
+            if guest is not None:
+                refuse_unless_allowed(guest, "volume.extend", actor)
+            refuse_volume(row)
+            return _ask(row, guest, "volume.extend", actor=actor, params={"before": row.size_gib, "mends": True})
+    except (Conflict, Missing):
+        return None  # somebody is at it, it is gone, or it has to wait
 
 
 @transaction.atomic

@@ -54,7 +54,7 @@ def volume_create(tenant: Tenant, spec: VolumeSpec, *, actor: Actor) -> Operatio
     spec = replace(spec, storage_class=spec.storage_class or default_class())
     assert spec.storage_class is not None
     volume_spec_check(spec)
-    guest = _guest_for(spec, actor)
+    guest = guest_for(spec, actor)
     cost = volume_cost(spec.storage_class, spec.size_gib) | guest_with(guest, volumes=1, size_gib=spec.size_gib)
     quota_reserve(tenant, cost)
     pool = pool_choose(spec.storage_class, spec.size_gib, guest=guest, can=pool_needs(spec))
@@ -103,8 +103,8 @@ def copy_params(source: BackupDisk | SnapshotDisk | None) -> dict[str, Any]:
     return {"snapshot": str(source.snapshot_id)} if isinstance(source, SnapshotDisk) else {}
 
 
-def _guest_for(spec: VolumeSpec, actor: Actor) -> Guest | None:
-    """The machine it is for, locked, if it may have it."""
+def guest_for(spec: VolumeSpec, actor: Actor) -> Guest | None:
+    """The machine that a volume of ``spec`` is for, locked; raises where there is none, or it may not have it."""
     if spec.guest is None:
         if actor.narrowed:
             message = _("Your role makes volumes only for machines that it reaches.")

@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('tenants', '0019_built_in_roles_of_backups'),
-        ('vms', '0030_image_shared'),
+        ('vms', '0031_discs'),
     ]
 
     operations = [
