@@ -21,9 +21,10 @@ from billing.services import price_list_write, price_set, price_withdraw
 from portal.core.clock import now
 from portal.core.errors import Conflict, Forbidden, Invalid
 from portal.core.ports import Item
+from tenants.scoping import tenant_scope
 from tests import factories
 from tests.portal.api.rest import Rest
-from vms.models import StorageClass
+from vms.models import BackupRepository, StorageClass
 
 OPEN = pytest.mark.django_db
 
@@ -194,3 +195,23 @@ def test_a_price_stands_before_the_click(retail: PriceList, client: Client) -> N
     larger = factories.flavor("larger", vcpus=2, memory_mib=256, disk_gib=1)
     resized = rest.post(f"{house.url}/guests/{guest.pk}/resize?dry_run=true", {"flavor": larger.name})
     assert resized.json["price"]["hour"] == "0.025000"
+
+
+@OPEN
+def test_disks_and_backups_have_their_price_too(retail: PriceList, client: Client) -> None:
+    house = factories.tenant_with_owner()
+    backup = factories.backup(house, factories.guest(house))
+    with tenant_scope(house.tenant):
+        BackupRepository.objects.filter(pk=backup.repository_id).update(charged_gib=20)
+    put(retail, "0.001")
+    put(retail, "0.0001", meter="backup_gib", word=backup.repository.store.name)
+
+    wish = {"name": "data", "size_gib": 10}
+    foreseen = Rest(house.token).post(f"{house.url}/volumes?dry_run=true", wish).json["price"]
+    client.force_login(house.owner)
+    recap = client.post(f"/t/{house.tenant.slug}/volumes/create/recap/", wish, headers={"HX-Request": "true"})
+    backups = client.get(f"/t/{house.tenant.slug}/backups/")
+
+    assert foreseen == {"hour": "0.010000", "month": "7.30", "currency": "EUR"}
+    assert "EUR 7.30" in recap.content.decode()
+    assert "EUR 1.46" in backups.content.decode(), "20 GiB"

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from portal.core.ports import Item, Money, tariff
-from vms.models import Flavor, StorageClass
+from tenants.models import Tenant
+from vms.models import BackupRepository, Flavor, StorageClass
 
 
 def machine_price(flavor: Flavor, disks: Iterable[tuple[int, str]], *, count: int = 1) -> Money | None:
@@ -22,6 +23,12 @@ def item_price(meter: str, quantity: int, word: str = "") -> Money | None:
     """So much of one meter; None where no prices are kept."""
     today = tariff()
     return today.price([Item(meter, quantity, word)]) if today is not None else None
+
+
+def repository_price(tenant: Tenant) -> Money | None:
+    """What a tenant's backups cost as they are; None where it has none, or no prices are kept."""
+    repository = BackupRepository.objects.select_related("store").filter(tenant=tenant).first()
+    return item_price("backup_gib", repository.charged_gib, repository.store.name) if repository is not None else None
 
 
 def flavor_prices(flavors: Sequence[Flavor]) -> dict[UUID, Money]:

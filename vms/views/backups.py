@@ -29,6 +29,7 @@ from tenants.types import HttpRequest
 from vms.forms.backups import BackupForm, RestoreGuestForm, RestoreVolumeForm
 from vms.models import Backup, Guest
 from vms.selectors.backups import backup_page, backups_visible
+from vms.selectors.prices import repository_price
 from vms.services import backups as services
 from vms.services.volumes.check import may_reach
 from vms.states import BackupState
@@ -80,6 +81,7 @@ def _list(request: HttpRequest, form: BackupForm, *, status: int = 200) -> HttpR
         "page": {"shown_label": "", "next_url": f"?cursor={found.next}" if found.next else None},
         "form": form if may else None,
         "gauges": _room(request) if may else [],
+        "price": repository_price(tenant),
     }
     return render(request, "vms/backup_list.html", context, status=status)
 

@@ -248,6 +248,7 @@ def _dialog(request: HttpRequest, form: forms.Form, dialog: Dialog) -> HttpRespo
         "dialog": dialog,
         "path": request.path,
         "quota": [before_after(line) for line in fit.quota if _is_drawn(line)] if fit else [],
+        "price": fit.price if fit else None,
         "reasons": [message for _code, message in fit.reasons] if fit else [error] if error else [],
         "fits": fit is not None and fit.fits,
     }

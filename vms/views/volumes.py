@@ -170,6 +170,7 @@ def recap_of(fit: Fit | None, url: str) -> dict[str, Any]:
         and {
             "quota": [before_after(line) for line in fit.quota if line.limit is not None or line.is_short],
             "reasons": [message for _code, message in fit.reasons if message],
+            "price": fit.price,
             "fits": fit.fits,
         },
     }

@@ -14,6 +14,7 @@ from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.services.quota import Kind, Line, kind_of, quota_foresee
 from vms.models import Guest, Volume
+from vms.selectors.prices import item_price
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.create import Fit
 from vms.services.volumes.check import locked, refuse_volume, require_reach, volume_spec_check
@@ -39,7 +40,8 @@ def volume_fit(tenant: Tenant, spec: VolumeSpec, *, actor: Actor) -> Fit:
     lines = quota_foresee(tenant, cost | guest_with(machine, volumes=1, size_gib=spec.size_gib))
     reasons += _short(lines)
     _try(reasons, lambda: pool_choose(chosen, spec.size_gib, guest=machine, can=pool_needs(spec)))
-    return Fit(not reasons, reasons, lines, 0 if reasons else _more(lines, cost))
+    price = item_price("disk_gib", spec.size_gib, chosen.name)
+    return Fit(not reasons, reasons, lines, 0 if reasons else _more(lines, cost), price)
 
 
 @transaction.atomic
@@ -61,7 +63,8 @@ def extend_fit(volume: Volume, *, size_gib: int, actor: Actor) -> Fit:
         volume.tenant, volume_room(volume.storage_class, more) | guest_with(guest, volumes=0, size_gib=more)
     )
     reasons += _short(lines)
-    return Fit(not reasons, reasons, lines, 0 if reasons else _more(lines, volume_room(volume.storage_class, 1)))
+    price = item_price("disk_gib", max(size_gib, volume.size_gib), volume.storage_class.name)
+    return Fit(not reasons, reasons, lines, 0 if reasons else _more(lines, volume_room(volume.storage_class, 1)), price)
 
 
 def _try(reasons: Reasons, deed: Callable[[], object]) -> None:
