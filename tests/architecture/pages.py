@@ -150,6 +150,7 @@ PAGES = [
     PageRow("POST", "vms:backup_delete", P.BACKUP_MANAGE),
     PageRow("GET", "vms:volume_snapshot", P.SNAPSHOT_MANAGE),
     PageRow("POST", "vms:volume_snapshot", P.SNAPSHOT_MANAGE),
+    PageRow("GET", "vms:snapshot_list", P.SNAPSHOT_VIEW),
     PageRow("GET", "vms:snapshot_edit", P.SNAPSHOT_MANAGE),
     PageRow("POST", "vms:snapshot_edit", P.SNAPSHOT_MANAGE),
     PageRow("GET", "vms:snapshot_revert", P.SNAPSHOT_MANAGE),

@@ -19,9 +19,10 @@ from tenants.scoping import tenant_scope
 from tests import factories
 from tests.architecture.test_pages import browser
 from tests.factories import House
+from vms.models import Volume
 from vms.services.guests import guest_power
 from vms.services.keys import key_create
-from vms.states import Power
+from vms.states import Power, VolumeState
 
 pytestmark = pytest.mark.django_db
 FILE = Path(__file__).with_name("query_counts.json")
@@ -31,6 +32,8 @@ LISTS = [
     "vms:guest_list",
     "vms:guest_create",
     "vms:volume_list",
+    "vms:snapshot_list",
+    "vms:backup_list",
     "vms:image_list",
     "vms:network_list",
     "vms:key_list",
@@ -55,10 +58,14 @@ PARTIAL = {"vms:guest_menu": {"HX-Request": "true", "HX-Request-Type": "partial"
 
 
 def fill(house: House, amount: int) -> None:
-    """So many machines with a tag, a disk and an operation each, half of them busy; as many keys and members."""
+    """So many machines with a tag, a disk, a snapshot, a backup and an operation each, half busy; as many keys and members."""
     shared: dict[str, Any] = {"flavor": factories.flavor("small"), "image": factories.image()}
     for number in range(amount):
         guest = factories.guest(house, tags=["prod"], power=Power.STOPPED, **shared)
+        with tenant_scope(house.tenant):
+            Volume.objects.filter(guest=guest).update(state=VolumeState.READY)
+        factories.snapshot(house, of=guest)
+        factories.backup(house, guest)
         with tenant_scope(house.tenant):
             if number % 2:
                 guest_power(guest, "start", actor=house.actor)

@@ -77,6 +77,7 @@ class Things:
             "volume": f"volumes/{self.volume}/",
             "volume-delete": f"volumes/{self.volume}/delete/",
             "backups": "backups/",
+            "snapshots": "snapshots/",
             "backup": f"backups/{self.backup}/",
             "backup-delete": f"backups/{self.backup}/delete/",
             "backup-schedules": "backups/schedules/",

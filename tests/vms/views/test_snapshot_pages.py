@@ -136,3 +136,20 @@ def test_who_may_only_look_sees_them_and_no_buttons(house: House) -> None:
     assert "Take snapshot" not in page
     assert "Revert to" not in page
     assert looker.post(url(house, "snapshot_delete", snapshot.pk)).status_code == 403
+
+
+def test_a_project_has_all_its_snapshots_on_one_page(house: House, client: Client) -> None:
+    address = url(house, "snapshot_list")
+    assert "No snapshots yet" in text(client, address)
+    guest, disk = machine(house, Power.STOPPED), factories.volume(house, "data")
+    factories.snapshot(house, "before", of=guest)
+    factories.snapshot(house, "kept", of=disk)
+    factories.snapshot(factories.tenant_with_owner(), "foreign")
+
+    page = text(client, address)
+
+    assert url(house, "guest_detail", guest.pk) + "?tab=snapshots" in page
+    assert url(house, "volume_detail", disk.pk) in page
+    assert "before" in page
+    assert "kept" in page
+    assert "foreign" not in page
