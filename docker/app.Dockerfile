@@ -15,7 +15,7 @@ COPY bin/assets bin/assets
 COPY static/glyphs static/glyphs
 RUN .venv/bin/python bin/assets && rm -rf node_modules
 COPY . .
-RUN .venv/bin/python -m compileall -q portal tenants operations vms
+RUN .venv/bin/python -m compileall -q portal tenants operations vms billing
 
 FROM debian:13-slim AS base
 RUN apt-get update \
