@@ -188,7 +188,11 @@ def _known(schema: Any) -> set[str]:
 def _models() -> Iterator[Any]:
     from django.apps import apps
 
-    yield from (model for name in ("tenants", "vms", "operations", "billing") for model in apps.get_app_config(name).get_models())
+    yield from (
+        model
+        for name in ("tenants", "vms", "operations", "billing")
+        for model in apps.get_app_config(name).get_models()
+    )
 
 
 def test_a_mistake_of_ours_shows_nothing_of_itself(house: House, rest: Rest, monkeypatch: pytest.MonkeyPatch) -> None:
