@@ -60,6 +60,7 @@ def image_capture(
 type Source = tuple[Snapshot, Guest | None, list[SnapshotDisk]]
 
 
+@transaction.atomic
 def image_capture_fit(of: Guest | Snapshot, *, actor: Actor, name: str, position: int | None = None) -> Fit:
     """The answer that ``image_capture`` would give, and the most that it may take of the quota; changes nothing."""
     actor.require(Permission.SNAPSHOT_MANAGE)
