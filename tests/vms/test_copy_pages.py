@@ -5,10 +5,19 @@ from __future__ import annotations
 import pytest
 from django.urls import reverse
 
+from tenants.scoping import tenant_scope
 from tests import factories
 from tests.architecture.test_pages import browser
+from tests.factories import House
 from tests.vms.api.test_snapshots import machine
+from vms.models import Guest
 from vms.states import Power
+
+
+@pytest.fixture
+def house(db: None) -> House:
+    factories.host_up()
+    return factories.tenant_with_owner()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -28,3 +37,17 @@ def test_every_dialog_opens_with_what_the_copy_takes() -> None:
     ):
         answer = client.get(reverse(f"vms:{name}", args=[house.tenant.slug, subject.pk]))
         assert answer.status_code == 200, name
+
+
+def test_a_dialog_whose_snapshot_is_gone_since_does_not_copy_what_is_there_now(house: House) -> None:
+    guest = machine(house, Power.STOPPED)
+    snapshot = factories.snapshot(house, "kept", of=guest)
+    words = {"name": "twin", "flavor": str(guest.flavor_id), "snapshot": str(snapshot.pk)}
+    with tenant_scope(house.tenant):
+        snapshot.delete()
+
+    answer = browser(house.owner).post(reverse("vms:guest_clone", args=[house.tenant.slug, guest.pk]), words)
+
+    assert answer.status_code == 422
+    with tenant_scope(house.tenant):
+        assert not Guest.objects.filter(name="twin").exists()
