@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -347,3 +348,17 @@ def test_what_cannot_be_paid_or_named_or_reached_is_refused_and_changes_nothing(
                 service(snapshot, actor=narrow, name="fine")
     assert Operation.objects.count() == before
     assert copies.bench.findings() == []
+
+
+def test_a_passing_snapshot_that_has_to_wait_keeps_no_other_waiting(copies: Copies, settings: Any) -> None:
+    settings.CAPS = {**settings.CAPS, "batch": 1}
+    busy, free = (copies.shots.machine(Power.RUNNING) for _each in range(2))
+    snapshots = [copies.shots.snapshot(guest) for guest in (busy, free)]
+    with every_tenant(why="test"):
+        Snapshot.objects.filter(pk__in=[snapshot.pk for snapshot in snapshots]).update(passing=True)
+    copies.bench.ask(busy, "stop")
+
+    assert snapshots_tidy() == 1
+    copies.bench.settle()
+
+    assert [copies.shots.is_gone(snapshot) for snapshot in snapshots] == [False, True]
