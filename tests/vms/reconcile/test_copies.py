@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -362,3 +363,19 @@ def test_a_passing_snapshot_that_has_to_wait_keeps_no_other_waiting(copies: Copi
     copies.bench.settle()
 
     assert [copies.shots.is_gone(snapshot) for snapshot in snapshots] == [False, True]
+
+
+@pytest.mark.parametrize("recipe", [COPY_RECIPES["a machine of a snapshot"], COPY_RECIPES["an image of a snapshot"]])
+def test_a_copy_needs_room_for_what_is_fetched_and_what_is_made_of_it(
+    recipe: CopyRecipe, copies: Copies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = recipe.ask(copies)
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=len(THEN) * 3 // 2))
+
+    assert run(copied.operation.pk) == "failed"
+    copies.bench.settle()
+
+    assert error_of(copied).startswith("no_room_to_copy")
+    assert_untouched(copies, recipe, copied)
+    assert copies.bench.findings() == []
