@@ -25,7 +25,14 @@ from tests.vms.reconcile.lives import Killed, at_points
 from tests.vms.reconcile.snapshot_lives import SINCE, THEN
 from vms.hypervisor.errors import Missing, Refused, Unreachable
 from vms.models import Guest, Image, Port, Snapshot, Volume
-from vms.services.copies import CloneSpec, guest_clone, guest_clone_fit, snapshot_to_volume, snapshot_volume_fit
+from vms.services.copies import (
+    CloneSpec,
+    guest_clone,
+    guest_clone_fit,
+    image_capture_fit,
+    snapshot_to_volume,
+    snapshot_volume_fit,
+)
 from vms.services.images import image_path
 from vms.services.snapshots.tidy import snapshots_tidy
 from vms.states import Power
@@ -379,3 +386,26 @@ def test_a_copy_needs_room_for_what_is_fetched_and_what_is_made_of_it(
     assert error_of(copied).startswith("no_room_to_copy")
     assert_untouched(copies, recipe, copied)
     assert copies.bench.findings() == []
+
+
+def test_what_would_be_refused_is_not_foreseen_to_fit(copies: Copies) -> None:
+    guest, actor = copies.shots.machine(Power.RUNNING), copies.bench.house.actor
+    snapshot = copies.shots.snapshot(guest)
+    with every_tenant(why="test"):
+        Snapshot.objects.filter(pk=snapshot.pk).update(state="error")
+        Volume.objects.filter(guest=guest, position=1).update(state="planned")
+
+    with tenant_scope(copies.bench.house.tenant):
+        machine = copies.bench.fresh(guest)
+        spec = CloneSpec(name="twin", snapshot=copies.shots.fresh(snapshot.pk))
+        fits = [
+            guest_clone_fit(machine, spec, actor=actor),
+            guest_clone_fit(machine, replace(spec, snapshot=None), actor=actor),
+            image_capture_fit(machine, actor=actor, name="golden"),
+        ]
+
+    assert [[code for code, _words in fit.reasons] for fit in fits] == [
+        ["snapshot_not_ready"],
+        ["volume_not_ready"],
+        ["volume_not_ready"],
+    ]
