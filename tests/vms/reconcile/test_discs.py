@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from operations.models import Operation
 from operations.runner import run
 from portal.core.errors import Conflict, Invalid
 from tenants.scoping import every_tenant, tenant_scope
 from tests import factories
+from tests.operations.kinds import lapse
 from tests.vms.reconcile.bench import Bench
 from tests.vms.reconcile.lives import at_points
 from vms.hypervisor.errors import Refused, Unreachable
@@ -205,6 +207,31 @@ def test_a_rescue_is_not_the_start_that_a_cd_waits_for(bench: Bench) -> None:
 
     assert orders(bench, guest) == {"sdc": 1, "vda": 2}
     assert latest(guest).boot == "after"
+
+
+@pytest.mark.parametrize("deed", ["insert", "eject"])
+def test_a_worker_that_thaws_leaves_the_drive_to_what_lies_there_now(bench: Bench, deed: str) -> None:
+    guest, done = bench.guest(), []
+    if deed == "eject":
+        insert(bench, guest)
+    operation = bench.ask(guest, deed)
+
+    def freeze(point: str) -> None:
+        if point == f"guest.{deed}:{deed}:before" and not done:
+            done.append(point)
+            lapse(Operation.objects.get(pk=operation.pk))
+            bench.settle()
+            if deed == "insert":
+                assert eject(bench, latest(guest)) == ""
+            else:
+                insert(bench, guest)
+
+    with at_points(freeze):
+        run(operation.pk)
+
+    drives = {"sdc"} if deed == "eject" else set()
+    assert (done != [], held(bench, guest)) == (True, {"now": drives, "next": drives})
+    assert bench.findings() == []
 
 
 def test_a_rescue_starts_from_its_own_disk_whatever_lies_in_the_drives(bench: Bench) -> None:
