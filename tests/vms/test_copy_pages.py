@@ -10,7 +10,7 @@ from tests import factories
 from tests.architecture.test_pages import browser
 from tests.factories import House
 from tests.vms.api.test_snapshots import machine
-from vms.models import Guest
+from vms.models import Guest, Snapshot, Volume
 from vms.states import Power
 
 
@@ -51,3 +51,24 @@ def test_a_dialog_whose_snapshot_is_gone_since_does_not_copy_what_is_there_now(h
     assert answer.status_code == 422
     with tenant_scope(house.tenant):
         assert not Guest.objects.filter(name="twin").exists()
+
+
+def test_the_snapshot_that_was_clicked_is_the_one_that_is_cloned(house: House) -> None:
+    """Also one that was taken to copy from, which the dialog offers to nobody else."""
+    guest, client = machine(house, Power.STOPPED), browser(house.owner)
+    snapshot = factories.snapshot(house, "kept", of=guest)
+    with tenant_scope(house.tenant):
+        Snapshot.objects.filter(pk=snapshot.pk).update(passing=True)
+    url = reverse("vms:guest_clone", args=[house.tenant.slug, guest.pk])
+
+    shown = client.get(f"{url}?snapshot={snapshot.pk}").content.decode()
+    words = {"name": "twin", "flavor": str(guest.flavor_id), "snapshot": str(snapshot.pk)}
+    assert (f'value="{snapshot.pk}" selected' in shown, client.post(url, words).status_code) == (True, 302)
+
+    with tenant_scope(house.tenant):
+        assert list(Snapshot.objects.values_list("pk", flat=True)) == [snapshot.pk]
+        root = Volume.objects.get(guest__name="twin")
+        assert root.snapshot_disk is not None
+        assert root.snapshot_disk.snapshot_id == snapshot.pk
+    assert "As they were in" not in client.get(url).content.decode()
+    assert client.get(f"{url}?snapshot=x'").status_code == 200
