@@ -409,3 +409,14 @@ def test_what_would_be_refused_is_not_foreseen_to_fit(copies: Copies) -> None:
         ["volume_not_ready"],
         ["volume_not_ready"],
     ]
+
+
+def test_a_volume_for_a_machine_that_cannot_take_it_is_not_foreseen_to_fit(copies: Copies) -> None:
+    guest, house = copies.shots.machine(Power.RUNNING), copies.bench.house
+    snapshot, asleep, full = copies.shots.snapshot(guest), copies.bench.guest(Power.SUSPENDED), copies.bench.guest()
+    with tenant_scope(house.tenant):
+        Quota.objects.update_or_create(tenant=house.tenant, resource="guest_volumes", defaults={"limit": 1})
+        taken = copies.shots.fresh(snapshot.pk)
+        fits = [snapshot_volume_fit(taken, actor=house.actor, name="data", guest=of) for of in (asleep, full)]
+
+    assert [[code for code, _words in fit.reasons] for fit in fits] == [["over_quota", "wrong_state"], ["over_quota"]]
