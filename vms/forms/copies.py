@@ -57,7 +57,7 @@ class CloneForm(forms.Form):
         flavors.queryset = Flavor.objects.filter(enabled=True)
         then = [(pk, gettext("As they were in %s") % snapshot.name) for pk, snapshot in self.snapshots.items()]
         moments.choices = [("", gettext("As they are now")), *then]
-        if not snapshots:
+        if not snapshots and not self.data.get("snapshot"):
             del self.fields["snapshot"]
         further = [(disk.position, f"{disk.volume.name} · {disk.size_gib} GiB") for disk in disks if disk.position]
         if further:

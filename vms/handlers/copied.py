@@ -77,17 +77,20 @@ def fill_from_snapshot(run: Run, there: There, volume: Volume, disk: SnapshotDis
 
 
 def fetch(run: Run, disk: SnapshotDisk, folder: Path) -> tuple[Fetched, ...]:
-    """What the disk held then, as files in ``folder``; its host is another than the copy's, perhaps."""
+    """What the disk held then, as files in ``folder``; its host is another than the copy's, perhaps.
+
+    Raises ``Conflict`` (``no_room_to_copy``) where they and the copy made of them would not fit beside each other.
+    """
     words = _("Fetching the disk")
     room = shutil.disk_usage(folder).free
 
     def fetched(done: int, size: int) -> None:
-        if size > room:
+        if 2 * size > room:
             raise Conflict(
                 _("The portal has no room to copy a disk this large right now."),
                 code="no_room_to_copy",
                 hint=_("Try again later; the operator can read how much it takes."),
-                detail=f"{size} bytes to fetch, {room} free",
+                detail=f"{size} bytes to fetch and as many to make one file of them, {room} free",
             )
         run.tick(words, FETCHED * done // max(1, size))
 

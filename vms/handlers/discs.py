@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.utils.translation import gettext as _
 
 from operations.registry import handles
-from operations.runner import Run
+from operations.runner import LeaseLost, Run
 from portal.core.errors import Conflict
 from vms import design
 from vms.handlers.image_copies import ensure_copy
@@ -26,6 +26,7 @@ def insert(run: Run) -> None:
         run.say(_("Inserting the CD"), 70)
         wanted = design.disc_in(disc, place.guest, place.host)
         with run.effect("insert"):
+            _refuse_over(disc)
             try:
                 roots = design.roots(place.host)
                 place.hv.insert_disc(str(place.guest.pk), wanted, owner=place.owner, roots=roots)
@@ -57,6 +58,7 @@ def eject(run: Run) -> None:
         uuid, target = str(place.guest.pk), design.drive_target(disc.drive)
         run.say(_("Ejecting the CD"), 50)
         with run.effect("eject"):
+            _refuse_over(disc)
             try:
                 place.hv.eject_disc(uuid, target, owner=place.owner, force=run.params["force"])
             except errors.Busy as error:
@@ -66,3 +68,9 @@ def eject(run: Run) -> None:
                     hint=_("Unmount the CD there, or eject it by force: what is being read from it then fails."),
                     detail=error.detail,
                 ) from error
+
+
+def _refuse_over(disc: Disc) -> None:
+    """Raise ``LeaseLost`` where the CD is out, as of now: a worker that froze would otherwise touch what lies there next."""
+    if not Disc.objects.filter(pk=disc.pk).exists():
+        raise LeaseLost

@@ -18,6 +18,8 @@ from operations.models import Operation
 from portal.core.errors import PortalError
 from portal.core.forms import refusals_in
 from portal.core.htmx import part_template
+from portal.core.ids import uuid_or_none
+from tenants.actors import Actor
 from tenants.pages import page
 from tenants.policy import Permission
 from tenants.services.quota import Kind, Line, kind_of
@@ -127,8 +129,8 @@ def snapshot_volume(request: HttpRequest, tenant: str, snapshot_id: UUID) -> Htt
 def guest_clone(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpResponse:
     """Another machine like this one; ``?snapshot=`` chooses of which moment."""
     guest, actor = guest_or_404(request, guest_id), request.actor
-    snapshots = list(snapshots_of(actor, guest).filter(state=SnapshotState.READY, passing=False)[:SHOWN])
     wish = (request.POST if request.method == "POST" else request.GET).get("snapshot", "")
+    snapshots = _moments(actor, guest, wish)
     chosen = next((snapshot for snapshot in snapshots if str(snapshot.pk) == wish), None)
     disks = _disks(chosen) if chosen is not None else services.disks_now(guest)
     start = {
@@ -157,6 +159,16 @@ def guest_clone(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpRespon
             notes=tuple(_clone_notes(guest)),
         ),
     )
+
+
+def _moments(actor: Actor, guest: Guest, wish: str) -> list[Snapshot]:
+    """The snapshots that somebody can choose from, and the one with the id ``wish``, however old it is or why it was taken."""
+    rows = snapshots_of(actor, guest).filter(state=SnapshotState.READY)
+    offered = list(rows.filter(passing=False)[:SHOWN])
+    pk = uuid_or_none(wish)
+    if pk is None or pk in {snapshot.pk for snapshot in offered}:
+        return offered
+    return [*offered, *rows.filter(pk=pk)]
 
 
 def _clone_notes(guest: Guest) -> Iterator[str]:

@@ -6,17 +6,21 @@ from typing import Any
 
 import pytest
 
+from operations.models import Operation
 from operations.runner import run
 from portal.core.errors import Conflict, Invalid
 from tenants.scoping import every_tenant, tenant_scope
 from tests import factories
+from tests.operations.kinds import lapse
 from tests.vms.reconcile.bench import Bench
+from tests.vms.reconcile.lives import at_points
 from vms.hypervisor.errors import Refused, Unreachable
 from vms.hypervisor.xml.domain import DomainSpec
 from vms.models import Disc, Guest, Image, ImageCopy, Snapshot, Volume
 from vms.reconcile.sweep import sweep
 from vms.services.discs import disc_edit, disc_eject, disc_insert
 from vms.services.guests import guest_create
+from vms.services.guests.observe import guests_mark_unknown
 from vms.services.image_copies import copy_evict
 from vms.services.images import image_delete
 from vms.services.snapshots import snapshot_create, snapshot_revert
@@ -172,6 +176,62 @@ def test_first_at_the_next_start_only_is_over_with_that_start(bench: Bench) -> N
 
     assert seen == [{"sdc": 1, "vda": 2}, {"vda": 1, "sdc": 2}]
     assert latest(guest).boot == "after"
+
+
+def test_first_at_the_next_start_only_is_over_though_the_host_fell_silent_as_it_started(bench: Bench) -> None:
+    """Else an installer would come up a second time, over what it has just installed."""
+    guest = bench.guest(Power.STOPPED)
+    insert(bench, guest, boot="once")
+
+    def silence(point: str) -> None:
+        if point == "guest.start:start:after":
+            guests_mark_unknown(bench.host)
+
+    with at_points(silence):
+        assert run(bench.ask(guest, "start").pk) == "succeeded"
+    assert latest(guest).boot == "after"
+
+    with tenant_scope(bench.house.tenant):
+        disc_edit(latest(guest), actor=bench.house.actor, boot="once")
+    guests_mark_unknown(bench.host)
+    look(bench)
+    assert (bench.fresh(guest).seen_power, latest(guest).boot) == (Power.RUNNING, "once"), "silence is no start"
+
+
+def test_a_rescue_is_not_the_start_that_a_cd_waits_for(bench: Bench) -> None:
+    guest = bench.guest()
+    insert(bench, guest, boot="once")
+
+    for action in ("rescue", "unrescue"):
+        assert run(bench.ask(guest, action).pk) == "succeeded"
+
+    assert orders(bench, guest) == {"sdc": 1, "vda": 2}
+    assert latest(guest).boot == "after"
+
+
+@pytest.mark.parametrize("deed", ["insert", "eject"])
+def test_a_worker_that_thaws_leaves_the_drive_to_what_lies_there_now(bench: Bench, deed: str) -> None:
+    guest, done = bench.guest(), []
+    if deed == "eject":
+        insert(bench, guest)
+    operation = bench.ask(guest, deed)
+
+    def freeze(point: str) -> None:
+        if point == f"guest.{deed}:{deed}:before" and not done:
+            done.append(point)
+            lapse(Operation.objects.get(pk=operation.pk))
+            bench.settle()
+            if deed == "insert":
+                assert eject(bench, latest(guest)) == ""
+            else:
+                insert(bench, guest)
+
+    with at_points(freeze):
+        run(operation.pk)
+
+    drives = {"sdc"} if deed == "eject" else set()
+    assert (done != [], held(bench, guest)) == (True, {"now": drives, "next": drives})
+    assert bench.findings() == []
 
 
 def test_a_rescue_starts_from_its_own_disk_whatever_lies_in_the_drives(bench: Bench) -> None:

@@ -15,9 +15,10 @@ from tenants.journal.audit import audit_record
 from tenants.policy import Permission
 from tenants.services.quota import quota_foresee
 from vms.models import Flavor, Guest, Network, Snapshot, SnapshotDisk, SshKey, StorageClass
-from vms.services.copies.source import disks_now, passing_snapshot, readable
+from vms.services.copies.source import disks_now, passing_snapshot, readable, refuse_uncopied
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.create import Fit, guest_create, guest_fit
+from vms.services.snapshots.check import refuse_unready
 from vms.services.snapshots.record import snapshot_cost
 from vms.services.volumes.check import require_reach
 from vms.specs import GuestSpec, VolumeSpec
@@ -67,10 +68,14 @@ def guest_clone_fit(guest: Guest, spec: CloneSpec, *, actor: Actor) -> Fit:
     if spec.snapshot is None:
         disks = disks_now(guest)
     else:
-        disks = list(spec.snapshot.disks.select_related("volume__storage_class").order_by("position"))
+        rows = spec.snapshot.disks.select_related("volume__storage_class", "volume__pool__host")
+        disks = list(rows.order_by("position"))
     try:
         if spec.snapshot is None:
             refuse_unless_allowed(guest, "guest.clone", actor)
+        else:
+            refuse_unready(spec.snapshot)
+        refuse_uncopied(disks, now=spec.snapshot is None)
         fit = guest_fit(guest.tenant, _spec(guest, spec, disks), actor=actor)
     except Invalid as error:
         return Fit(False, [(fault.code, fault.message) for fault in error.errors], [], 0)

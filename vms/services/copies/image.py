@@ -16,7 +16,7 @@ from tenants.services.quota import quota_foresee
 from vms.models import Guest, Image, Snapshot, SnapshotDisk
 from vms.models.hardware import HARDWARE
 from vms.selectors.prices import item_price
-from vms.services.copies.source import disk_at, disks_now, passing_snapshot, readable
+from vms.services.copies.source import disk_at, disks_now, passing_snapshot, readable, refuse_uncopied
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.create import Fit
 from vms.services.images import image_announce, image_require, image_spec_check
@@ -60,6 +60,7 @@ def image_capture(
 type Source = tuple[Snapshot, Guest | None, list[SnapshotDisk]]
 
 
+@transaction.atomic
 def image_capture_fit(of: Guest | Snapshot, *, actor: Actor, name: str, position: int | None = None) -> Fit:
     """The answer that ``image_capture`` would give, and the most that it may take of the quota; changes nothing."""
     actor.require(Permission.SNAPSHOT_MANAGE)
@@ -74,6 +75,7 @@ def image_capture_fit(of: Guest | Snapshot, *, actor: Actor, name: str, position
     try:
         if isinstance(of, Guest):
             refuse_unless_allowed(of, "snapshot.create", actor)
+            refuse_uncopied(disks, now=True)
         guest = of if isinstance(of, Guest) else of.guest
         image_spec_check(replace(_like(guest, disk), name=name))
     except Invalid as error:

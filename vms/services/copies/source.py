@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.utils.translation import gettext as _
 
 from portal.core.errors import FieldError, Invalid
@@ -10,7 +12,7 @@ from tenants.actors import Actor
 from tenants.policy import Permission
 from vms.models import Guest, Snapshot, SnapshotDisk, Volume
 from vms.services.snapshots import snapshot_create
-from vms.services.snapshots.check import locked, refuse_unready
+from vms.services.snapshots.check import locked, refuse_pool, refuse_unready
 from vms.services.volumes.check import refuse_volume
 
 
@@ -23,8 +25,7 @@ def readable(snapshot: Snapshot, *, actor: Actor) -> tuple[Snapshot, Guest | Non
     snapshot, guest = locked(snapshot, actor=actor)
     refuse_unready(snapshot)
     disks = list(snapshot.disks.select_related("volume__pool__host", "volume__storage_class", "volume__image"))
-    for disk in disks:
-        refuse_volume(disk.volume)
+    refuse_uncopied(disks, now=False)
     return snapshot, guest, sorted(disks, key=lambda disk: disk.position)
 
 
@@ -48,7 +49,16 @@ def passing_snapshot(guest: Guest, *, actor: Actor) -> tuple[Snapshot, list[Snap
     return snapshot, list(snapshot.disks.select_related("volume__storage_class", "volume__image").order_by("position"))
 
 
+def refuse_uncopied(disks: Iterable[SnapshotDisk], *, now: bool) -> None:
+    """Raise ``Conflict`` where one of the disks cannot be copied: it is not there, its host is silent, it keeps no snapshots."""
+    for disk in disks:
+        refuse_volume(disk.volume)
+        if now:
+            refuse_pool(disk.volume)
+
+
 def disks_now(guest: Guest) -> list[SnapshotDisk]:
     """What a snapshot taken now would say of its disks; not saved."""
-    volumes = Volume.objects.filter(guest=guest).select_related("storage_class", "image").order_by("position")
+    volumes = Volume.objects.filter(guest=guest).select_related("storage_class", "image", "pool__host")
+    volumes = volumes.order_by("position")
     return [SnapshotDisk(volume=volume, position=volume.position, size_gib=volume.size_gib) for volume in volumes]

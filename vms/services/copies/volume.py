@@ -5,15 +5,24 @@ from __future__ import annotations
 from django.db import transaction
 
 from operations.models import Operation
-from portal.core.errors import Invalid, PortalError
+from portal.core.errors import Forbidden, Invalid, PortalError
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
+from tenants.services.quota import quota_foresee
 from vms.models import Guest, Snapshot, SnapshotDisk, StorageClass
 from vms.selectors.prices import item_price
 from vms.services.copies.source import disk_at, readable
 from vms.services.guests.create import Fit
 from vms.services.volumes.check import volume_spec_check
-from vms.services.volumes.create import default_class, pool_choose, pool_needs, volume_create, volume_foresee
+from vms.services.volumes.create import (
+    default_class,
+    guest_for,
+    pool_choose,
+    pool_needs,
+    volume_create,
+    volume_foresee,
+)
+from vms.services.volumes.record import guest_with
 from vms.specs import VolumeSpec
 
 
@@ -57,10 +66,14 @@ def snapshot_volume_fit(
     chosen = storage_class or _class_of(disk)
     spec = VolumeSpec(name=name, size_gib=disk.size_gib, storage_class=chosen, source=disk, guest=guest)
     lines = volume_foresee(snapshot.tenant, size_gib=disk.size_gib, storage_class=chosen, actor=actor)
+    lines += quota_foresee(snapshot.tenant, guest_with(guest, volumes=1, size_gib=disk.size_gib))
     reasons = [("over_quota", line.refusal().sentence) for line in lines if line.is_short]
     try:
         volume_spec_check(spec)
+        guest_for(spec, actor)
         pool_choose(chosen, disk.size_gib, guest=guest, can=pool_needs(spec))
+    except Forbidden:
+        raise
     except Invalid as error:
         reasons += [(fault.code, fault.message) for fault in error.errors]
     except PortalError as error:

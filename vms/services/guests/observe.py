@@ -60,6 +60,7 @@ def guest_record_observation(pk: UUID | str, seen: Observation, *, host: Host | 
 
 def _write(guest: Guest, seen: Observation) -> bool:
     before = Power(guest.seen_power)
+    started = _started(guest, before, seen)
     fields = ["seen_at"]
     guest.seen_at = seen.at
     changed = before != seen.power
@@ -77,7 +78,7 @@ def _write(guest: Guest, seen: Observation) -> bool:
             guest_want(guest, seen.power, forced=True)
             guest.version += 1
             fields.append("version")
-        if before in OFF and seen.power in ON:
+        if started and not guest.in_rescue:
             Disc.objects.filter(guest=guest, boot=DiscBoot.ONCE).update(boot=DiscBoot.AFTER, version=F("version") + 1)
         if seen.power not in (Power.RUNNING, Power.PAUSED):
             guest.seen_display = {}
@@ -92,6 +93,13 @@ def _write(guest: Guest, seen: Observation) -> bool:
     if changed:
         event_append(guest.tenant, "guest.changed", "guest", guest.pk)
     return changed
+
+
+def _started(guest: Guest, before: Power, seen: Observation) -> bool:
+    """Was it started since it was last seen? After a silence its definition tells, which each start makes newer."""
+    if seen.power not in ON:
+        return False
+    return before in OFF or (before == Power.UNKNOWN and (seen.generation or 0) > guest.seen_generation)
 
 
 def _believed(guest: Guest, before: Power, after: Power) -> bool:
