@@ -139,6 +139,19 @@ def test_a_machine_is_backed_up_once_at_each_moment_and_old_backups_go(backups: 
 
 @pytest.mark.django_db(transaction=True)
 def test_beats_that_come_at_once_ask_for_one(transactional_db: None, backups: Backups) -> None:
+def test_one_of_so_many_is_read_whole_also_where_fewer_are_kept(backups: Backups) -> None:
+    bench = backups.bench
+    row = planned(bench, bench.guest(), full_every=3, keep=Keep(last=1))
+    how = []
+
+    for _number in range(4):
+        round_of(row, bench)
+        (backup,) = made(row)
+        how.append((backup.changed_only, backup.why_full))
+
+    assert how == [(False, "first"), (True, ""), (True, ""), (False, "asked")]
+
+
     row = planned(backups.bench, backups.bench.guest())
     due = next_of(row)
 

@@ -218,9 +218,9 @@ def _must_be_full(turn: BackupTurn) -> bool:
     every = turn.schedule.full_every
     if not every:
         return False
-    rows = Backup.objects.filter(schedule=turn.schedule_id, guest=turn.guest_id, state=BackupState.READY)
-    last = list(rows.order_by("-slot").values_list("changed_only", flat=True)[: every - 1])
-    return len(last) == every - 1 and all(last)
+    rows = Backup.objects.filter(guest=turn.guest_id, state=BackupState.READY).order_by("-created_at")
+    last = rows.values_list("since_full", flat=True).first()
+    return last is not None and last + 1 >= every
 
 
 @transaction.atomic
