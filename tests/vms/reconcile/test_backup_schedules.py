@@ -324,6 +324,16 @@ def test_no_more_than_a_few_are_under_way_on_a_host(backups: Backups) -> None:
     assert backup_schedules_run(at=due + AGAIN)["asked"] == 1
 
 
+def test_owners_do_not_hear_again_of_what_they_were_told(backups: Backups) -> None:
+    bench = backups.bench
+    row = planned(bench, bench.guest())
+
+    for broken in (True, False, False, False):
+        moment_of(row, bench, broken=broken)
+        assert Notice.objects.filter(subject__contains="nightly").count() == 1
+    assert not fresh(row).failing
+
+
 def test_a_suspended_projects_schedules_wait_and_then_run_once(backups: Backups) -> None:
     bench = backups.bench
     row = planned(bench, bench.guest())

@@ -121,6 +121,7 @@ def _open(schedule: BackupSchedule, *, at: datetime) -> bool:
         return False
     if row.failing and not _wrong().filter(schedule=row, slot=former).exists():
         row.failing = False
+        _wrong().filter(schedule=row).delete()  # of moments before that: people were told
     row.last_at = slot
     row.version += 1
     row.save(update_fields=["next_at", "last_at", "failing", "version"])
@@ -214,7 +215,7 @@ def _ask(guest: Guest, turn: BackupTurn) -> None:
 
 
 def _must_be_full(turn: BackupTurn) -> bool:
-    """Were the last ones of this machine all made of changes, as many as the schedule lets pass?"""
+    """Were the last ones of this machine made of changes, as many as the schedule lets pass? Also those that have gone since."""
     every = turn.schedule.full_every
     if not every:
         return False
