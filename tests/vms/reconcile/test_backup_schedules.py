@@ -324,6 +324,17 @@ def test_no_more_than_a_few_are_under_way_on_a_host(backups: Backups) -> None:
     assert backup_schedules_run(at=due + AGAIN)["asked"] == 1
 
 
+def test_whoever_comes_late_waits_as_long_for_others_on_its_host(backups: Backups) -> None:
+    bench = backups.bench
+    row = planned(bench, *(bench.guest() for _number in range(3)))
+    late = next_of(row) + timedelta(hours=10)
+
+    assert backup_schedules_run(at=late)["asked"] == slots.AT_ONCE
+    assert sorted(turns(row)) == [("asked", ""), ("asked", ""), ("waiting", "host_busy")]
+    pretended(bench)
+    assert backup_schedules_run(at=late + AGAIN)["asked"] == 1
+
+
 def test_owners_do_not_hear_again_of_what_they_were_told(backups: Backups) -> None:
     bench = backups.bench
     row = planned(bench, bench.guest())
