@@ -28,7 +28,8 @@ def price_list_write(row: PriceList | None, *, actor: Actor, **fields: Any) -> P
     """
     actor.require(Permission.OPERATE)
     fresh = row is None
-    row = PriceList.objects.select_for_update().get(pk=row.pk) if row is not None else PriceList()
+    list(PriceList.objects.select_for_update().order_by("pk").values("pk"))  # one is the default: they take turns
+    row = PriceList.objects.get(pk=row.pk) if row is not None else PriceList()
     changes = {name: [getattr(row, name), value] for name, value in fields.items() if getattr(row, name) != value}
     errors = []
     if not fresh:

@@ -24,6 +24,7 @@ from portal.core.ports import Item
 from tenants.scoping import tenant_scope
 from tests import factories
 from tests.portal.api.rest import Rest
+from tests.support.crowd import meeting
 from vms.models import BackupRepository, StorageClass
 
 OPEN = pytest.mark.django_db
@@ -146,6 +147,21 @@ def test_a_list_keeps_name_and_currency_and_one_is_the_default(retail: PriceList
     price_list_write(None, name="dollars", currency="USD", is_default=True, actor=desk)
 
     assert list(PriceList.objects.filter(is_default=True).values_list("name", flat=True)) == ["dollars"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_lists_made_the_default_at_once_the_later_is(transactional_db: None, retail: PriceList) -> None:
+    desk = factories.desk()
+    dollars, francs = (price_list_write(None, name=code.lower(), currency=code, actor=desk) for code in ("USD", "CHF"))
+
+    answer = meeting(
+        lambda: price_list_write(dollars, is_default=True, actor=desk),
+        lambda: price_list_write(francs, is_default=True, actor=desk),
+        lambda: None,
+    )
+
+    assert isinstance(answer, PriceList), answer
+    assert list(PriceList.objects.filter(is_default=True)) == [francs]
 
 
 @OPEN

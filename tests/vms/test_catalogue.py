@@ -183,12 +183,15 @@ def test_the_next_release_takes_the_place_of_the_former_and_the_same_is_not_fetc
         "what is here is shown, and why no other came"
     )
 
+    first.refresh_from_db()
     maker.offers(b"second")
     second, operation = ask()
     assert run(operation.pk) == "succeeded"
 
+    seen = first.version
     first.refresh_from_db()
     assert (first.state, first.replacement) == ("deprecated", second)
+    assert first.version > seen, "who saw it offered has not seen that"
     for left in Operation.objects.filter(kind="image.delete"):
         run(left.pk)
     with every_tenant(why="test"):

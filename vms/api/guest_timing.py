@@ -10,7 +10,9 @@ from ninja import Query, Router, Status
 from pydantic import BaseModel, Field, StrictBool
 
 from portal.core.bodies import Body, Listed, Listing, Moment, listed
+from portal.core.errors import Missing
 from portal.core.etags import etag_of, find
+from portal.core.ids import uuid_or_none
 from portal.core.paging import Sorts
 from tenants.policy import Permission
 from tenants.types import HttpRequest
@@ -92,7 +94,11 @@ def _guest(request: HttpRequest, guest_id: str) -> Guest:
 
 
 def _schedule(request: HttpRequest, guest_id: str, schedule_id: str) -> PowerSchedule:
-    rows = PowerSchedule.objects.select_related("guest").filter(guest=_guest(request, guest_id))
+    guest = uuid_or_none(guest_id)
+    if guest is None:
+        raise Missing
+    seen = guests_visible(request.actor).filter(pk=guest)  # not by ``find``: ``If-Match`` is about the schedule
+    rows = PowerSchedule.objects.select_related("guest").filter(guest__in=seen.values("pk"))
     return find(request, rows, schedule_id)
 
 

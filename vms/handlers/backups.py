@@ -133,6 +133,7 @@ def _save(run: Run, spot: Spot, folder: Path) -> None:
                 added_bytes=kept.added,
                 checkpoint=backup.checkpoint,
                 changed_only=backup.changed_only,
+                since_full=basis.since_full + 1 if basis is not None and backup.changed_only else 0,
                 why_full=backup.why_full,
                 frozen=backup.frozen,
             )

@@ -75,6 +75,8 @@ class BackupTurn(TenantOwned):
     """The schedule's moment."""
     due_at = models.DateTimeField()
     """When the machine begins, or is asked again."""
+    waits_until = models.DateTimeField(null=True)
+    """So long it is asked again while something else comes first; None while it was not put off."""
     state = models.CharField(max_length=8, default=TurnState.WAITING)
     code = models.CharField(max_length=40, blank=True, default="")
     """Why it waits still, was passed over or failed."""

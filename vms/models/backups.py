@@ -87,6 +87,8 @@ class Backup(TenantOwned, Hardware):
     """Was only read what had changed since a former one?"""
     why_full = models.CharField(max_length=24, blank=True, default="")
     """Why all of it was read: ``first``, ``asked``, ``off``, ``disks``, ``unknown``, ``store``."""
+    since_full = models.PositiveIntegerField(default=0, db_default=0)
+    """How many in a row, itself the last, were only read what had changed; 0 where all of it was read."""
     frozen = models.BooleanField(default=False)
     """Had the agent stopped the file systems for that moment?"""
     read_bytes = models.PositiveBigIntegerField(default=0)

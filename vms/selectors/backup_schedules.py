@@ -42,12 +42,13 @@ def backup_schedules_seen(actor: Actor, ids: Collection[str]) -> set[str]:
     return {str(pk) for pk in backup_schedules_visible(actor).filter(pk__in=ids).values_list("pk", flat=True)}
 
 
-def schedule_within(schedule: BackupSchedule, actor: Actor) -> bool:
-    """Does it touch nothing but machines that the actor reaches?"""
-    if not actor.narrowed:
+def schedule_within(schedule: BackupSchedule, actor: Actor, permission: Permission = Permission.GUEST_VIEW) -> bool:
+    """Does it touch nothing but machines on which the actor has ``permission``, now and by the backups that it made?"""
+    if permission not in actor.tagged:
         return True
-    worn = [*(guest.tag_names() for guest in schedule.guests.all()), *([tag] for tag in schedule.tags)]
-    return all(actor.reaches(Permission.GUEST_VIEW, tags) for tags in worn)
+    backed_up = Guest.objects.filter(pk__in=schedule.backups.values("guest")).prefetch_related("tags")
+    worn = [guest.tag_names() for guest in (*schedule.guests.all(), *backed_up)]
+    return all(actor.reaches(permission, tags) for tags in (*worn, *([tag] for tag in schedule.tags)))
 
 
 def machines_of(guests: Collection[UUID], tags: Collection[str]) -> QuerySet[Guest]:

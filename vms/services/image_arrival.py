@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import transaction
+from django.db.models import F
 
 from operations.models import Operation
 from portal.core.clock import now
@@ -86,6 +87,6 @@ def image_register(
     image.version += 1
     image.save()
     former = Image.objects.filter(tenant=None, name=name, state=ImageState.READY).exclude(pk=image.pk)
-    former.update(state=ImageState.DEPRECATED, replacement=image)
+    former.update(state=ImageState.DEPRECATED, replacement=image, version=F("version") + 1)
     audit_record(actor, "image.register", image, sha256=sha256)
     return image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import IntegrityError, transaction
+from django.db.models import F
 from django.utils.translation import gettext as _
 
 from operations.models import Operation
@@ -63,4 +64,4 @@ def origin_record(image: Image, checksum: str) -> None:
 def origin_supersede(image: Image) -> None:
     """The newest of its origin has come: those before it are offered no longer, and say what to take instead."""
     former = Image.objects.filter(tenant=None, origin=image.origin, state=ImageState.READY).exclude(pk=image.pk)
-    former.update(state=ImageState.DEPRECATED, replacement=image)
+    former.update(state=ImageState.DEPRECATED, replacement=image, version=F("version") + 1)

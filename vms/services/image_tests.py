@@ -43,7 +43,8 @@ SIGNS: Final = (
 def image_test(image: Image, *, actor: Actor) -> Operation:
     """Have an image started once on a host with room for it, without a network; what was seen stays as its ``ImageTest``.
 
-    Raises ``Conflict`` where it is no disk that is ready, ``NoRoom`` where no host has room.
+    Raises ``Conflict`` where it is no disk that is ready or another of its tenant's is being tried, ``NoRoom`` where no host
+    has room.
     """
     image_require(image, actor)
     image = Image.objects.select_for_update(no_key=True, of=("self",)).select_related("tenant").get(pk=image.pk)
@@ -55,6 +56,7 @@ def image_test(image: Image, *, actor: Actor) -> Operation:
         )
     memory_mib, disk_gib = max(MEMORY_LEAST_MIB, image.min_memory_mib), max(1, image.min_disk_gib)
     host = host_with_room(vcpus=1, memory_mib=memory_mib, disk_gib=disk_gib)
+    _refuse_second(image)
     test = ImageTest.objects.create(image=image, host=host, memory_mib=memory_mib, disk_gib=disk_gib)
     operation = operation_submit(
         image,
@@ -66,6 +68,18 @@ def image_test(image: Image, *, actor: Actor) -> Operation:
     audit_record(actor, "image.test", image)
     image_told(image)
     return operation
+
+
+def _refuse_second(image: Image) -> None:
+    """Raise ``Conflict`` while another image of its tenant has room on a host; asked while the hosts are locked.
+
+    No quota counts what a test boot takes: without this a tenant could take all hosts from everybody else.
+    """
+    others = ImageTest.objects.filter(image__tenant=image.tenant_id).exclude(host=None)
+    if image.tenant_id is not None and others.exists():
+        raise Conflict(
+            _("Another image of this project is being tried."), code="test_under_way", hint=_("Try again soon.")
+        )
 
 
 @transaction.atomic

@@ -28,6 +28,7 @@ from vms.selectors.backup_schedules import (
     backup_schedules_visible,
     lately_of,
     machine_page,
+    schedule_within,
 )
 from vms.services import backups as services
 from vms.services.backups.retention import keep_of
@@ -84,7 +85,7 @@ def schedule_shown(row: BackupSchedule, actor: Actor) -> dict[str, Any]:
         "failing": row.failing,
         "next_at": row.next_at,
         "last_at": row.last_at,
-        "may": actor.may(Permission.BACKUP_MANAGE, row),
+        "may": actor.may(Permission.BACKUP_MANAGE, row) and schedule_within(row, actor, Permission.GUEST_EDIT),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from vms.backups import restic
 from vms.hypervisor.errors import Refused
 from vms.models import Backup, BackupSchedule, BackupTurn, Guest
 from vms.reconcile.stores import repository_place
+from vms.selectors.backup_schedules import backup_schedules_visible
 from vms.services import backups as services
 from vms.services.backups import slots
 from vms.services.backups.retention import Keep, backups_expired
@@ -135,6 +137,19 @@ def test_a_machine_is_backed_up_once_at_each_moment_and_old_backups_go(backups: 
     place = repository_place(backups.fresh(by_hand.pk).repository)
     assert len(restic.snapshots(place)) == 3
     assert bench.findings() == []
+
+
+def test_one_of_so_many_is_read_whole_also_where_fewer_are_kept(backups: Backups) -> None:
+    bench = backups.bench
+    row = planned(bench, bench.guest(), full_every=3, keep=Keep(last=1))
+    how = []
+
+    for _number in range(4):
+        round_of(row, bench)
+        (backup,) = made(row)
+        how.append((backup.changed_only, backup.why_full))
+
+    assert how == [(False, "first"), (True, ""), (True, ""), (False, "asked")]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -311,6 +326,27 @@ def test_no_more_than_a_few_are_under_way_on_a_host(backups: Backups) -> None:
     assert backup_schedules_run(at=due + AGAIN)["asked"] == 1
 
 
+def test_whoever_comes_late_waits_as_long_for_others_on_its_host(backups: Backups) -> None:
+    bench = backups.bench
+    row = planned(bench, *(bench.guest() for _number in range(3)))
+    late = next_of(row) + timedelta(hours=10)
+
+    assert backup_schedules_run(at=late)["asked"] == slots.AT_ONCE
+    assert sorted(turns(row)) == [("asked", ""), ("asked", ""), ("waiting", "host_busy")]
+    pretended(bench)
+    assert backup_schedules_run(at=late + AGAIN)["asked"] == 1
+
+
+def test_owners_do_not_hear_again_of_what_they_were_told(backups: Backups) -> None:
+    bench = backups.bench
+    row = planned(bench, bench.guest())
+
+    for broken in (True, False, False, False):
+        moment_of(row, bench, broken=broken)
+        assert Notice.objects.filter(subject__contains="nightly").count() == 1
+    assert not fresh(row).failing
+
+
 def test_a_suspended_projects_schedules_wait_and_then_run_once(backups: Backups) -> None:
     bench = backups.bench
     row = planned(bench, bench.guest())
@@ -472,6 +508,39 @@ def test_who_reaches_some_machines_only_keeps_schedules_of_those_alone(backups: 
             services.backup_schedule_delete(own, actor=actor)
         with pytest.raises(Missing):
             services.backup_schedule_delete(row, actor=actor)
+    moment_of(row, bench)
+    row = edited(row, bench, guests=(guest,))
+    with tenant_scope(bench.house.tenant):
+        assert row not in backup_schedules_visible(actor)
+        with pytest.raises(Missing):
+            services.backup_schedule_edit(row, actor=actor, keep=Keep(last=1))
+
+
+def test_who_may_change_some_machines_only_leaves_schedules_of_others_alone(backups: Backups) -> None:
+    bench = backups.bench
+    guest, other = bench.guest(), bench.guest()
+    with tenant_scope(bench.house.tenant):
+        guest_edit(guest, tags=["web"], actor=bench.house.actor)
+    row = planned(bench, guest, other)
+    viewer, _token = factories.member_with(
+        bench.house.tenant, {Permission.GUEST_VIEW, Permission.BACKUP_VIEW, Permission.BACKUP_MANAGE}
+    )
+    actor = factories.actor_in(bench.house.tenant, viewer)
+    actor = replace(
+        actor,
+        permissions=actor.permissions | {Permission.GUEST_EDIT},
+        tagged={Permission.GUEST_EDIT: (frozenset({"web"}),)},
+    )
+
+    with tenant_scope(bench.house.tenant):
+        assert row in backup_schedules_visible(actor)
+        with pytest.raises(Forbidden):
+            services.backup_schedule_edit(row, actor=actor, guests=(bench.fresh(guest),))
+        with pytest.raises(Forbidden):
+            services.backup_schedule_delete(row, actor=actor)
+    own = edited(row, bench, guests=(guest,))
+    with tenant_scope(bench.house.tenant):
+        services.backup_schedule_delete(own, actor=actor)
 
 
 def test_a_schedule_that_is_deleted_leaves_its_backups(backups: Backups) -> None:

@@ -332,6 +332,19 @@ def test_a_machine_of_no_test_boot_is_drift(bench: Bench) -> None:
     assert [line for line in bench.findings() if "belongs to no test boot" in line]
 
 
+def test_a_project_tries_one_image_at_a_time(bench: Bench) -> None:
+    """What a test boot takes of a host is in nobody's quota."""
+    first, second = (factories.own_image(bench.house, name) for name in ("first", "second"))
+    with tenant_scope(bench.house.tenant):
+        image_test(first, actor=bench.house.actor)
+        with pytest.raises(Conflict) as refused:
+            image_test(second, actor=bench.house.actor)
+
+    assert refused.value.code == "test_under_way"
+    assert ImageTest.objects.get().image == first
+    ask(bench)
+
+
 def test_two_on_one_host_take_turns(bench: Bench) -> None:
     """Each has a worker for as long as it takes."""
     first, other = ask(bench), factories.image("other", virtual_size=bench.image.virtual_size, size=4096)

@@ -211,7 +211,12 @@ def test_rest_keeps_schedules_of_a_machine(bench: Bench) -> None:
     again = rest.post(url, {"action": "shutdown", "cron": "0 19 * * 1-5", "timezone": "Europe/Berlin"})
     assert (again.status, again.json["code"]) == (409, "schedule_exists")
     assert [row["id"] for row in rest.get(url).json["items"]] == [made.json["id"]]
-    off = rest.ask("PATCH", f"{url}/{made.json['id']}", {"enabled": False})
+    one = f"{url}/{made.json['id']}"
+    machine, seen = (rest.get(url).headers["ETag"] for url in (f"{bench.house.url}/guests/{guest.pk}", one))
+    for method, body in (("PATCH", {"enabled": False}), ("DELETE", None)):
+        stale = rest.ask(method, one, body, **{"If-Match": machine})
+        assert stale.status == 412, "the machine's tag is not the schedule's"
+    off = rest.ask("PATCH", one, {"enabled": False}, **{"If-Match": seen})
     assert (off.json["enabled"], off.json["next_at"]) == (False, None)
     assert rest.delete(f"{url}/{made.json['id']}").status == 204
     assert rest.get(f"{url}/{made.json['id']}").status == 404

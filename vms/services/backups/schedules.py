@@ -133,6 +133,8 @@ def backup_schedule_preview(
 ) -> Preview:
     """What it would do, were it as ``spec`` says; changes nothing. Raises what asking for it would raise."""
     actor.require(Permission.BACKUP_MANAGE, schedule)
+    if schedule is not None:
+        _require_all(schedule, actor)
     _check(tenant, spec, actor, schedule)
     zone, at = _zone(tenant, spec), now()
     runs: list[datetime] = []
@@ -166,12 +168,21 @@ def schedule_hour(schedule: BackupSchedule) -> int:
 
 
 def _locked(schedule: BackupSchedule, actor: Actor) -> BackupSchedule:
-    """The schedule, read anew and locked; raises ``Missing`` where it is gone or reaches further than the actor."""
+    """The schedule, read anew and locked; raises ``Missing`` where it is gone or the actor does not see all its machines.
+
+    Raises ``Forbidden`` where they may not change all of them.
+    """
     rows = BackupSchedule.objects.select_for_update(of=("self",), no_key=True).select_related("tenant")
     row = rows.filter(pk=schedule.pk).first()
     if row is None or not schedule_within(row, actor):
         raise Missing
+    _require_all(row, actor)
     return row
+
+
+def _require_all(schedule: BackupSchedule, actor: Actor) -> None:
+    if not schedule_within(schedule, actor, Permission.GUEST_EDIT):
+        raise Forbidden(permission=Permission.GUEST_EDIT.value)
 
 
 def _zone(tenant: Tenant, spec: ScheduleSpec) -> str:

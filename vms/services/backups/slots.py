@@ -43,7 +43,7 @@ LATE: Final = timedelta(minutes=15)
 """Of a moment that is longer ago machines begin as if it were now: not all at once."""
 AGAIN: Final = timedelta(minutes=1)
 PATIENCE: Final = timedelta(hours=1)
-"""So long after its time a turn waits for what else is done with the machine, or on its host."""
+"""So long, and the window's length, a turn that was put off waits for what else is done with the machine, or on its host."""
 BUSY: Final = "operation_in_progress"
 OVERTAKEN: Final = "overtaken"
 """It was still waiting when the next moment came."""
@@ -121,6 +121,7 @@ def _open(schedule: BackupSchedule, *, at: datetime) -> bool:
         return False
     if row.failing and not _wrong().filter(schedule=row, slot=former).exists():
         row.failing = False
+        _wrong().filter(schedule=row).delete()  # of moments before that: people were told
     row.last_at = slot
     row.version += 1
     row.save(update_fields=["next_at", "last_at", "failing", "version"])
@@ -180,11 +181,12 @@ def _take(turn: BackupTurn, *, at: datetime) -> bool:
                 _ask(guest, row)
         except PortalError as error:
             code = error.code
-    if code in (BUSY, HOST_BUSY) and at - row.slot < _patience(row.schedule):
-        row.code, row.due_at = code, at + AGAIN
+    until = row.waits_until or at + _patience(row.schedule)
+    if code in (BUSY, HOST_BUSY) and at < until:
+        row.code, row.due_at, row.waits_until = code, at + AGAIN, until
     else:
         row.code, row.state = code, TurnState.PASSED if code else TurnState.ASKED
-    row.save(update_fields=["state", "code", "due_at"])
+    row.save(update_fields=["state", "code", "due_at", "waits_until"])
     event_append(guest.tenant, "backup_schedule.changed", "backup_schedule", row.schedule_id)
     log.info("backup_turn_due", schedule=str(row.schedule_id), guest=str(guest.pk), code=code or "asked")
     return not code
@@ -214,13 +216,13 @@ def _ask(guest: Guest, turn: BackupTurn) -> None:
 
 
 def _must_be_full(turn: BackupTurn) -> bool:
-    """Were the last ones of this machine all made of changes, as many as the schedule lets pass?"""
+    """Were the last ones of this machine made of changes, as many as the schedule lets pass? Also those that have gone since."""
     every = turn.schedule.full_every
     if not every:
         return False
-    rows = Backup.objects.filter(schedule=turn.schedule_id, guest=turn.guest_id, state=BackupState.READY)
-    last = list(rows.order_by("-slot").values_list("changed_only", flat=True)[: every - 1])
-    return len(last) == every - 1 and all(last)
+    rows = Backup.objects.filter(guest=turn.guest_id, state=BackupState.READY).order_by("-created_at")
+    last = rows.values_list("since_full", flat=True).first()
+    return last is not None and last + 1 >= every
 
 
 @transaction.atomic
