@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.http import HttpResponse
+from django.utils.translation import gettext as _
 from ninja import Query, Router, Status
 from pydantic import BaseModel, Field, StrictBool, StrictInt
 
@@ -187,6 +188,12 @@ def schedule_out(row: BackupSchedule) -> BackupScheduleOut:
     )
 
 
+def _refuse_unused(cron: str, spec: ScheduleSpec) -> None:
+    """A line that would be dropped without a word; what was read here may be sent back."""
+    if cron and spec.every in Every.values and " ".join(cron.split()) != spec.line:
+        refuse([FieldError("/cron", "unused", _("A line is for `every` `cron`."))])
+
+
 def preview_out(preview: Preview) -> BackupSchedulePreviewOut:
     """A preview as JSON shows it."""
     return BackupSchedulePreviewOut(
@@ -253,6 +260,7 @@ def backup_schedule_post(
     assert actor.tenant is not None
     given = {**body.model_dump(), "keep": Keep(**body.keep.model_dump()), "tags": tuple(body.tags)}
     spec = ScheduleSpec(**{**given, "guests": _guests(request, body.guests)})
+    _refuse_unused(body.cron, spec)
     if dry_run:
         return Status(200, preview_out(backup_schedule_preview(actor.tenant, spec, actor=actor)))
     row = backup_schedule_create(actor.tenant, spec, actor=actor)
@@ -291,8 +299,9 @@ def backup_schedule_patch(
         changes["tags"] = tuple(body.tags)
     if "guests" in changes:
         changes["guests"] = _guests(request, body.guests)
+    spec = schedule_spec(row, **changes)
+    _refuse_unused(body.cron, spec)
     if dry_run:
-        spec = schedule_spec(row, **changes)
         return preview_out(backup_schedule_preview(row.tenant, spec, actor=actor, schedule=row))
     return _shown(response, backup_schedule_edit(row, actor=actor, **changes))
 

@@ -137,6 +137,10 @@ def test_rest_keeps_schedules(house: House, guest: Guest) -> None:
     assert (foreseen.status, foreseen.json["would_delete"]) == (200, []), foreseen
     wrong = rest.post(base, {"name": "Bad", "guests": ["nobody"], "keep": {"last": -1}})
     assert (wrong.status, wrong.json["errors"][0]["pointer"]) == (422, "/guests/0")
+    dropped = rest.post(base, {**wish, "name": "dropped", "cron": "0 3 * * 1"})
+    assert (dropped.status, dropped.json["errors"][0]["pointer"]) == (422, "/cron")
+    again = rest.ask("PATCH", f"{one}?dry_run=true", {"every": "cron", "cron": changed.json["cron"]})
+    assert again.status == 200, "what was read may be sent back"
     taken = rest.post(base, {**wish, "keep": {"last": -1}})
     pointers = {error["pointer"] for error in taken.json["errors"]}
     assert (taken.status, pointers) == (422, {"/name", "/keep/last"})
