@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from operations.models import Operation
-from operations.runner import run
+from operations.runner import LeaseLost, run
 from operations.services import operation_cancel
 from portal.core.errors import Conflict
 from tenants.scoping import every_tenant
@@ -16,6 +16,7 @@ from tests import factories
 from tests.vms.disks.corpus import MIB, qcow2, sparse
 from vms.handlers import images as handlers
 from vms.models import Image
+from vms.services import catalogue
 from vms.services.catalogue import catalogue_dir
 from vms.services.images import image_delete, image_import, image_path
 from vms.specs import ImageSpec
@@ -85,3 +86,28 @@ def test_an_image_that_is_being_fetched_is_not_deleted() -> None:
         operation_cancel(operation, actor=factories.desk())
         assert run(image_delete(image, actor=factories.desk()).pk) == "succeeded"
         assert not Image.objects.filter(pk=image.pk).exists()
+
+
+def test_a_worker_that_froze_puts_no_file_in_the_place_of_its_successors(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    image, told = Image(name="d"), []
+
+    def freeze(path: Path) -> None:
+        """Somebody else has finished the import by the time that it thaws."""
+        image_path(image).write_bytes(b"the successor's")
+        told.append(path)
+
+    def progress(_percent: float) -> None:
+        if told:
+            raise LeaseLost
+
+    monkeypatch.setattr(catalogue, "_flush", freeze)
+
+    with pytest.raises(LeaseLost):
+        catalogue.catalogue_place(
+            sparse(tmp_path / "disk", b"disk", size=MIB), image, declared="raw", progress=progress
+        )
+
+    assert image_path(image).read_bytes() == b"the successor's"
+    assert list(catalogue_dir().iterdir()) == [image_path(image)]

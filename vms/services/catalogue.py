@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
@@ -96,12 +96,12 @@ def catalogue_place(
             if charge:
                 charge(found.virtual_size)
             if below is None:
-                with _checksum(file, sha256) as digest:
+                with _checksum(file, sha256, progress) as digest:
                     to_qcow2(file, clean, source_format=found.format, progress=progress)
                     checked = inspect(clean)
             else:
                 flatten([(file, found.format), *below], clean, progress=progress)
-                with _checksum(clean, "") as digest:
+                with _checksum(clean, "", progress) as digest:
                     checked = inspect(clean)
         except DiskError as error:
             raise Invalid(
@@ -109,6 +109,8 @@ def catalogue_place(
             ) from error
         os.chmod(clean, 0o600)
         _flush(clean)
+        if progress:
+            progress(100.0)  # a worker that froze until here puts nothing in the place of its successor's
         os.replace(clean, image_path(image))
         _flush(catalogue_dir())
         return image_path(image).stat().st_size, checked.virtual_size, digest()
@@ -124,7 +126,7 @@ def _flush(path: Path) -> None:
 
 
 @contextmanager
-def _checksum(file: Path, known: str) -> Iterator[Callable[[], str]]:
+def _checksum(file: Path, known: str, progress: Progress | None) -> Iterator[Callable[[], str]]:
     """The SHA-256 of a file that is read by another at the same time, to be asked for when the block has ended well."""
     if known:
         yield lambda: known
@@ -134,6 +136,9 @@ def _checksum(file: Path, known: str) -> Iterator[Callable[[], str]]:
         taken = aside.submit(_sha256, file, given_up)
         try:
             yield taken.result
+            while not wait([taken], timeout=1).done:
+                if progress:
+                    progress(100.0)
         except BaseException:
             given_up.set()
             raise

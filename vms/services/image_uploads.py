@@ -187,7 +187,11 @@ def files_tidy() -> list[str]:
     gone = []
     uploads = upload_path(ImageUpload()).parent
     for path in [*uploads.glob("*"), *images_dir().glob("*-*-*")]:
-        if time.time() - path.stat().st_mtime < ABANDONED_S or _is_needed(path):
+        try:
+            touched = path.stat().st_mtime
+        except FileNotFoundError:  # an import has ended since we looked
+            continue
+        if time.time() - touched < ABANDONED_S or _is_needed(path):
             continue
         if path.is_dir():
             shutil.rmtree(path)
