@@ -53,6 +53,10 @@ class PriceForm(DeedForm):
     )
 
 
+def _each(price: Price) -> str:
+    return f"{price.price_list.currency} {price.amount.normalize():f} / {METERS[price.meter].unit}"
+
+
 @admin.register(PriceList)
 class PriceListAdmin(ServiceAdmin):
     """Lists of prices."""
@@ -80,10 +84,10 @@ class PriceListAdmin(ServiceAdmin):
             (
                 str(price.get_meter_display()),
                 price.word or _("all others"),
-                f"{row.currency} {price.amount.normalize():f} / {METERS[price.meter].unit}",
+                _each(price),
                 when(price.valid_from),
             )
-            for price in prices_at(now()).filter(price_list=row).order_by("meter", "word")
+            for price in prices_at(now()).filter(price_list=row).select_related("price_list").order_by("meter", "word")
         ]
         yield Panel(_("Today"), heads, rows, _("Nothing has a price yet."))
 
@@ -120,12 +124,20 @@ class PriceAdmin(ServiceAdmin):
 
     plural = gettext_lazy("Prices")
     lede = gettext_lazy("Each holds from its moment until the next of the same. Set one on its list's page.")
-    list_display = ("meter", "word", "amount", "price_list", "from_shown")
+    list_display = ("meter", "of_which", "for_one", "price_list", "from_shown")
     list_filter = ("price_list", "meter")
     list_select_related = ("price_list",)
     search_fields = ("word",)
     ordering = ("-valid_from",)
-    fieldsets = ((None, {"fields": ("meter", "word", "amount", "price_list", "from_shown")}),)
+    fieldsets = ((None, {"fields": ("meter", "of_which", "for_one", "price_list", "from_shown")}),)
+
+    @admin.display(description=gettext_lazy("Of which"), ordering="word")
+    def of_which(self, row: Price) -> str:
+        return row.word or _("all others")
+
+    @admin.display(description=gettext_lazy("For one unit and hour"), ordering="amount")
+    def for_one(self, row: Price) -> str:
+        return _each(row)
 
     from_shown = moment("valid_from", gettext_lazy("From"))
 

@@ -19,6 +19,8 @@ LISTS = {
     "drift": "vms/drift/",
     "images": "vms/image/",
     "catalogue": "catalogue/",
+    "price-lists": "billing/pricelist/",
+    "prices": "billing/price/",
     "tenants": "tenants/tenant/",
     "providers": "socialaccount/socialapp/",
     "provider-new": "socialaccount/socialapp/add/",
@@ -27,7 +29,7 @@ LISTS = {
     "operations": "operations/operation/",
     "operations-none": "operations/operation/?status=cancelled&kind=guest.delete",
 }
-ROWS = ("machines", "hosts", "images", "tenants", "providers", "mail-domains", "operations")
+ROWS = ("machines", "hosts", "images", "price-lists", "tenants", "providers", "mail-domains", "operations")
 """Lists whose first row is looked at, with the first of its deeds."""
 
 
@@ -38,6 +40,10 @@ def seen(customer: Customer, operator: Customer) -> Iterator[str]:
     app = {"id": "corp", "name": "Corp", "issuer": "https://id.corp.test", "client_id": "x", "client_secret": "y"}
     domain = {"domain": "corp.test", "tenant": "demo", "provider": "corp", "role": "viewer"}
     assert operator.http.post("/sign-in-providers", json=app).status_code == 201
+    assert operator.http.post("/billing/price-lists", json={"name": "retail", "currency": "EUR"}).status_code == 201
+    for meter, amount in (("vcpus", "0.004"), ("disk_gib", "0.00005")):
+        price = {"price_list": "retail", "meter": meter, "amount": amount}
+        assert operator.http.post("/billing/prices", json=price).status_code == 201
     made = operator.http.post("/sign-in-domains", json=domain)
     assert made.status_code == 201, made.text
     yield str(guest["id"])
