@@ -35,7 +35,8 @@ def test_an_operator_makes_one_and_a_tenant_reads_it(desk: Rest, house: House) -
 
     assert made.status == 201
     seen = Rest(house.token).get(f"{PATH}/{made.json['id']}").json
-    assert seen == {**wish, "id": made.json["id"], "is_default": False, "enabled": True, "pools": []}
+    shown = {"id": made.json["id"], "is_default": False, "enabled": True, "pools": [], "price": None}
+    assert seen == {**wish, **shown}
     names = [row["name"] for row in Rest(house.token).get(PATH).json["items"]]
     assert names == ["gold", "standard"]
 
