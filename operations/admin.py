@@ -16,7 +16,8 @@ from operations.models import Operation
 from operations.registry import kind_of, kinds
 from operations.services import operation_cancel, operation_retry
 from operations.states import Status
-from portal.admin_base import Forecast, ServiceAdmin, deed
+from portal.admin_base import ServiceAdmin
+from portal.admin_deeds import Forecast, deed
 from portal.admin_shown import Note, Panel, choice, column, labelled, moment, mono, state, verbatim
 from tenants.actors import Actor
 

@@ -16,7 +16,8 @@ from billing.meters import METERS
 from billing.models import METER_LABELS, Price, PriceList
 from billing.selectors import prices_at
 from billing.services import price_list_write, price_set, price_withdraw
-from portal.admin_base import DeedForm, Forecast, ServiceAdmin, deed
+from portal.admin_base import ServiceAdmin
+from portal.admin_deeds import DeedForm, Forecast, deed
 from portal.admin_shown import Panel, column, moment, yes_no
 from portal.core.clock import now
 from portal.templatetags.portal_ui import when

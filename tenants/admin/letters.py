@@ -9,7 +9,8 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from portal.admin_base import Forecast, ServiceAdmin, deed
+from portal.admin_base import ServiceAdmin
+from portal.admin_deeds import Forecast, deed
 from portal.admin_shown import choice, column, moment
 from tenants.actors import Actor
 from tenants.models import Letter

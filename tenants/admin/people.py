@@ -10,7 +10,8 @@ from django.contrib import admin
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from portal.admin_base import DeedForm, Forecast, Revealed, ServiceAdmin, deed
+from portal.admin_base import ServiceAdmin
+from portal.admin_deeds import DeedForm, Forecast, Revealed, deed
 from portal.admin_shown import Panel, column, labelled, moment, mono, yes_no
 from tenants.actors import Actor
 from tenants.models import Member, User

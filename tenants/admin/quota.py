@@ -10,7 +10,7 @@ from django.conf import settings
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
-from portal.admin_base import DeedForm
+from portal.admin_deeds import DeedForm
 from portal.admin_shown import Cell, Panel, headed
 from portal.core.clock import now
 from portal.core.errors import PortalError

@@ -18,7 +18,8 @@ from django.utils.translation import gettext_lazy
 
 from operations.models import Operation
 from operations.states import LIVE
-from portal.admin_base import DeedForm, Forecast, ServiceAdmin, deed
+from portal.admin_base import ServiceAdmin
+from portal.admin_deeds import DeedForm, Forecast, deed
 from portal.admin_shown import Note, Panel, choice, column, labelled, moment, mono, yes_no
 from portal.core.units import gib_label, mib_label
 from portal.templatetags.portal_ui import when

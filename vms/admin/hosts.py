@@ -14,7 +14,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from portal.admin_base import DeedForm, Forecast, ServiceAdmin, deed
+from portal.admin_base import ServiceAdmin
+from portal.admin_deeds import DeedForm, Forecast, deed
 from portal.admin_shown import Note, Panel, cells, column, labelled, moment, mono
 from portal.core.units import GIB, gib_label, mib_label
 from portal.templatetags.portal_ui import when

@@ -8,7 +8,8 @@ from django.contrib import admin
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from portal.admin_base import Forecast, ServiceAdmin, deed
+from portal.admin_base import ServiceAdmin
+from portal.admin_deeds import Forecast, deed
 from portal.admin_shown import column, moment, mono
 from portal.core.units import MIB, mib_label
 from tenants.actors import Actor

@@ -12,7 +12,8 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from portal.admin_base import DeedForm, Forecast, ServiceAdmin, deed
+from portal.admin_base import ServiceAdmin
+from portal.admin_deeds import DeedForm, Forecast, deed
 from portal.admin_shown import Note, column, moment, mono, state
 from portal.core.units import GIB, MIB, gib_label, mib_label
 from portal.templatetags.portal_ui import when

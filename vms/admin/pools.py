@@ -12,7 +12,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from portal.admin_base import DeedForm, Forecast, ServiceAdmin, deed
+from portal.admin_base import ServiceAdmin
+from portal.admin_deeds import DeedForm, Forecast, deed
 from portal.admin_shown import Note, column, moment, mono, yes_no
 from portal.core.units import GIB, gib_label
 from tenants.actors import Actor

@@ -15,7 +15,7 @@ from django.test import Client
 
 from billing.models import Price, PriceList
 from operations.models import Operation
-from portal.admin_base import Deed
+from portal.admin_deeds import Deed
 from portal.core.clock import now
 from tenants.models import (
     ApiToken,
