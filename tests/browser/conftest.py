@@ -14,9 +14,12 @@ from tests.journeys.conftest import customer, operator, portal
 __all__ = ["chromium", "customer", "operator", "pictures", "portal"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """The distribution's Chromium, without windows; what a page is expected to show may take as long as anything else."""
+    """The distribution's Chromium, without windows; what a page is expected to show may take as long as anything else.
+
+    It ends with the last of these tests: its event loop in the thread keeps Django's database from whoever comes after.
+    """
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)

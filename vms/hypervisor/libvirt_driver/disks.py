@@ -15,6 +15,7 @@ from vms.hypervisor.driver import Roots, SeenVolume
 from vms.hypervisor.errors import Busy, Missing, Refused
 from vms.hypervisor.libvirt_driver.domains import Domains
 from vms.hypervisor.libvirt_driver.pools import Pools
+from vms.hypervisor.libvirt_driver.storage import refresh
 from vms.hypervisor.libvirt_driver.translate import is_missing, translated
 from vms.hypervisor.xml.build import Element, to_xml
 from vms.hypervisor.xml.devices import Disk, IoTune
@@ -121,6 +122,7 @@ class Disks(Domains, Pools):
                 with contextlib.suppress(libvirt.libvirtError):
                     stream.abort()
                 raise
+            refresh(raw_pool)  # libvirt does it too, but later: until then the volume has the format it had
 
     def _owned(self, uuid: str, owner: Owner) -> Any:
         raw = self._get(uuid)
