@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils.csp import CSP
 
-from portal.settings.env import BASE_DIR
+from portal.settings.env import BASE_DIR, env
 
 INSTALLED_APPS = [
     "portal.admin_app.OperatorAdminConfig",
@@ -201,6 +201,8 @@ OPERATION_LEASE_S = 15
 OPERATION_STUCK_S = 60
 OPERATION_RETRY_MAX_S = 30
 LANE_WIDTH = 3
+LONG_AT_ONCE = max(1, env.int("GUESTHOUSE_LONG_AT_ONCE", default=2))
+"""How many copies, backups and the like run at once, everywhere: leave some of all workers' processes for the rest."""
 HOST_SUSPECT_AFTER_S = 10
 HOST_DOWN_AFTER_S = 20
 EVENT_RETENTION = timedelta(days=7)

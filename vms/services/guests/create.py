@@ -217,9 +217,10 @@ def _volumes_write(guest: Guest, spec: GuestSpec) -> None:
 def _guest_ask(guest: Guest, spec: GuestSpec, *, actor: Actor, parent: Operation | None) -> Operation:
     """Ask the worker for a written guest, and say so in the journal."""
     guest_set_tags(guest, spec.tags)
-    more = source_holds(Volume.objects.filter(guest=guest))
+    sources = source_holds(Volume.objects.filter(guest=guest))
     kind = "guest.create" if spec.like is None else "guest.clone"
-    operation = guest_ask(guest, kind, actor=actor, params=copy_params(spec.root), parent=parent, more=more)
+    params = copy_params(spec.root)
+    operation = guest_ask(guest, kind, actor=actor, params=params, parent=parent, more=sources, long=bool(sources))
     HostClaim.objects.filter(guest=guest).update(operation_id=operation.pk)
     audit_record(
         actor,

@@ -84,6 +84,7 @@ def volume_create(tenant: Tenant, spec: VolumeSpec, *, actor: Actor) -> Operatio
         ],
         lane=pool.host.lane,
         params=copy_params(spec.source),
+        long=spec.source is not None,
     )
     audit_record(
         actor,
