@@ -25,6 +25,7 @@ from vms.selectors.guests import guests_unremoved
 from vms.services.backups.slots import backup_schedules_run
 from vms.services.guests import guest_delete, guests_mark_unknown
 from vms.services.guests.lease import leases_end
+from vms.services.guests.returning import guests_return
 from vms.services.halting import HALT_TASK, guests_halt
 from vms.services.hosts import hosts_check
 from vms.services.image_copies import copies_tidy
@@ -64,10 +65,12 @@ def _keep_saying() -> None:
 
 @shared_task(name="vms.tasks.check_hosts", time_limit=60)
 def check_hosts() -> None:
-    """Late hosts become suspect, then down; of a down host's guests nothing is known."""
+    """Late hosts become suspect, then down; of a down host's guests nothing is known. What one that is back lost is started."""
     for host in hosts_check():
         unknown = guests_mark_unknown(host)
         log.warning("host_down", host=host.name, guests=unknown)
+    if started := guests_return(at=now()):
+        log.info("guests_return", guests=started)
 
 
 @shared_task(name="vms.tasks.sweep_hosts", time_limit=60)

@@ -96,6 +96,7 @@ PAGES = [
     PageRow("GET", "vms:guest_rescue", P.GUEST_EDIT),
     PageRow("POST", "vms:guest_rescue", P.GUEST_EDIT),
     PageRow("POST", "vms:guest_unrescue", P.GUEST_EDIT),
+    PageRow("POST", "vms:guest_start_order", P.GUEST_EDIT),
     PageRow("POST", "vms:guest_lease", P.GUEST_DELETE),
     PageRow("POST", "vms:guest_schedule_add", P.GUEST_POWER),
     PageRow("POST", "vms:guest_schedule_change", P.GUEST_POWER),

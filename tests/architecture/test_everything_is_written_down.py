@@ -105,6 +105,7 @@ FORMS: dict[str, dict[str, str]] = {
     "vms:guest_rename": {"name": "renamed"},
     "vms:guest_tags": {"tags": "web"},
     "vms:guest_protect": {"protected": "true"},
+    "vms:guest_start_order": {"start_order": "2", "start_delay_s": "30"},
     "vms:guest_lease": {"ends_at": "2028-01-01"},
     "vms:guest_schedule_add": {"action": "stop", "cron": "0 20 * * *", "timezone": "UTC"},
     "vms:guest_schedule_change": {"deed": "off"},

@@ -19,7 +19,7 @@ from vms.selectors.guests import AddressRow, GuestFilters, GuestRow
 from vms.services.guests.create import Fit
 from vms.services.guests.resize import When
 from vms.services.keys import TYPES, key_parse
-from vms.specs import DISK_MAX_GIB, GuestSpec, VolumeSpec
+from vms.specs import DISK_MAX_GIB, START_DELAY_MAX_S, START_ORDER_MAX, GuestSpec, StartOrder, VolumeSpec
 from vms.states import GuestStatus, ImageState, Power
 
 
@@ -73,6 +73,10 @@ class GuestOut(BaseModel):
     volumes: list[GuestVolumeOut]
     tags: list[str]
     protected: bool
+    start_order: int | None = Field(
+        description="After a restart of its host those with a smaller number are started first, those without one last."
+    )
+    start_delay_s: int = Field(description="How long it runs then before those with a larger number follow.")
     in_rescue: bool = Field(description="Does it start from a rescue disk, with its own beside it?")
     firmware: str
     secure_boot: bool
@@ -144,6 +148,16 @@ class GuestPatch(Body):
     name: str = Field(default="", max_length=63)
     tags: list[str] = Field(default=[], max_length=20)
     protected: StrictBool = False
+    start_order: StrictInt | None = Field(default=None, ge=1, le=START_ORDER_MAX, description="null: after all others.")
+    start_delay_s: StrictInt = Field(default=0, ge=0, le=START_DELAY_MAX_S)
+
+    def changes(self, guest: Guest) -> dict[str, Any]:
+        """For ``guest_edit``."""
+        given = self.model_dump(exclude_unset=True)
+        if {"start_order", "start_delay_s"} & given.keys():
+            order = given.pop("start_order", guest.start_order)
+            given["start"] = StartOrder(order, given.pop("start_delay_s", guest.start_delay_s))
+        return given
 
 
 class ShutdownIn(Body):
@@ -250,6 +264,8 @@ def guest_out(row: GuestRow, *, operator: bool = False) -> GuestOut:
         ],
         tags=row.tags,
         protected=guest.protected,
+        start_order=guest.start_order,
+        start_delay_s=guest.start_delay_s,
         in_rescue=guest.in_rescue,
         firmware=guest.firmware,
         secure_boot=guest.secure_boot,

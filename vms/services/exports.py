@@ -22,7 +22,7 @@ from vms.services.backups.retention import keep_of
 Facts = dict[str, Any]
 GUEST: Final = (
     "id", "name", "vcpus", "memory_mib", "disk_gib", *HARDWARE, "protected", "want_power", "seen_power", "created_at",
-    "built_at", "binned_at", "purge_after",
+    "built_at", "binned_at", "purge_after", "start_order", "start_delay_s",
 )  # fmt: skip
 
 

@@ -44,6 +44,7 @@ urlpatterns = [
     path(f"{ONE}/rename/", guest_settings.guest_rename, name="guest_rename"),
     path(f"{ONE}/tags/", guest_settings.guest_tags, name="guest_tags"),
     path(f"{ONE}/protect/", guest_settings.guest_protect, name="guest_protect"),
+    path(f"{ONE}/start-order/", guest_settings.guest_start_order, name="guest_start_order"),
     path(f"{ONE}/lease/", guest_settings.guest_lease, name="guest_lease"),
     path(f"{ONE}/schedules/", guest_settings.guest_schedule_add, name="guest_schedule_add"),
     path(f"{ONE}/schedules/<uuid:schedule_id>/", guest_settings.guest_schedule_change, name="guest_schedule_change"),
