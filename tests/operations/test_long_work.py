@@ -199,6 +199,20 @@ def test_who_ends_rings_for_those_who_waited_for_its_place() -> None:
 
 
 @pytest.mark.django_db
+def test_a_project_that_asks_for_much_takes_turns_with_those_that_ask_for_little(settings: Any) -> None:
+    settings.LONG_AT_ONCE = 2
+    much, little = factories.tenant_with_owner(), factories.tenant_with_owner()
+    many_of_it = [submit(much, name="test.long", lane="host.a") for _ in range(6)]
+    its_one = submit(little, name="test.long", lane="host.a")
+    taken = operation_claim(many_of_it[0].pk, worker="w")
+    assert taken is not None
+
+    assert list(operations_expire())[:2] == [its_one.pk, many_of_it[1].pk]
+    operation_finish(taken, worker="w")
+    assert next(iter(operations_next(taken.pk))) == many_of_it[1].pk, "where none runs, the oldest"
+
+
+@pytest.mark.django_db
 def test_a_short_one_that_ends_rings_for_long_ones_of_its_host_alone() -> None:
     short = submit(lane="host.a")
     here = many(2, "test.long", "host.a")
