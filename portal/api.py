@@ -30,6 +30,7 @@ import vms.api.backup_schedules
 import vms.api.backups
 import vms.api.copies
 import vms.api.discs
+import vms.api.disk_exports
 import vms.api.flavors
 import vms.api.guest_inside
 import vms.api.guest_life
@@ -164,6 +165,7 @@ for nouns in (
     vms.api.backup_schedules,
     vms.api.snapshots,
     vms.api.copies,
+    vms.api.disk_exports,
     vms.api.keys,
     vms.api.metrics,
     tenants.api.members,

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from portal.core.errors import Invalid
 from tenants.actors import Actor
 from vms.disks.convert import flatten, to_qcow2
+from vms.disks.durable import flush
 from vms.disks.errors import DiskError, UnsafeImage
 from vms.disks.inspect import Format, inspect
 from vms.models import Image
@@ -108,21 +109,12 @@ def catalogue_place(
                 _("This image cannot be used: %(reason)s"), code="bad_image", reason=error.sentence, detail=error.detail
             ) from error
         os.chmod(clean, 0o600)
-        _flush(clean)
+        flush(clean)
         if progress:
             progress(100.0)  # a worker that froze until here puts nothing in the place of its successor's
         os.replace(clean, image_path(image))
-        _flush(catalogue_dir())
+        flush(catalogue_dir())
         return image_path(image).stat().st_size, checked.virtual_size, digest()
-
-
-def _flush(path: Path) -> None:
-    """A file's bytes, or a folder's names, reach the disk before a row says that the image is there."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
