@@ -37,6 +37,7 @@ import vms.api.guest_life
 import vms.api.guest_timing
 import vms.api.guests
 import vms.api.hosts
+import vms.api.image_catalogue
 import vms.api.image_tests
 import vms.api.image_uploads
 import vms.api.images
@@ -191,6 +192,7 @@ for shared in (
     operations.api.operators,
     vms.api.images.operators,
     vms.api.image_tests.operators,
+    vms.api.image_catalogue.operators,
     vms.api.hosts.router,
     vms.api.backups.operators,
     vms.api.pools.router,
