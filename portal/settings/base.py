@@ -237,6 +237,7 @@ CAPS = {
     "power_schedules": 10,
     "backup_schedules": 20,
     "images": 100,
+    "image_tests": 4,
     "disk_exports": 20,
     "disk_exports_at_once": 2,
     "batch": 20,

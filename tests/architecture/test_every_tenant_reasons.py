@@ -32,6 +32,7 @@ PLACES: dict[str, list[str]] = {
     "vms/management/commands/import_image.py": ["an operator at the command line"],
     "vms/management/commands/seed.py": ["seeding an empty installation"],
     "vms/management/commands/setup.py": ["an operator at the command line"],
+    "vms/management/commands/stray_images.py": ["an operator at the command line"],
     "vms/reconcile/audit.py": ["the audit looks at everything"],
     "vms/reconcile/sample.py": ["a host carries guests of many tenants"],
     "vms/reconcile/watch.py": ["a host carries guests of many tenants"],

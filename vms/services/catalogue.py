@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import tempfile
@@ -34,6 +35,18 @@ def catalogue_dir() -> Path:
     path = images_dir()
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
+
+
+@contextmanager
+def catalogue_scratch(what: str, image: Image) -> Iterator[Path]:
+    """A folder for bringing ``image`` in, gone afterwards; held as long as it is used, however long that is."""
+    with tempfile.TemporaryDirectory(dir=catalogue_dir(), prefix=f"{what}-{image.pk.hex}-") as folder:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # the kernel lets go of it when we die
+            yield Path(folder)
+        finally:
+            os.close(descriptor)
 
 
 def catalogue_add(
@@ -88,8 +101,8 @@ def catalogue_place(
     refused. ``progress`` gets 0 … 100; what it raises cancels. ``charge`` is told, before anything is unpacked, how many bytes
     that may make. When this returns, the image is on the disk. Raises ``Invalid``; then nothing was changed.
     """
-    with tempfile.TemporaryDirectory(dir=catalogue_dir(), prefix=f"import-{image.pk.hex}-") as scratch:
-        clean = Path(scratch) / "clean.qcow2"
+    with catalogue_scratch("import", image) as scratch:
+        clean = scratch / "clean.qcow2"
         try:
             found = inspect(file, declared=declared)
             if image.kind != ImageKind.DISK and found.content != "iso":
