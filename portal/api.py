@@ -30,12 +30,14 @@ import vms.api.backup_schedules
 import vms.api.backups
 import vms.api.copies
 import vms.api.discs
+import vms.api.disk_exports
 import vms.api.flavors
 import vms.api.guest_inside
 import vms.api.guest_life
 import vms.api.guest_timing
 import vms.api.guests
 import vms.api.hosts
+import vms.api.image_catalogue
 import vms.api.image_tests
 import vms.api.image_uploads
 import vms.api.images
@@ -164,6 +166,7 @@ for nouns in (
     vms.api.backup_schedules,
     vms.api.snapshots,
     vms.api.copies,
+    vms.api.disk_exports,
     vms.api.keys,
     vms.api.metrics,
     tenants.api.members,
@@ -189,6 +192,7 @@ for shared in (
     operations.api.operators,
     vms.api.images.operators,
     vms.api.image_tests.operators,
+    vms.api.image_catalogue.operators,
     vms.api.hosts.router,
     vms.api.backups.operators,
     vms.api.pools.router,

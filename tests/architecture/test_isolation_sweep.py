@@ -58,6 +58,7 @@ def out_of_reach(row: Row, who: Persona) -> bool:
             "{backup_id}",
             "{backup_schedule_id}",
             "{snapshot_id}",
+            "{disk_export_id}",
             "{port_id}",
             "{operation_id}",
         ),
@@ -157,7 +158,7 @@ def _unseen(row: PageRow, who: Persona) -> bool:
             "disc_insert", "disc_eject", "disc_boot",
             "backup_schedule_detail", "backup_schedule_edit", "backup_schedule_delete",
             "volume_snapshot", "snapshot_edit", "snapshot_revert", "snapshot_delete", "snapshot_copy",
-            "snapshot_volume", "snapshot_image",
+            "snapshot_volume", "snapshot_image", "volume_export", "snapshot_export", "export_content", "export_delete",
             "operation_detail", "operation_partial", "operation_cancel",
         )
     }.get(who.name, ())  # fmt: skip

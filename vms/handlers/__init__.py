@@ -3,6 +3,7 @@
 from vms.handlers import (
     backups,
     discs,
+    disk_exports,
     guests,
     hosts,
     image_copies,
@@ -21,6 +22,7 @@ from vms.handlers import (
 __all__ = [
     "backups",
     "discs",
+    "disk_exports",
     "guests",
     "hosts",
     "image_copies",
