@@ -23,6 +23,7 @@ from portal.core.units import GIB
 from vms.backups.disks import give_back
 from vms.backups.restic import StoreFailed
 from vms.berths import berth
+from vms.disks.soundness import is_sound
 from vms.handlers.place import There
 from vms.models import BackupDisk, Volume
 from vms.reconcile.stores import repository_place
@@ -52,6 +53,8 @@ def fill_from_backup(run: Run, there: There, volume: Volume, disk: BackupDisk, *
             give_back(repository, backup.snapshot, disk.folder, size=size, write=write, progress=reading)
         pack(raw, packed, tick=lambda: run.tick(words, 65))
         raw.unlink()
+        if not is_sound(packed):
+            raise Broken(_("The disk could not be packed."), code="pack_failed", detail="qemu-img finds it damaged")
         length = packed.stat().st_size
 
         def sent(done: int) -> None:
