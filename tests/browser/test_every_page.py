@@ -79,6 +79,7 @@ class Things:
             "backups": "backups/",
             "snapshots": "snapshots/",
             "backup": f"backups/{self.backup}/",
+            "backup-put-back": f"backups/{self.backup}/put-back/",
             "backup-delete": f"backups/{self.backup}/delete/",
             "backup-schedules": "backups/schedules/",
             "backup-schedule": f"backups/schedules/{self.schedule}/",

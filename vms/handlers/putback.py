@@ -47,10 +47,10 @@ def make(run: Run, place: Place) -> None:
 
 
 def forget_firmware(run: Run, place: Place) -> None:
-    """Of a machine that is built otherwise now nothing stays of what its UEFI and its TPM remember, nor of its definition.
+    """Of one with other firmware now nothing stays of what its UEFI and its TPM remember, nor of its definition.
 
     Only as long as it is not defined anew: what it has learned since is its own.
     """
-    if run.params["built_otherwise"] and 0 < observe(place).generation < place.guest.want_generation:
+    if run.params["other_firmware"] and 0 < observe(place).generation < place.guest.want_generation:
         with run.effect("firmware"):
             place.hv.undefine(str(place.guest.pk), owner=place.owner)

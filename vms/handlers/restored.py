@@ -23,6 +23,7 @@ from portal.core.units import GIB
 from vms.backups.disks import give_back
 from vms.backups.restic import StoreFailed
 from vms.berths import berth
+from vms.disks.errors import DiskError
 from vms.disks.soundness import is_sound
 from vms.handlers.place import There
 from vms.models import BackupDisk, Volume
@@ -53,8 +54,6 @@ def fill_from_backup(run: Run, there: There, volume: Volume, disk: BackupDisk, *
             give_back(repository, backup.snapshot, disk.folder, size=size, write=write, progress=reading)
         pack(raw, packed, tick=lambda: run.tick(words, 65))
         raw.unlink()
-        if not is_sound(packed):
-            raise Broken(_("The disk could not be packed."), code="pack_failed", detail="qemu-img finds it damaged")
         length = packed.stat().st_size
 
         def sent(done: int) -> None:
@@ -95,10 +94,17 @@ def pack(raw: Path, packed: Path, *, tick: Callable[[], None]) -> None:
     finally:
         process.kill()
         _out, said = process.communicate()
-    if process.returncode:
-        raise Broken(
-            _("The disk could not be packed."), code="pack_failed", detail=said.decode(errors="replace")[-500:]
-        )
+    detail = said.decode(errors="replace")[-500:] if process.returncode else _unsound(packed)
+    if detail:
+        raise Broken(_("The disk could not be packed."), code="pack_failed", detail=detail)
+
+
+def _unsound(packed: Path) -> str:
+    """Why a disk is not to be used, for operators; empty where it is whole."""
+    try:
+        return "" if is_sound(packed) else "qemu-img check finds it damaged"
+    except DiskError as error:
+        return str(error)
 
 
 @contextmanager

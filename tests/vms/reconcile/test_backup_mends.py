@@ -83,7 +83,8 @@ def test_a_restored_machine_is_built_as_it_was_and_wears_the_tags_that_are_asked
     actor = replace(bench.house.actor, tagged=narrow)
 
     with tenant_scope(bench.house.tenant):
-        made = services.backup_restore_guest(backup, actor=actor, name="again", tags=("mine",), start=False)
+        spec = services.RestoredGuest(name="again", tags=("mine",), start=False)
+        made = services.backup_restore_guest(backup, spec, actor=actor)
         again = Guest.objects.get(pk=made.subject_id)
 
         assert (again.firmware, again.disk_bus, again.tag_names()) == ("uefi", "sata", ["mine"])

@@ -25,7 +25,7 @@ from vms.services.putback.plan import (
     Change,
     changes_of,
     cost_of,
-    is_built_otherwise,
+    has_other_firmware,
     pools_of,
     refuse_held,
     refuse_protected,
@@ -65,9 +65,7 @@ def backup_put_back(
     changes = changes_of(backup, guest, disks)
     refuse_held(changes, guest, keep=keep)
     quota_reserve(guest.tenant, cost_of(changes, guest))
-    fresh = [
-        _volume_write(change, guest, pool) for change, pool in zip(changes, pools_of(changes, guest), strict=True)
-    ]
+    fresh = [_volume_write(change, guest, pool) for change, pool in zip(changes, pools_of(changes, guest), strict=True)]
     before = guest.want_power
     guest_wish(guest, Power.RUNNING if guest.seen_power in ON else Power.STOPPED)
     swaps = [
@@ -83,7 +81,7 @@ def backup_put_back(
         "backup": str(backup.pk),
         "swaps": swaps,
         "keep": keep,
-        "built_otherwise": is_built_otherwise(backup, guest) and any(change.position == 0 for change in changes),
+        "other_firmware": has_other_firmware(backup, guest) and any(change.position == 0 for change in changes),
     }
     formers = [change.present.pk for change in changes if change.present is not None]
     held = [Hold("volume", pk) for pk in sorted([*formers, *(volume.pk for volume in fresh)])]

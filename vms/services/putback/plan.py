@@ -76,7 +76,8 @@ def _chosen(disks: Sequence[BackupDisk], places: Collection[int] | None) -> list
 
 
 def _free(position: int, taken: Collection[int]) -> int:
-    for place in (position, *POSITIONS):
+    places: list[int] = [position, *POSITIONS]
+    for place in places:
         if place not in taken:
             return place
     raise Conflict(
@@ -154,6 +155,11 @@ def refuse_protected(guest: Guest, *, keep: bool) -> None:
             code="protected",
             hint=_("Keep the disks as they are now, or take the protection off first."),
         )
+
+
+def has_other_firmware(backup: Backup, guest: Guest) -> bool:
+    """Had it other firmware then, or another TPM? What those of now remember is of no use to what the backup holds."""
+    return any(getattr(backup, name) != getattr(guest, name) for name in ("firmware", "secure_boot", "tpm"))
 
 
 def is_built_otherwise(backup: Backup, guest: Guest) -> bool:
