@@ -27,10 +27,12 @@ from tenants.policy import Permission
 from tenants.shapes import Gauge, gauges
 from tenants.types import HttpRequest
 from vms.forms.backups import BackupForm, RestoreGuestForm, RestoreVolumeForm
-from vms.models import Backup, Guest
+from vms.models import Backup, BackupSchedule, Guest
+from vms.selectors.backup_schedules import schedules_of
 from vms.selectors.backups import backup_page, backups_visible
 from vms.selectors.prices import repository_price
 from vms.services import backups as services
+from vms.services.backups.slots import next_turn
 from vms.services.volumes.check import may_reach
 from vms.states import BackupState
 from vms.views.find import tenant_of
@@ -149,8 +151,15 @@ def guest_backups(actor: Actor, guest: Guest, slug: str) -> dict[str, Any]:
     rows = list(backups_visible(actor).filter(guest=guest).order_by("-created_at")[:ON_A_MACHINE]) if may else []
     return {
         "backups": _shown(rows, actor, slug),
+        "schedules": [_schedule_shown(row, guest, slug) for row in (schedules_of(actor, guest) if may else [])],
         "may_back_up": actor.may(Permission.BACKUP_MANAGE) and may_reach(actor, guest) and guest.binned_at is None,
     }
+
+
+def _schedule_shown(schedule: BackupSchedule, guest: Guest, slug: str) -> dict[str, Any]:
+    """A schedule that backs the machine up, and when it begins next."""
+    url = reverse("vms:backup_schedule_detail", args=[slug, schedule.pk])
+    return {"name": schedule.name, "url": url, "enabled": schedule.enabled, "next": next_turn(schedule, guest.pk, None)}
 
 
 def _find(request: HttpRequest, backup_id: UUID) -> Backup:
