@@ -53,12 +53,13 @@ def operation_submit(
     generation: int = 0,
     parent: Operation | None = None,
     after: Operation | None = None,
+    deadline_s: float | None = None,
 ) -> Operation:
     """Write down work to be done and ring for a worker on commit; runs in the caller's transaction.
 
     Raises ``Conflict`` (``operation_in_progress``) while something it would hold is held. ``params`` carry ids and plain
     values, never secrets. What ``after`` holds, an operation that is just being settled, passes to the new one without a
-    moment between in which somebody else could have it.
+    moment between in which somebody else could have it. ``deadline_s`` takes the place of the kind's.
     """
     owner = tenant or getattr(subject, "tenant", None)
     at = now()
@@ -76,7 +77,7 @@ def operation_submit(
         requested_label=actor.label,
         requested_via=actor.via,
         request_id=actor.request_id,
-        deadline_at=at + timedelta(seconds=kind_of(kind).deadline_s),
+        deadline_at=at + timedelta(seconds=deadline_s or kind_of(kind).deadline_s),
         not_before=at,
         created_at=at,
         status=Status.RUNNING if kind_of(kind).group else Status.QUEUED,

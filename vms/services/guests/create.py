@@ -31,7 +31,7 @@ from vms.services.guests.hardware import hardware_like, hardware_take
 from vms.services.guests.tagging import guest_set_tags
 from vms.services.hosts import NoRoom, host_choose, host_rooms, room_serves
 from vms.services.networks import network_default, port_create
-from vms.services.volumes.create import copy_params, pool_choose, pool_needs
+from vms.services.volumes.create import copy_deadline_s, copy_params, pool_choose, pool_needs
 from vms.services.volumes.record import made_of, source_holds, volume_cost, volume_meter
 from vms.specs import GuestSpec
 from vms.states import ImageKind, Power
@@ -217,9 +217,17 @@ def _volumes_write(guest: Guest, spec: GuestSpec) -> None:
 def _guest_ask(guest: Guest, spec: GuestSpec, *, actor: Actor, parent: Operation | None) -> Operation:
     """Ask the worker for a written guest, and say so in the journal."""
     guest_set_tags(guest, spec.tags)
-    more = source_holds(Volume.objects.filter(guest=guest))
-    kind = "guest.create" if spec.like is None else "guest.clone"
-    operation = guest_ask(guest, kind, actor=actor, params=copy_params(spec.root), parent=parent, more=more)
+    rows = Volume.objects.select_related("snapshot_disk").filter(guest=guest)
+    disks = list(rows)
+    operation = guest_ask(
+        guest,
+        "guest.create" if spec.like is None else "guest.clone",
+        actor=actor,
+        params=copy_params(disks),
+        parent=parent,
+        more=source_holds(rows),
+        deadline_s=copy_deadline_s(disks),
+    )
     HostClaim.objects.filter(guest=guest).update(operation_id=operation.pk)
     audit_record(
         actor,
