@@ -45,6 +45,7 @@ import vms.api.keys
 import vms.api.metrics
 import vms.api.networks
 import vms.api.pools
+import vms.api.restores
 import vms.api.snapshots
 import vms.api.storage_classes
 import vms.api.volumes
@@ -163,6 +164,7 @@ for nouns in (
     vms.api.networks,
     vms.api.volumes,
     vms.api.backups,
+    vms.api.restores,
     vms.api.backup_schedules,
     vms.api.snapshots,
     vms.api.copies,

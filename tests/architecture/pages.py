@@ -147,6 +147,8 @@ PAGES = [
     PageRow("POST", "vms:backup_verify", P.BACKUP_MANAGE),
     PageRow("POST", "vms:backup_restore_guest", P.BACKUP_MANAGE),
     PageRow("POST", "vms:backup_restore_volume", P.BACKUP_MANAGE),
+    PageRow("GET", "vms:backup_put_back", P.BACKUP_MANAGE, (P.VOLUME_MANAGE,)),
+    PageRow("POST", "vms:backup_put_back", P.BACKUP_MANAGE, (P.VOLUME_MANAGE,)),
     PageRow("GET", "vms:backup_delete", P.BACKUP_MANAGE),
     PageRow("POST", "vms:backup_delete", P.BACKUP_MANAGE),
     PageRow("GET", "vms:volume_snapshot", P.SNAPSHOT_MANAGE),

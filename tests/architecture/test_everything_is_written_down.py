@@ -173,6 +173,7 @@ IDLE_PAGES = {
     "vms:guest_restore": BUILT,
     "vms:console_ticket": BUILT,
     "vms:backup_create": BUILT,
+    "vms:backup_put_back": BUILT,
     "vms:volume_attach": BUILT,
     "vms:volume_detach": "it hangs on no machine",
 }

@@ -77,6 +77,7 @@ KINDS = [
     Work("guest.wake", P.GUEST_POWER),
     Work("guest.resize", P.GUEST_EDIT),
     Work("guest.rebuild", P.GUEST_DELETE),
+    Work("guest.putback", P.BACKUP_MANAGE),
     Work("guest.rescue", P.GUEST_EDIT),
     Work("guest.unrescue", P.GUEST_EDIT),
     Work("guest.tidy", None),

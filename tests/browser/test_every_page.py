@@ -84,6 +84,7 @@ class Things:
             "machine-export": f"{machine}export/",
             "volume-export": f"volumes/{self.volume}/export/",
             "backup": f"backups/{self.backup}/",
+            "backup-put-back": f"backups/{self.backup}/put-back/",
             "backup-delete": f"backups/{self.backup}/delete/",
             "backup-schedules": "backups/schedules/",
             "backup-schedule": f"backups/schedules/{self.schedule}/",

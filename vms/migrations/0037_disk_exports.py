@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('tenants', '0019_built_in_roles_of_backups'),
-        ('vms', '0034_backup_turn_waits_until'),
+        ('vms', '0036_serials_move'),
     ]
 
     operations = [

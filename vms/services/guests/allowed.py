@@ -164,6 +164,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "guest.clone": Row(_PLUGS | {_P}, instead={_Z: _LET_IT_RUN[_Z]}),
     "guest.resize": Row(_in(_S, _R, _C)),
     "guest.rebuild": Row(_in(_S, _R, _P, _Z, _C)),
+    "guest.putback": Row(_in(_S, _R, _P, _Z, _C)),
     "guest.rescue": Row(_in(_S, _R, _P, _C)),
     "guest.unrescue": Row(
         _in(_RR, _RO),
