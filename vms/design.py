@@ -18,11 +18,12 @@ from vms.hypervisor.xml.devices import Bandwidth, Disk, FilterRef, IoTune, Layer
 from vms.hypervisor.xml.domain import Cpu, CpuTune, DomainSpec
 from vms.hypervisor.xml.firmware import BIOS, Firmware, Hyperv
 from vms.hypervisor.xml.metadata import Tag
-from vms.hypervisor.xml.network import DhcpHost, NetworkSpec
+from vms.hypervisor.xml.network import DhcpHost, DnsName, NetworkSpec
 from vms.hypervisor.xml.nwfilter import FilterSpec
 from vms.models import Disc, Guest, Host, ImageTest, Network, Port, Spare, Subnet, Volume
 from vms.models.discs import DRIVES, DiscBoot
 from vms.models.hardware import DiskBus, Hardware, NicModel
+from vms.models.networks import MTU
 from vms.names import (
     Owner,
     base_name,
@@ -40,7 +41,7 @@ from vms.names import (
     volume_name,
 )
 from vms.pool_kinds import home_path
-from vms.services.networks import address_plan
+from vms.services.addresses import address_plan
 
 PERIOD_US = 100_000
 TB_CACHE_MIB = (32, 256)
@@ -333,8 +334,13 @@ def _nic(port: Port, owner: Owner, limits: set[str], guest: Guest) -> Nic:
     )
 
 
-def network_spec(network: Network, subnet: Subnet, owner: Owner) -> NetworkSpec:
-    """The network as one host has it: its bridge, its gateway, and DHCP that knows every address from the start."""
+def network_spec(
+    network: Network, subnet: Subnet, owner: Owner, *, names: Sequence[tuple[str, str]] = ()
+) -> NetworkSpec:
+    """The network as one host has it: its bridge, its gateway, and DHCP that knows every address from the start.
+
+    ``names`` are (address, machine's name) of those that are on it there.
+    """
     cidr = ipaddress.IPv4Network(subnet.cidr)
     return NetworkSpec(
         name=network_name(owner, network.pk),
@@ -344,6 +350,11 @@ def network_spec(network: Network, subnet: Subnet, owner: Owner) -> NetworkSpec:
         prefix=cidr.prefixlen,
         mode="nat" if network.outward == "nat" else "isolated",
         hosts=tuple(DhcpHost(mac=mac, ip=ip) for mac, ip in address_plan(subnet)),
+        names=tuple(DnsName(ip=ip, name=name) for ip, name in names),
+        domain=network.domain,
+        mtu=network.mtu if network.mtu != MTU else None,
+        dns=tuple(subnet.dns),
+        routes=tuple((route["to"], route["via"]) for route in subnet.routes),
     )
 
 

@@ -214,6 +214,8 @@ UPLOAD_KEEP = timedelta(hours=24)
 """How long an image's upload waits for its next bytes."""
 TENANT_NETWORK_SUPERNET = "10.128.0.0/9"
 TENANT_NETWORK_PREFIX = 24
+RESERVED_NETWORKS: list[str] = []
+"""IPv4 ranges that no tenant may draw a network over: the operator's own."""
 API_RATE_PER_MINUTE = 600
 API_TENANT_RATE_PER_MINUTE = 3000
 NOTICE_RETENTION = timedelta(days=90)

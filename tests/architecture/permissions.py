@@ -126,6 +126,7 @@ TABLE = [
     Row("GET", f"{T}/networks", P.NETWORK_VIEW),
     Row("POST", f"{T}/networks", P.NETWORK_MANAGE),
     Row("GET", f"{T}/networks/{{network_id}}", P.NETWORK_VIEW),
+    Row("PATCH", f"{T}/networks/{{network_id}}", P.NETWORK_MANAGE),
     Row("DELETE", f"{T}/networks/{{network_id}}", P.NETWORK_MANAGE),
     Row("GET", f"{T}/ports", P.NETWORK_VIEW),
     Row("GET", f"{T}/ports/{{port_id}}", P.NETWORK_VIEW),

@@ -117,6 +117,8 @@ FORMS: dict[str, dict[str, str]] = {
         f"upload-{name}": word for name, word in {"name": "fresh", "size": "9", **IMAGE_FORM}.items()
     },
     "vms:network_create": {"name": "fresh", "outward": "nat"},
+    "vms:network_edit": {"name": "renamed"},
+    "vms:network_redraw": {"outward": "nat", "mtu": "1400"},
     "vms:volume_create": {"name": "fresh", "size_gib": "1"},
     "vms:volume_edit": {"name": "renamed"},
     "vms:volume_extend": {"size_gib": "2"},

@@ -88,6 +88,7 @@ KINDS = [
     Work("guest.purge", P.GUEST_DELETE),
     Work("guest.restore", P.GUEST_DELETE),
     Work("guest.withdraw", None),
+    Work("network.change", P.NETWORK_MANAGE),
     Work("network.delete", P.NETWORK_MANAGE),
     Work("backup.create", P.BACKUP_MANAGE),
     Work("backup.verify", P.BACKUP_MANAGE),

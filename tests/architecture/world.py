@@ -156,6 +156,7 @@ def body_for(world: World, row: Row) -> Any:
         "{class_id}": {"iops": 5},
         "{pool_id}": {"enabled": False},
         "{image_id}": {"deprecated": True},
+        "{network_id}": {"description": "Renamed"},
         "{volume_id}": {"name": "renamed"},
         "{snapshot_id}": {"name": "renamed"},
         "{upload_id}": {},

@@ -32,6 +32,7 @@ class Things:
     backup: str
     schedule: str
     snapshot: str
+    network: str
 
     def pages(self) -> dict[str, str]:
         """Every page by a name for its picture; paths below the project's address."""
@@ -88,6 +89,7 @@ class Things:
             "image": f"images/{self.image}/",
             "image-delete": f"images/{self.image}/delete/",
             "networks": "networks/",
+            "network": f"networks/{self.network}/",
             "keys": "keys/",
             "activity": "activity/",
             "operation": f"activity/{self.operation}/",
@@ -122,7 +124,8 @@ def things(customer: Customer, operator: Customer, tmp_path_factory: pytest.Temp
     still, shielded, thrown = (made[name]["id"] for name in ("still", "shielded", "thrown"))
     nightly = {"name": "nightly", "guests": [made["still"]["id"]], "tags": ["db"], "keep": {"daily": 7, "monthly": 12}}
     schedule = customer.post("/backup-schedules", nightly).json()["id"]
-    yield Things(still, shielded, thrown, last["id"], volume, own, backup, schedule, snapshot)
+    network = customer.get("/networks").json()["items"][0]["id"]
+    yield Things(still, shielded, thrown, last["id"], volume, own, backup, schedule, snapshot, network)
     customer.delete(f"/backup-schedules/{schedule}")
     customer.done(customer.delete(f"/backups/{backup}"))
     customer.done(customer.delete(f"/volumes/{volume}"))

@@ -19,9 +19,10 @@ from vms.cloudinit import Seed
 from vms.disks.seed import seed_iso
 from vms.handlers.copied import await_snapshot, fill_from_snapshot
 from vms.handlers.image_copies import ensure_copy
+from vms.handlers.networks import ensure_known, ensure_network, forget_names
 from vms.handlers.place import There, at
 from vms.handlers.restored import fill_from_backup
-from vms.models import Disc, Guest, Image, Network, Snapshot, Spare, Volume
+from vms.models import Disc, Guest, Image, Network, Port, Snapshot, Spare, Volume
 from vms.models.volumes import Scrub
 from vms.names import (
     base_name,
@@ -41,7 +42,7 @@ from vms.reconcile.converge import Place, converge
 from vms.reconcile.plan import Seen
 from vms.services.guests.rescue import rescue_record
 from vms.services.hosts import host_record_pool
-from vms.services.networks import network_is_used, network_left_host, network_use_host
+from vms.services.networks import network_is_used, network_left_host
 from vms.services.volumes import volume_record, volumes_going
 from vms.states import Power, VolumeState
 
@@ -83,6 +84,7 @@ def delete(run: Run) -> None:
     with at(run) as place:
         reached(converge(run, place, progress=20), place.guest)
         rescue_record(place.guest, on=False)
+        forget_names(run, place, place.guest)
 
 
 @handles("guest.purge")
@@ -93,6 +95,7 @@ def purge(run: Run) -> None:
         drop_snapshots(run, place)
         drop_firmware(run, place)
         drop_volumes(run, place)
+        forget_names(run, place, place.guest)
         drop_networks(run, place)
 
 
@@ -241,25 +244,15 @@ def write_seed(run: Run, place: Place) -> None:
 
 
 def ensure_networks(run: Run, place: Place) -> None:
-    """Its networks and their packet filters on this host; where they are there, two looks and not a word."""
+    """Its networks and their packet filters on this host, which know its cards; where all is so, some looks and not a word."""
     mine = list(Network.objects.filter(ports__guest=place.guest).distinct())
     if operations_live_on("network", [network.pk for network in mine]):
         raise Retry(_("Waiting for the network"), close_lane=False)  # it is just being taken off a host
     running, filters = place.hv.networks_running(), place.hv.filters()
     for network in mine:
-        network_use_host(place.host, network)
-        has_filter = filter_name(place.owner, network.pk) in filters
-        is_running = network_name(place.owner, network.pk) in running
-        if has_filter and is_running:
-            continue
-        run.say(_("Connecting the network"), 60)
-        subnet = network.subnets.get(family=4)
-        if not has_filter:
-            with run.effect("filter"):
-                place.hv.ensure_filter(design.filter_spec(network, subnet, place.owner, place.host))
-        if not is_running:
-            with run.effect("network"):
-                place.hv.ensure_network(design.network_spec(network, subnet, place.owner))
+        ensure_network(run, place, network, running=running, filters=filters)
+    for port in Port.objects.filter(guest=place.guest).select_related("network", "guest"):
+        ensure_known(run, place, port)
 
 
 def drop_snapshots(run: Run, place: Place) -> None:

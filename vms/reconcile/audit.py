@@ -46,6 +46,7 @@ from vms.names import (
     volume_name,
 )
 from vms.reconcile.converge import guest_id
+from vms.reconcile.members import members_differ
 from vms.reconcile.stores import stores_differ
 from vms.selectors.installation import installation_owner
 from vms.selectors.volumes import volumes_home, volumes_in
@@ -156,6 +157,7 @@ def _host(host: Host) -> Iterator[str]:
         yield from _domains(host, hv, owner)
         yield from _image_tests(host, hv, owner)
         yield from _networks(host, hv, owner)
+        yield from members_differ(host, hv, owner, busy=_busy())
         yield from _storage(host, hv, owner)
         yield from _elsewhere(host, hv, owner)
     except errors.HypervisorError as error:

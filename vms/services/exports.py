@@ -25,6 +25,9 @@ GUEST: Final = (
     "built_at", "binned_at", "purge_after",
 )  # fmt: skip
 
+NETWORK: Final = ("id", "name", "description", "outward", "domain", "mtu", "created_at")
+SUBNET: Final = ("cidr", "gateway", "first", "last", "dns", "routes")
+
 
 @exports("guests", Permission.GUEST_VIEW)
 def _guests(tenant: Tenant, actor: Actor) -> Iterator[Facts]:
@@ -95,9 +98,8 @@ def _snapshots(tenant: Tenant, actor: Actor) -> Iterator[Facts]:
 @exports("networks", Permission.NETWORK_VIEW)
 def _networks(tenant: Tenant, actor: Actor) -> Iterator[Facts]:
     for network in Network.objects.prefetch_related("subnets").order_by("name").iterator(chunk_size=CHUNK):
-        ranges = [{"cidr": subnet.cidr, "gateway": subnet.gateway} for subnet in network.subnets.all()]
-        facts = {"id": network.pk, "name": network.name, "outward": network.outward, "subnets": ranges}
-        yield {**facts, "created_at": network.created_at}
+        ranges = [{name: getattr(subnet, name) for name in SUBNET} for subnet in network.subnets.all()]
+        yield {**{name: getattr(network, name) for name in NETWORK}, "subnets": ranges}
 
 
 @exports("images", Permission.IMAGE_VIEW)

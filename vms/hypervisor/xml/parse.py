@@ -11,7 +11,7 @@ from vms.hypervisor.disks import SeenDisk
 from vms.hypervisor.sizes import SeenSize
 from vms.hypervisor.xml.build import Element
 from vms.hypervisor.xml.metadata import NAMESPACE, Owner, Tag
-from vms.hypervisor.xml.network import DhcpHost
+from vms.hypervisor.xml.network import DNSMASQ, DhcpHost, DnsName
 
 _BYTES = {"b": 1, "bytes": 1, "KiB": 1024, "k": 1024, "MiB": MIB, "GiB": GIB}
 
@@ -47,7 +47,7 @@ class DomainDetails:
 
 @dataclass(frozen=True, slots=True)
 class NetworkDetails:
-    """A network's XML without its DHCP hosts (``shape``), and those beside it."""
+    """A network's XML without its DHCP hosts and names (``shape``), and those beside it."""
 
     uuid: str
     name: str
@@ -56,6 +56,7 @@ class NetworkDetails:
     tag: Tag | None
     shape: tuple[str, ...]
     hosts: frozenset[DhcpHost]
+    names: frozenset[DnsName]
 
 
 def tag_of(root: Element) -> Tag | None:
@@ -141,6 +142,11 @@ def network_details(xml: str) -> NetworkDetails:
             DhcpHost(mac=host.get("mac", ""), ip=host.get("ip", ""), name=host.get("name", ""))
             for host in root.findall("ip/dhcp/host")
         ),
+        names=frozenset(
+            DnsName(ip=host.get("ip", ""), name=name.text or "")
+            for host in root.findall("dns/host")
+            for name in host.findall("hostname")
+        ),
     )
 
 
@@ -148,6 +154,7 @@ def network_shape(root: Element) -> tuple[str, ...]:
     """Everything of a network that cannot change while it runs, comparable between what we write and what is there."""
     ip = [f"{each.get('address')}/{each.get('prefix')}" for each in root.findall("ip")]
     ranges = [f"{each.get('start')}-{each.get('end')}" for each in root.findall("ip/dhcp/range")]
+    options = [str(each.get("value")) for each in root.findall(f"{{{DNSMASQ}}}options/{{{DNSMASQ}}}option")]
     return (
         _attribute(root, "forward", "mode"),
         _attribute(root, "bridge", "name"),
@@ -155,6 +162,7 @@ def network_shape(root: Element) -> tuple[str, ...]:
         _attribute(root, "domain", "name"),
         *sorted(ip),
         *sorted(ranges),
+        *options,
     )
 
 

@@ -38,6 +38,7 @@ declare(Kind("guest.delete", _("Delete %(name)s"), settle=settle.deleted, deadli
 declare(Kind("guest.restore", _("Restore %(name)s"), settle=settle.restored, deadline_s=POWER_DEADLINE_S))
 declare(Kind("guest.withdraw", _("Take %(name)s off its host"), settle=settle.withdrawn, deadline_s=7 * 86400))
 declare(Kind("guest.purge", _("Remove %(name)s for good"), settle=settle.purged, deadline_s=7 * 86400))
+declare(Kind("network.change", _("Change network %(name)s"), settle=networks.network_settle_change, deadline_s=120))
 declare(Kind("network.delete", _("Delete network %(name)s"), settle=networks.network_settle_delete, deadline_s=900))
 declare(Kind("pool.prepare", _("Prepare pool %(name)s"), settle=pools.pool_settle_prepare, deadline_s=300))
 declare(Kind("pool.forget", _("Give up pool %(name)s"), settle=pools.pool_settle_forget, deadline_s=300))
