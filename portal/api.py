@@ -43,6 +43,7 @@ import vms.api.keys
 import vms.api.metrics
 import vms.api.networks
 import vms.api.pools
+import vms.api.ports
 import vms.api.snapshots
 import vms.api.storage_classes
 import vms.api.volumes
@@ -159,6 +160,7 @@ for nouns in (
     vms.api.image_tests,
     vms.api.image_uploads,
     vms.api.networks,
+    vms.api.ports,
     vms.api.volumes,
     vms.api.backups,
     vms.api.backup_schedules,

@@ -113,7 +113,7 @@ def domain_spec(
         cputune=_cputune(guest) if "cputune" not in limits else None,
         tb_cache_mib=_tb_cache_mib(guest.memory_mib),
         disks=(*_bootable(guest, host, volumes, discs, rescue, owner), *_discs(guest, pool)),
-        nics=tuple(_nic(port, owner, limits, guest) for port in ports),
+        nics=tuple(card(port, guest, host, owner) for port in ports),
         vnc=Vnc(socket=vnc_socket(host.run_dir, guest.pk), password=password),
         serial=Serial(socket=serial_socket(host.run_dir, guest.pk), log=f"{pool}/{serial_log(guest.pk)}"),
         spare_ports=PCI_SPARES,
@@ -321,7 +321,8 @@ def first_target(bus: str) -> str:
     return "vda" if bus == DiskBus.VIRTIO else "sda"
 
 
-def _nic(port: Port, owner: Owner, limits: set[str], guest: Guest) -> Nic:
+def card(port: Port, guest: Guest, host: Host, owner: Owner) -> Nic:
+    """A port as its machine has it: its MAC, and a filter that lets it speak as its address alone."""
     mbit = guest.flavor.net_mbit
     kbit = mbit * 1000 or None
     address = next(iter(port.addresses.all()))
@@ -330,7 +331,9 @@ def _nic(port: Port, owner: Owner, limits: set[str], guest: Guest) -> Nic:
         network=network_name(owner, port.network_id),
         model="e1000e" if guest.nic_model == NicModel.E1000E else "virtio",
         filter=FilterRef(name=filter_name(owner, port.network_id), ip=address.ip),
-        bandwidth=Bandwidth(inbound_kbit=kbit, outbound_kbit=kbit) if kbit and "bandwidth" not in limits else None,
+        bandwidth=Bandwidth(inbound_kbit=kbit, outbound_kbit=kbit)
+        if kbit and "bandwidth" not in host.unenforced
+        else None,
     )
 
 

@@ -65,6 +65,8 @@ class GuestSpec:
     flavor: Flavor
     image: Image
     networks: tuple[Network, ...] = ()
+    ips: tuple[str, ...] = ()
+    """A wish for each card's address, in the order of ``networks``; an empty one, or none, comes out of the pool."""
     ssh_keys: tuple[SshKey, ...] = ()
     inline_keys: tuple[str, ...] = ()
     user_data: str = field(default="", repr=False)

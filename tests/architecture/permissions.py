@@ -128,6 +128,8 @@ TABLE = [
     Row("GET", f"{T}/networks/{{network_id}}", P.NETWORK_VIEW),
     Row("PATCH", f"{T}/networks/{{network_id}}", P.NETWORK_MANAGE),
     Row("DELETE", f"{T}/networks/{{network_id}}", P.NETWORK_MANAGE),
+    Row("POST", f"{T}/guests/{{guest_id}}/ports", P.GUEST_EDIT),
+    Row("DELETE", f"{T}/guests/{{guest_id}}/ports/{{port_id}}", P.GUEST_EDIT),
     Row("GET", f"{T}/ports", P.NETWORK_VIEW),
     Row("GET", f"{T}/ports/{{port_id}}", P.NETWORK_VIEW),
     Row("GET", f"{T}/volumes", P.VOLUME_VIEW),

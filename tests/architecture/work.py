@@ -81,6 +81,8 @@ KINDS = [
     Work("guest.tidy", None),
     Work("guest.insert", P.GUEST_EDIT),
     Work("guest.eject", P.GUEST_EDIT),
+    Work("guest.attach_port", P.GUEST_EDIT),
+    Work("guest.detach_port", P.GUEST_EDIT),
     Work("guest.password", P.GUEST_EDIT),
     Work("guest.keys", P.GUEST_EDIT),
     Work("guest.look", P.GUEST_CONSOLE),

@@ -181,6 +181,7 @@ def _post_body(world: World, last: str) -> Any:
         "rescue": {"image": world.ids["image_id"]},
         "lease": {"ends_at": "2028-01-01T00:00:00Z"},
         "discs": {"image": "installer"},
+        "ports": {"network": world.ids["network_id"]},
         "power-schedules": {"action": "stop", "cron": "0 20 * * *"},
         "networks": {"name": "fresh"},
         "volumes": {"name": "fresh", "size_gib": 1},

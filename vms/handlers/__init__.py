@@ -2,6 +2,7 @@
 
 from vms.handlers import (
     backups,
+    cards,
     discs,
     guests,
     hosts,
@@ -20,6 +21,7 @@ from vms.handlers import (
 
 __all__ = [
     "backups",
+    "cards",
     "discs",
     "guests",
     "hosts",

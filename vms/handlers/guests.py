@@ -15,7 +15,7 @@ from portal.core.errors import Conflict
 from portal.core.units import GIB
 from vms import design
 from vms.berths import Berth, berth
-from vms.cloudinit import Seed
+from vms.cloudinit import Card, Seed
 from vms.disks.seed import seed_iso
 from vms.handlers.copied import await_snapshot, fill_from_snapshot
 from vms.handlers.image_copies import ensure_copy
@@ -236,11 +236,18 @@ def write_seed(run: Run, place: Place) -> None:
         for_windows=True,  # looked at when it was asked for; the machine may have been rebuilt since
         password_hash=guest.password_hash,
         ssh_password=bool(guest.password_hash),
+        cards=_cards(guest),
     )
     with tempfile.NamedTemporaryFile(prefix="seed-") as file, run.effect("seed"):
         file.write(seed_iso(seed))
         file.flush()
         place.hv.upload_volume(pool, name, Path(file.name), disk_format="raw")
+
+
+def _cards(guest: Guest) -> tuple[Card, ...]:
+    """Each asks DHCP, where there are several: unasked, cloud-init sets up the first alone. cloudbase-init sets up all."""
+    macs = list(Port.objects.filter(guest=guest).order_by("position").values_list("mac", flat=True))
+    return () if len(macs) < 2 or guest.is_windows else tuple(Card(mac=mac) for mac in macs)
 
 
 def ensure_networks(run: Run, place: Place) -> None:
@@ -326,20 +333,25 @@ def drop_sockets(place: Place) -> None:
 
 
 def drop_networks(run: Run, place: Place) -> None:
-    """Networks that no other guest of this host is on.
+    """Its networks, where no other guest of this host is on them."""
+    run.say(_("Cleaning up its network"), 85)
+    for network in Network.objects.filter(ports__guest=place.guest).distinct():
+        drop_network(run, place, network)
+
+
+def drop_network(run: Run, place: Place, network: Network) -> None:
+    """The network off this host, unless another guest of the host is on it.
 
     The network is held from before the last look until the end: a guest that is made meanwhile either is seen here, or
     sees the hold and waits.
     """
-    run.say(_("Cleaning up its network"), 85)
-    for network in Network.objects.filter(ports__guest=place.guest).distinct():
-        if network_is_used(place.host, network, but=place.guest):
-            continue
-        run.hold("network", network.pk)
-        if network_is_used(place.host, network, but=place.guest):
-            continue
-        with run.effect("drop_network"):
-            place.hv.remove_network(network_name(place.owner, network.pk), owner=place.owner)
-        with run.effect("drop_filter"):
-            place.hv.remove_filter(filter_name(place.owner, network.pk))
-        network_left_host(place.host, network)
+    if network_is_used(place.host, network, but=place.guest):
+        return
+    run.hold("network", network.pk)
+    if network_is_used(place.host, network, but=place.guest):
+        return
+    with run.effect("drop_network"):
+        place.hv.remove_network(network_name(place.owner, network.pk), owner=place.owner)
+    with run.effect("drop_filter"):
+        place.hv.remove_filter(filter_name(place.owner, network.pk))
+    network_left_host(place.host, network)

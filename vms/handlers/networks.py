@@ -112,6 +112,11 @@ def ensure_known(run: Run, there: There, port: Port) -> None:
 def forget_names(run: Run, there: There, guest: Guest) -> None:
     """No network of the host answers the machine's name any more; it is off."""
     for port in Port.objects.filter(guest=guest, network__on_hosts__host=there.host).prefetch_related("addresses"):
-        for address in port.addresses.all():
-            with run.effect("forget_name"):
-                there.hv.forget(network_name(there.owner, port.network_id), address.ip, owner=there.owner)
+        forget_name(run, there, port)
+
+
+def forget_name(run: Run, there: There, port: Port) -> None:
+    """The port's network does not answer its machine's name with its address any more."""
+    for address in port.addresses.all():
+        with run.effect("forget_name"):
+            there.hv.forget(network_name(there.owner, port.network_id), address.ip, owner=there.owner)

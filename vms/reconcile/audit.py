@@ -46,7 +46,7 @@ from vms.names import (
     volume_name,
 )
 from vms.reconcile.converge import guest_id
-from vms.reconcile.members import members_differ
+from vms.reconcile.members import cards_differ, members_differ
 from vms.reconcile.stores import stores_differ
 from vms.selectors.installation import installation_owner
 from vms.selectors.volumes import volumes_home, volumes_in
@@ -186,6 +186,7 @@ def _domains(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
             seen = hv.disks(domain.uuid)
             yield from _disks(guest, host, seen)
             yield from _in_drives(guest, host, seen)
+            yield from cards_differ(guest, hv.cards(domain.uuid), owner)
         if wanted and domain is not None and domain.power in ON:
             yield from _size(guest, hv.domain_xml(domain.uuid))
 

@@ -7,12 +7,13 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
+from vms.hypervisor.cards import SeenCard, SeenCards
 from vms.hypervisor.driver import Hypervisor
 from vms.hypervisor.errors import Missing
 from vms.hypervisor.members import SeenMembers
 from vms.hypervisor.xml.network import DhcpHost, DnsName
-from vms.models import Address, Host, NetworkOnHost
-from vms.names import Owner, network_name
+from vms.models import Address, Guest, Host, NetworkOnHost, Port
+from vms.names import Owner, filter_name, network_name
 
 
 def members_follow(host: Host, hv: Hypervisor, owner: Owner) -> int:
@@ -47,6 +48,24 @@ def members_differ(host: Host, hv: Hypervisor, owner: Owner, *, busy: Collection
             yield f"I2 host {host.name}: network {use.network_id} answers {stray.name} with {stray.ip}, which is not so"
         for wanted, known in _unknown(use, seen, but=busy):
             yield f"I2 host {host.name}: network {use.network_id} does not know {known.name} at {wanted.ip} ({wanted.mac})"
+
+
+def cards_differ(guest: Guest, seen: SeenCards, owner: Owner) -> Iterator[str]:
+    """I2: a machine has exactly the cards that its rows say, each speaking as its address alone, now and at its next start."""
+    ports = Port.objects.filter(guest=guest).prefetch_related("addresses")
+    wanted = {
+        SeenCard(
+            port.mac,
+            network_name(owner, port.network_id),
+            filter_name(owner, port.network_id),
+            port.addresses.all()[0].ip,
+        )
+        for port in ports
+    }
+    for name, cards in (("has", seen.live), ("would start with", seen.kept)):
+        if cards is not None and set(cards) != wanted:
+            found = sorted((card.mac, card.ip) for card in cards)
+            yield f"I2 machine {guest.pk} {name} the cards {found}, its rows say {sorted((c.mac, c.ip) for c in wanted)}"
 
 
 def _strays(use: NetworkOnHost, seen: SeenMembers) -> list[DnsName]:

@@ -7,6 +7,7 @@ from django.urls import path
 from vms.views import (
     backup_schedules,
     backups,
+    cards,
     consoles,
     copies,
     discs,
@@ -55,6 +56,8 @@ urlpatterns = [
     path(f"{ONE}/discs/insert/", discs.disc_insert, name="disc_insert"),
     path(f"{ONE}/discs/<uuid:disc_id>/eject/", discs.disc_eject, name="disc_eject"),
     path(f"{ONE}/discs/<uuid:disc_id>/boot/", discs.disc_boot, name="disc_boot"),
+    path(f"{ONE}/ports/attach/", cards.port_attach, name="port_attach"),
+    path(f"{ONE}/ports/<uuid:port_id>/detach/", cards.port_detach, name="port_detach"),
     path(f"{ONE}/look/<slug:what>/", guest_inside.guest_look, name="guest_look"),
     path(f"{ONE}/screen/", guest_inside.guest_screen, name="guest_screen"),
     path(f"{ONE}/password/", guest_inside.guest_password, name="guest_password"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from vms.hypervisor.errors import Unreachable
+from vms.hypervisor.fake.cards import Cards
 from vms.hypervisor.fake.copies import Copies
 from vms.hypervisor.fake.host import FakeDomain, FakeHost, FakePool, forget_hosts, host
 from vms.hypervisor.fake.inside import Inside
@@ -20,7 +21,7 @@ from vms.hypervisor.fake.stats import Stats
 __all__ = ["FakeDomain", "FakeHost", "FakeHypervisor", "FakePool", "connect", "forget_hosts", "host"]
 
 
-class FakeHypervisor(Inside, Moments, Sizes, Copies, Stats, Members):
+class FakeHypervisor(Inside, Moments, Sizes, Copies, Cards, Stats, Members):
     """The driver over a ``FakeHost``: the verbs of the protocol, with the real one's promises."""
 
 

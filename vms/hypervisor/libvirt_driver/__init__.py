@@ -6,6 +6,7 @@ One module per noun, each a mix-in over ``Link``; ``connect`` opens what they ad
 from __future__ import annotations
 
 from vms.hypervisor.driver import Hypervisor
+from vms.hypervisor.libvirt_driver.cards import Cards
 from vms.hypervisor.libvirt_driver.copies import Copies
 from vms.hypervisor.libvirt_driver.events import Events
 from vms.hypervisor.libvirt_driver.inside import Inside
@@ -19,7 +20,7 @@ from vms.hypervisor.libvirt_driver.trial import Trial
 __all__ = ["LibvirtHypervisor", "connect"]
 
 
-class LibvirtHypervisor(Trial, Inside, Moments, Sizes, Copies, Stats, Members, Events):
+class LibvirtHypervisor(Trial, Inside, Moments, Sizes, Copies, Cards, Stats, Members, Events):
     """One live connection to one host; safe to use from several threads, never across a fork."""
 
 

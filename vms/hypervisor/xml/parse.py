@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from lxml import etree
 
 from portal.core.units import GIB, MIB
+from vms.hypervisor.cards import SeenCard
 from vms.hypervisor.disks import SeenDisk
 from vms.hypervisor.sizes import SeenSize
 from vms.hypervisor.xml.build import Element
@@ -99,6 +100,19 @@ def disks_of(root: Element) -> tuple[SeenDisk, ...]:
         )
         for disk in root.findall("devices/disk")
         if (source := disk.find("source")) is not None and source_of(source)
+    )
+
+
+def cards_of(root: Element) -> tuple[SeenCard, ...]:
+    """The network cards of a domain, in its order."""
+    return tuple(
+        SeenCard(
+            mac=_attribute(card, "mac", "address"),
+            network=_attribute(card, "source", "network"),
+            filter=_attribute(card, "filterref", "filter"),
+            ip=_attribute(card, "filterref/parameter[@name='IP']", "value"),
+        )
+        for card in root.findall("devices/interface")
     )
 
 

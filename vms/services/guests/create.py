@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -168,8 +169,8 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
         size_gib=spec.root_gib,
     )
     _volumes_write(guest, spec)
-    for position, network in enumerate(networks):
-        port_create(guest, network, position=position)
+    for position, (network, ip) in enumerate(zip(networks, chain(spec.ips, repeat("")), strict=False)):
+        port_create(guest, network, position=position, ip=ip)
     usage_switch(
         tenant,
         resource_type="volume",
