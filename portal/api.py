@@ -26,6 +26,7 @@ import tenants.api.roles
 import tenants.api.sign_in
 import tenants.api.tenants
 import tenants.api.tokens
+import vms.api.addresses
 import vms.api.backup_schedules
 import vms.api.backups
 import vms.api.copies
@@ -160,6 +161,7 @@ for nouns in (
     vms.api.image_tests,
     vms.api.image_uploads,
     vms.api.networks,
+    vms.api.addresses,
     vms.api.ports,
     vms.api.volumes,
     vms.api.backups,
@@ -192,6 +194,7 @@ for shared in (
     vms.api.images.operators,
     vms.api.image_tests.operators,
     vms.api.hosts.router,
+    vms.api.addresses.operators,
     vms.api.backups.operators,
     vms.api.pools.router,
     billing.api.prices.router,

@@ -94,3 +94,28 @@ class Address(TenantOwned):
 
     class Meta:
         constraints = [models.UniqueConstraint("subnet", "ip", name="address_once_a_subnet")]
+
+
+class AddressUse(TenantOwned):
+    """From when to when a card had an address; the open one has no end. Kept when card, machine and network are gone."""
+
+    ip = models.GenericIPAddressField()
+    mac = models.CharField(max_length=17)
+    port_id = models.UUIDField()
+    guest_id = models.UUIDField(db_index=True)
+    guest_name = models.CharField(max_length=63)
+    network_id = models.UUIDField()
+    network_name = models.CharField(max_length=40)
+    since = models.DateTimeField()
+    until = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-since", "-id"]
+        indexes = [models.Index("ip", "since", name="address_use_by_ip")]
+        constraints = [
+            models.UniqueConstraint("ip", condition=models.Q(until=None), name="address_one_open_use"),
+            models.CheckConstraint(
+                condition=models.Q(until=None) | models.Q(until__gte=models.F("since")),
+                name="address_use_ends_after_start",
+            ),
+        ]

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from portal.core.errors import Conflict
 from vms.models import Address, Guest, Network, Port, Subnet
+from vms.services.address_uses import use_begin, uses_end
 
 FIRST_CARD, FURTHER_CARD = "52:54", "52:56"
 """How MACs begin: a network tells a machine's further cards no default route, and knows them by this."""
@@ -37,7 +39,14 @@ def port_create(guest: Guest, network: Network, *, position: int, ip: str = "") 
     mac = _mac(ip, further=position > 0)
     port = Port.objects.create(tenant=guest.tenant, network=network, guest=guest, position=position, mac=mac)
     Address.objects.create(tenant=guest.tenant, subnet=subnet, port=port, ip=ip)
+    use_begin(port, guest, network, ip)
     return port
+
+
+def ports_release(ports: QuerySet[Port]) -> None:
+    """Forget cards that are off their host: their addresses are free, and it stays written down who had them."""
+    uses_end(ports)
+    ports.delete()
 
 
 def address_free(subnet: Subnet, ip: str = "") -> str:

@@ -17,7 +17,7 @@ from tenants.policy import Permission
 from tenants.services.quota import quota_release, quota_reserve
 from vms.models import Guest, Network, Port, Snapshot
 from vms.models.guests import Charge
-from vms.services.addresses import port_create
+from vms.services.addresses import port_create, ports_release
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.asking import guest_ask
 from vms.services.volumes.check import guest_locked
@@ -115,7 +115,7 @@ def _found(operation: Operation) -> tuple[Guest | None, Port | None]:
 def _release(port: Port, guest: Guest) -> None:
     """Forget a card that is off its host; what a machine that was never built held returned before."""
     network = port.network_id
-    port.delete()
+    ports_release(Port.objects.filter(pk=port.pk))
     if guest.charge != Charge.NONE:
         quota_release(guest.tenant, COST)
     event_append(guest.tenant, "network.changed", "network", network)
