@@ -54,6 +54,8 @@ class Operation(models.Model):
     lease_owner = models.CharField(max_length=64, blank=True)
     lease_until = models.DateTimeField(null=True)
     cancel_requested_at = models.DateTimeField(null=True)
+    goes_through = models.BooleanField(default=False, db_default=False)
+    """Has it done what is not undone? Then nobody calls it off any more."""
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)

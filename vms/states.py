@@ -36,6 +36,15 @@ class ImageState(StrEnum):
     DELETING = "deleting"
 
 
+class ExportState(StrEnum):
+    """Where the file of a disk stands that somebody wants to take away."""
+
+    MAKING = "making"
+    READY = "ready"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
 class ImageKind(StrEnum):
     """What an image is: a disk that machines start from, a CD, or the CD whose drivers every Windows machine is given."""
 

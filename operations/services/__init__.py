@@ -1,6 +1,12 @@
 """An operation is submitted, claimed, moved along and ended here; nowhere else."""
 
-from operations.services.attempts import operation_claim, operation_postpone, operation_progress, operation_renew
+from operations.services.attempts import (
+    operation_claim,
+    operation_go_through,
+    operation_postpone,
+    operation_progress,
+    operation_renew,
+)
 from operations.services.ending import Failure, operation_fail, operation_finish
 from operations.services.lanes import lane_close, lane_open
 from operations.services.steer import operation_cancel, operation_retry
@@ -17,6 +23,7 @@ __all__ = [
     "operation_claim",
     "operation_fail",
     "operation_finish",
+    "operation_go_through",
     "operation_hold",
     "operation_postpone",
     "operation_progress",

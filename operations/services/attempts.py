@@ -71,6 +71,12 @@ def operation_renew(operation: Operation) -> bool:
     )
 
 
+def operation_go_through(operation: Operation) -> None:
+    """From the end of the caller's transaction on nobody calls it off; the caller has just renewed its lease."""
+    operation.goes_through = True
+    operation.save(update_fields=["goes_through"])
+
+
 @transaction.atomic
 def operation_progress(operation: Operation, *, step: str, progress: int) -> bool:
     """Say what is being done now; False when the operation is no longer this worker's."""

@@ -214,6 +214,12 @@ IMAGE_COPY_KEEP = timedelta(days=30)
 """How long a host keeps the copy of an image that no disk there is made of."""
 UPLOAD_KEEP = timedelta(hours=24)
 """How long an image's upload waits for its next bytes."""
+EXPORT_KEEP = timedelta(hours=24)
+"""How long the file of an exported disk waits to be fetched."""
+EXPORT_RECORD_KEEP = timedelta(days=7)
+"""How long it is shown that there was one."""
+EXPORT_ROOM_GIB = 500
+"""How much of the portal's own storage all such files may take together; one project at most half of it."""
 TENANT_NETWORK_SUPERNET = "10.128.0.0/9"
 TENANT_NETWORK_PREFIX = 24
 API_RATE_PER_MINUTE = 600
@@ -233,6 +239,9 @@ CAPS = {
     "power_schedules": 10,
     "backup_schedules": 20,
     "images": 100,
+    "image_tests": 4,
+    "disk_exports": 20,
+    "disk_exports_at_once": 2,
     "batch": 20,
     "sign_ins": 50,
 }

@@ -6,13 +6,12 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from django.db import models
 from pydantic import BaseModel, Field, StrictBool, StrictInt
 
 from portal.core.bodies import Body, Listing
 from portal.core.errors import FieldError
 from portal.core.ports import Money
-from vms.api.pick import pick, pick_all, refuse
+from vms.api.pick import pick, pick_all, pick_image, refuse
 from vms.models import Flavor, Guest, Image, Network, SshKey, StorageClass
 from vms.seed_preview import Preview
 from vms.selectors.guests import AddressRow, GuestFilters, GuestRow
@@ -20,7 +19,7 @@ from vms.services.guests.create import Fit
 from vms.services.guests.resize import When
 from vms.services.keys import TYPES, key_parse
 from vms.specs import DISK_MAX_GIB, START_DELAY_MAX_S, START_ORDER_MAX, GuestSpec, StartOrder, VolumeSpec
-from vms.states import GuestStatus, ImageState, Power
+from vms.states import GuestStatus, Power
 
 
 class AddressOut(BaseModel):
@@ -333,7 +332,7 @@ def flavor_named(text: str) -> Flavor:
 def image_named(text: str) -> Image:
     """An image of the scope, by id or name; raises ``Invalid``."""
     errors: list[FieldError] = []
-    image = pick(Image.objects.order_by("state", "-created_at"), text, "/image", errors)
+    image = pick_image(Image.objects.all(), text, "/image", errors)
     refuse(errors)
     assert image is not None
     return image
@@ -343,8 +342,7 @@ def guest_spec(body: GuestIn) -> GuestSpec:
     """The body with its words turned into rows of the scope; raises ``Invalid`` with every word that names nothing."""
     errors: list[FieldError] = []
     flavor = pick(Flavor.objects.filter(enabled=True), body.flavor, "/flavor", errors)
-    offered = models.Case(models.When(state=ImageState.READY, then=0), default=1)
-    image = pick(Image.objects.order_by(offered, "-created_at"), body.image, "/image", errors)
+    image = pick_image(Image.objects.all(), body.image, "/image", errors)
     networks = pick_all(Network.objects.all(), body.networks, "/networks", errors)
     inline = [key for key in body.ssh_keys if key.split(None, 1)[:1] and key.split(None, 1)[0] in TYPES]
     named = [key for key in body.ssh_keys if key not in inline]

@@ -3,6 +3,7 @@
 from vms.handlers import (
     backups,
     discs,
+    disk_exports,
     guests,
     hosts,
     image_copies,
@@ -12,6 +13,7 @@ from vms.handlers import (
     networks,
     pools,
     power,
+    putback,
     rebuild,
     resize,
     snapshots,
@@ -21,6 +23,7 @@ from vms.handlers import (
 __all__ = [
     "backups",
     "discs",
+    "disk_exports",
     "guests",
     "hosts",
     "image_copies",
@@ -30,6 +33,7 @@ __all__ = [
     "networks",
     "pools",
     "power",
+    "putback",
     "rebuild",
     "resize",
     "snapshots",
