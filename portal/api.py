@@ -26,6 +26,7 @@ import tenants.api.roles
 import tenants.api.sign_in
 import tenants.api.tenants
 import tenants.api.tokens
+import vms.api.addresses
 import vms.api.backup_schedules
 import vms.api.backups
 import vms.api.copies
@@ -45,6 +46,7 @@ import vms.api.keys
 import vms.api.metrics
 import vms.api.networks
 import vms.api.pools
+import vms.api.ports
 import vms.api.restores
 import vms.api.snapshots
 import vms.api.storage_classes
@@ -162,6 +164,8 @@ for nouns in (
     vms.api.image_tests,
     vms.api.image_uploads,
     vms.api.networks,
+    vms.api.addresses,
+    vms.api.ports,
     vms.api.volumes,
     vms.api.backups,
     vms.api.restores,
@@ -196,6 +200,7 @@ for shared in (
     vms.api.image_tests.operators,
     vms.api.image_catalogue.operators,
     vms.api.hosts.router,
+    vms.api.addresses.operators,
     vms.api.backups.operators,
     vms.api.pools.router,
     billing.api.prices.router,

@@ -61,7 +61,7 @@ from vms.services.networks import network_create
 from vms.services.snapshots import snapshot_create
 from vms.services.snapshots.record import snapshot_record_taken
 from vms.services.volumes import volume_create, volume_record
-from vms.specs import GuestSpec, ImageSpec, VolumeSpec
+from vms.specs import GuestSpec, ImageSpec, NetworkWish, VolumeSpec
 from vms.states import BackupState, ImageKind, Power, VolumeState
 
 PASSWORD = "correct horse battery"
@@ -252,7 +252,7 @@ def upload(house: House, *, size: int = 1000) -> ImageUpload:
 def network(house: House, name: str = "") -> Network:
     """A private network of a tenant."""
     with tenant_scope(house.tenant):
-        return network_create(house.tenant, name=name or f"net-{next(_numbers)}", actor=house.actor)
+        return network_create(house.tenant, NetworkWish(name=name or f"net-{next(_numbers)}"), actor=house.actor)
 
 
 def guest_building(house: House, name: str = "", *, tags: Sequence[str] = (), **wish: Any) -> tuple[Guest, Operation]:

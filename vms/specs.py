@@ -35,6 +35,27 @@ class VolumeSpec:
     mbps: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkWish:
+    """A network as a customer draws it; what is empty is chosen by the portal.
+
+    ``first`` and ``last`` bound the pool, ``routes`` are pairs of a range and the address that leads there, ``domain`` None is
+    called after the network.
+    """
+
+    name: str
+    description: str = ""
+    outward: str = "nat"
+    cidr: str = ""
+    gateway: str = ""
+    first: str = ""
+    last: str = ""
+    dns: tuple[str, ...] = ()
+    domain: str | None = None
+    mtu: int = 1500
+    routes: tuple[tuple[str, str], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class GuestSpec:
     """A machine to be made: sizes by flavor, ids already turned into rows by the edge.
@@ -46,6 +67,8 @@ class GuestSpec:
     flavor: Flavor
     image: Image
     networks: tuple[Network, ...] = ()
+    ips: tuple[str, ...] = ()
+    """A wish for each card's address, in the order of ``networks``; an empty one, or none, comes out of the pool."""
     ssh_keys: tuple[SshKey, ...] = ()
     inline_keys: tuple[str, ...] = ()
     user_data: str = field(default="", repr=False)

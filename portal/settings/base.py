@@ -222,6 +222,8 @@ EXPORT_ROOM_GIB = 500
 """How much of the portal's own storage all such files may take together; one project at most half of it."""
 TENANT_NETWORK_SUPERNET = "10.128.0.0/9"
 TENANT_NETWORK_PREFIX = 24
+RESERVED_NETWORKS: list[str] = []
+"""IPv4 ranges that no tenant may draw a network over: the operator's own."""
 API_RATE_PER_MINUTE = 600
 API_TENANT_RATE_PER_MINUTE = 3000
 NOTICE_RETENTION = timedelta(days=90)

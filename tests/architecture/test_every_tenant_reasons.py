@@ -47,7 +47,8 @@ PLACES: dict[str, list[str]] = {
     "vms/services/image_copies.py": ["projects below may use a shared image"],
     "vms/services/images.py": ["projects below may use a shared image"],
     "vms/services/metrics.py": ["retention", "what all machines used is summed alike"],
-    "vms/services/networks.py": ["ranges must not overlap between tenants"],
+    "vms/services/address_uses.py": ["an address may have been another tenant's before"],
+    "vms/services/ranges.py": ["ranges must not overlap between tenants"],
     "vms/services/backups/slots.py": [
         "backup schedules of every tenant are due",
         "turns of backup schedules are due",

@@ -48,7 +48,7 @@ REFUSED_ROUTES = {
         [
             GUEST + deed
             for deed in (
-                "clone", "console", "console-log", "discs", "image", "keys", "password", "pause", "reboot", "rebuild",
+                "clone", "console", "console-log", "discs", "image", "keys", "password", "pause", "ports", "reboot", "rebuild",
                 "reported", "rescue", "reset", "resize", "restore", "resume", "screenshot", "shutdown", "start", "stop",
                 "suspend", "unrescue", "wake",
             )
@@ -57,6 +57,7 @@ REFUSED_ROUTES = {
     ),
     "PATCH /tenants/{tenant}/guests/{guest_id}/discs/{disc_id}": "still being built",
     "DELETE /tenants/{tenant}/guests/{guest_id}/discs/{disc_id}": "still being built",
+    "DELETE /tenants/{tenant}/guests/{guest_id}/ports/{port_id}": "still being built",
     "POST /tenants/{tenant}/backups": "its machine is still being built",
     "POST /tenants/{tenant}/volumes/{volume_id}/attach": "still being built",
     "POST /tenants/{tenant}/volumes/{volume_id}/detach": "it hangs on no machine",
@@ -118,6 +119,9 @@ FORMS: dict[str, dict[str, str]] = {
         f"upload-{name}": word for name, word in {"name": "fresh", "size": "9", **IMAGE_FORM}.items()
     },
     "vms:network_create": {"name": "fresh", "outward": "nat"},
+    "vms:port_attach": {"network": "NETWORK"},
+    "vms:network_edit": {"name": "renamed"},
+    "vms:network_redraw": {"outward": "nat", "mtu": "1400"},
     "vms:volume_create": {"name": "fresh", "size_gib": "1"},
     "vms:volume_edit": {"name": "renamed"},
     "vms:volume_extend": {"size_gib": "2"},
@@ -169,6 +173,8 @@ IDLE_PAGES = {
     "vms:guest_keys": BUILT,
     "vms:disc_insert": BUILT,
     "vms:disc_eject": BUILT,
+    "vms:port_attach": BUILT,
+    "vms:port_detach": BUILT,
     "vms:disc_boot": BUILT,
     "vms:guest_restore": BUILT,
     "vms:console_ticket": BUILT,
@@ -226,10 +232,9 @@ def test_every_change_from_a_page_is_written_down() -> None:
 
     for row in PAGES:
         if row.method in CHANGES:
-            form = {
-                name: {"SLUG": world.house.tenant.slug, "FLAVOR": world.ids["flavor_id"]}.get(value, value)
-                for name, value in FORMS.get(row.name, {}).items()
-            }
+            words = {"SLUG": world.house.tenant.slug}
+            words |= {"FLAVOR": world.ids["flavor_id"], "NETWORK": world.ids["network_id"]}
+            form = {name: words.get(value, value) for name, value in FORMS.get(row.name, {}).items()}
             written, _answer = tables_written(lambda row=row, form=form: client.post(path(row, world), form))
             if not written - set(NOT_THE_TENANTS):
                 idle.add(row.name)

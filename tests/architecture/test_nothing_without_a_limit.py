@@ -43,6 +43,7 @@ LIMITS: dict[str, tuple[str, str]] = {
     "vms.Network": (QUOTA, "networks"),
     "vms.Address": (QUOTA, "addresses"),
     "vms.Port": (QUOTA, "ports"),
+    "vms.AddressUse": (RATE, "API_TENANT_RATE_PER_MINUTE"),
     "vms.Subnet": (WITH, "vms.Network"),
     "vms.NetworkOnHost": (WITH, "vms.Network"),
     "vms.HostClaim": (WITH, "vms.Guest"),

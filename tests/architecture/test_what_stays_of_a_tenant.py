@@ -72,6 +72,7 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "tenants.Tenant": (BOOKS, "what stays points at it; its short name is not given away again"),
     "tenants.Quota": (BOOKS, "at zero, so that the recount holds for it, too"),
     "tenants.Journal": (BOOKS, "the newest number and hash of its audit log"),
+    "vms.AddressUse": (BOOKS, "who had which address when; an operator is asked for it later"),
     "tenants.AuditEntry": (BOOKS, "who did what; AUDIT_RETENTION lets old entries go"),
     "tenants.UsageInterval": (BOOKS, "what it is billed by"),
     "tenants.Visit": (BOOKS, "which operators looked, and why"),

@@ -33,6 +33,7 @@ class Things:
     schedule: str
     snapshot: str
     export: str
+    network: str
 
     def pages(self) -> dict[str, str]:
         """Every page by a name for its picture; paths below the project's address."""
@@ -94,6 +95,7 @@ class Things:
             "image": f"images/{self.image}/",
             "image-delete": f"images/{self.image}/delete/",
             "networks": "networks/",
+            "network": f"networks/{self.network}/",
             "keys": "keys/",
             "activity": "activity/",
             "operation": f"activity/{self.operation}/",
@@ -129,7 +131,8 @@ def things(customer: Customer, operator: Customer, tmp_path_factory: pytest.Temp
     nightly = {"name": "nightly", "guests": [made["still"]["id"]], "tags": ["db"], "keep": {"daily": 7, "monthly": 12}}
     schedule = customer.post("/backup-schedules", nightly).json()["id"]
     export = customer.done(customer.post("/disk-exports", {"snapshot": snapshot}))["subject"]["id"]
-    yield Things(still, shielded, thrown, last["id"], volume, own, backup, schedule, snapshot, export)
+    network = customer.get("/networks").json()["items"][0]["id"]
+    yield Things(still, shielded, thrown, last["id"], volume, own, backup, schedule, snapshot, export, network)
     customer.delete(f"/disk-exports/{export}")
     customer.delete(f"/backup-schedules/{schedule}")
     customer.done(customer.delete(f"/backups/{backup}"))

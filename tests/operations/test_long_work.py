@@ -31,6 +31,7 @@ LONG = {
     "backup.tidy",
     "backup.verify",
     "guest.clone",
+    "guest.putback",
     "image.capture",
     "image.fetch",
     "image.import",
@@ -38,6 +39,7 @@ LONG = {
     "image.test",
     "image.try",
     "volume.copy",
+    "volume.export",
 }
 """What moves whole disks or waits for a machine. All else is short, but for what is made of a backup, or wiped."""
 WAITS = "Waiting for other copies and backups to finish"

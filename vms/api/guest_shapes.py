@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, StrictBool, StrictInt
 
@@ -130,7 +130,16 @@ class GuestIn(Body):
     name: str = Field(max_length=63)
     flavor: str = Field(max_length=100)
     image: str = Field(max_length=100)
-    networks: list[str] = Field(default=[], max_length=8, description="None: the project's default network.")
+    networks: list[str] = Field(
+        default=[],
+        max_length=8,
+        description="A card on each; the first one has the default route. None: the project's default network.",
+    )
+    ips: list[Annotated[str, Field(max_length=15)]] = Field(
+        default=[],
+        max_length=8,
+        description="The cards' addresses, in the same order; an empty one comes out of the pool.",
+    )
     ssh_keys: list[str] = Field(default=[], max_length=20, description="Ids or names of keys, or whole public keys.")
     user_data: str = Field(default="", max_length=65536, description="cloud-init user-data.")
     password: str = Field(default="", max_length=128, description="First password of the image's default user.")
@@ -356,6 +365,7 @@ def guest_spec(body: GuestIn) -> GuestSpec:
         flavor=flavor,
         image=image,
         networks=networks,
+        ips=tuple(body.ips),
         ssh_keys=keys,
         inline_keys=tuple(inline),
         user_data=body.user_data,

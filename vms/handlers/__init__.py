@@ -2,6 +2,7 @@
 
 from vms.handlers import (
     backups,
+    cards,
     discs,
     disk_exports,
     guests,
@@ -22,6 +23,7 @@ from vms.handlers import (
 
 __all__ = [
     "backups",
+    "cards",
     "discs",
     "disk_exports",
     "guests",

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from operations.registry import handles
 from operations.runner import Run
+from operations.services.submit import LONG_S
 from portal.core.errors import Conflict
 from vms.disks.convert import Limits, flatten
 from vms.disks.durable import flush
@@ -19,7 +20,6 @@ from vms.handlers.copied import FETCHED, await_snapshot, fetch
 from vms.handlers.restored import scratch
 from vms.models import DiskExport, SnapshotDisk
 from vms.services.disk_exports import disk_export_path, disk_export_record
-from vms.services.disk_exports.kinds import EXPORT_S
 from vms.states import ExportState
 
 PACKED: Final = 85
@@ -58,7 +58,7 @@ def _pack(run: Run, disk: SnapshotDisk, folder: Path, packed: Path) -> None:
 
     layers = fetch(run, disk, folder)
     run.say(words, FETCHED)
-    limits = Limits(cpu_s=max(Limits().cpu_s, CPU_S_PER_GIB * disk.size_gib), deadline_s=EXPORT_S)
+    limits = Limits(cpu_s=max(Limits().cpu_s, CPU_S_PER_GIB * disk.size_gib), deadline_s=LONG_S)
     try:
         flatten([(layer.file, layer.format) for layer in layers], packed, limits=limits, progress=packing, packed=True)
     except DiskError as error:

@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
     """Not undone: the next backup of each reads all, and is a basis again."""
 
     dependencies = [
-        ("operations", "0003_operation_goes_through"),
+        ("operations", "0004_operation_goes_through"),
         ("vms", "0037_disk_exports"),
     ]
 

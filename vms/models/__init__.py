@@ -12,7 +12,7 @@ from vms.models.images import Image, ImageCopy, ImageUpload
 from vms.models.installation import Installation
 from vms.models.keys import SshKey
 from vms.models.metrics import MetricPoint
-from vms.models.networks import Address, Network, NetworkOnHost, Port, Subnet
+from vms.models.networks import Address, AddressUse, Network, NetworkOnHost, Port, Subnet
 from vms.models.readings import Reading
 from vms.models.schedules import PowerSchedule
 from vms.models.snapshots import Snapshot, SnapshotDisk
@@ -21,6 +21,7 @@ from vms.models.volumes import StorageClass, StoragePool, Volume
 
 __all__ = [
     "Address",
+    "AddressUse",
     "Backup",
     "BackupDisk",
     "BackupRepository",

@@ -26,6 +26,9 @@ GUEST: Final = (
     "built_at", "binned_at", "purge_after", "start_order", "start_delay_s",
 )  # fmt: skip
 
+NETWORK: Final = ("id", "name", "description", "outward", "domain", "mtu", "created_at")
+SUBNET: Final = ("cidr", "gateway", "first", "last", "dns", "routes")
+
 
 @exports("guests", Permission.GUEST_VIEW)
 def _guests(tenant: Tenant, actor: Actor) -> Iterator[Facts]:
@@ -103,9 +106,8 @@ def _disk_exports(tenant: Tenant, actor: Actor) -> Iterator[Any]:
 @exports("networks", Permission.NETWORK_VIEW)
 def _networks(tenant: Tenant, actor: Actor) -> Iterator[Facts]:
     for network in Network.objects.prefetch_related("subnets").order_by("name").iterator(chunk_size=CHUNK):
-        ranges = [{"cidr": subnet.cidr, "gateway": subnet.gateway} for subnet in network.subnets.all()]
-        facts = {"id": network.pk, "name": network.name, "outward": network.outward, "subnets": ranges}
-        yield {**facts, "created_at": network.created_at}
+        ranges = [{name: getattr(subnet, name) for name in SUBNET} for subnet in network.subnets.all()]
+        yield {**{name: getattr(network, name) for name in NETWORK}, "subnets": ranges}
 
 
 @exports("images", Permission.IMAGE_VIEW)

@@ -7,7 +7,4 @@ from django.utils.translation import gettext_lazy as _
 from operations.registry import Kind, declare
 from vms.services.disk_exports.keep import disk_export_settle
 
-EXPORT_S = 8 * 3600
-"""All of a disk goes through the worker, and is compressed there."""
-
-declare(Kind("volume.export", _("Export %(name)s"), settle=disk_export_settle, deadline_s=EXPORT_S, cancellable=True))
+declare(Kind("volume.export", _("Export %(name)s"), settle=disk_export_settle, cancellable=True, long=True))

@@ -187,6 +187,8 @@ TABLE: Final[Mapping[str, Row]] = {
     "snapshot.create": Row(_PLUGS | {_P}, instead={_Z: _LET_IT_RUN[_Z]}),
     "snapshot.revert": Row(_PLUGS | {_P, _Z}),
     "snapshot.delete": Row(_THERE | {_B}),
+    "guest.attach_port": Row(_PLUGS, instead=_LET_IT_RUN),
+    "guest.detach_port": Row(_PLUGS | {_A}, instead=_LET_IT_RUN),
     "guest.insert": Row(_PLUGS | {_P, _RR, _RO}, instead={_Z: _LET_IT_RUN[_Z]}),
     "guest.eject": Row(_PLUGS | {_P, _RR, _RO, _A, _B}, instead={_Z: _LET_IT_RUN[_Z]}),
 }

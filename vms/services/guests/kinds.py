@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.utils.translation import gettext_lazy as _
 
 from operations.registry import Kind, declare
-from vms.services import discs, hosts, image_arrival, image_copies, image_tests, images, networks, pools
+from vms.services import discs, hosts, image_arrival, image_copies, image_tests, images, networks, pools, ports
 from vms.services.guests import inside, settle
 
 POWER_DEADLINE_S = 300
@@ -29,6 +29,10 @@ declare(Kind("guest.unrescue", _("End the rescue of %(name)s"), settle=settle.re
 declare(Kind("guest.tidy", _("Remove what is left over of %(name)s"), settle=settle.withdrawn, deadline_s=7 * 86400))
 declare(Kind("guest.insert", _("Insert a CD into %(name)s"), settle=discs.inserted, deadline_s=900))
 declare(Kind("guest.eject", _("Eject a CD of %(name)s"), settle=discs.ejected, deadline_s=POWER_DEADLINE_S))
+declare(Kind("guest.attach_port", _("Attach a card to %(name)s"), settle=ports.port_settle_attach, deadline_s=300))
+declare(
+    Kind("guest.detach_port", _("Detach a card of %(name)s"), settle=ports.port_settle_detach, deadline_s=7 * 86400)
+)
 declare(Kind("guest.password", _("Set a password in %(name)s"), settle=inside.inside_settled, deadline_s=120))
 declare(Kind("guest.keys", _("Add keys to %(name)s"), settle=inside.inside_settled, deadline_s=120))
 declare(Kind("guest.look", _("Look at %(name)s"), settle=inside.inside_settled, deadline_s=60))
@@ -36,6 +40,7 @@ declare(Kind("guest.delete", _("Delete %(name)s"), settle=settle.deleted, deadli
 declare(Kind("guest.restore", _("Restore %(name)s"), settle=settle.restored, deadline_s=POWER_DEADLINE_S))
 declare(Kind("guest.withdraw", _("Take %(name)s off its host"), settle=settle.withdrawn, deadline_s=7 * 86400))
 declare(Kind("guest.purge", _("Remove %(name)s for good"), settle=settle.purged, deadline_s=7 * 86400))
+declare(Kind("network.change", _("Change network %(name)s"), settle=networks.network_settle_change, deadline_s=120))
 declare(Kind("network.delete", _("Delete network %(name)s"), settle=networks.network_settle_delete, deadline_s=900))
 declare(Kind("pool.prepare", _("Prepare pool %(name)s"), settle=pools.pool_settle_prepare, deadline_s=300))
 declare(Kind("pool.forget", _("Give up pool %(name)s"), settle=pools.pool_settle_forget, deadline_s=300))
