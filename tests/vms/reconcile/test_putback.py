@@ -46,10 +46,9 @@ def test_a_machine_goes_back_and_what_was_there_is_kept_as_volumes(back: PutBack
     operation = back.done(first)
 
     back.assert_put_back(guest, before, power=Power.RUNNING)
-    today = datetime.now(UTC).date().isoformat()
-    names = [f"{guest.name}-before-{today}", f"{before[1].name}-before-{today}"]
-    assert [fate.former for fate in outlook.fates] == names
-    assert {row.name for row in back.volumes(None).values()} == set(names)
+    stems = {f"{guest.name}-before", f"{before[1].name}-before"}
+    for names in ([fate.former for fate in outlook.fates], [row.name for row in back.volumes(None).values()]):
+        assert {"-".join(name.split("-")[:-3]) for name in names} == stems
     assert back.gained(used) == {"volumes": 2, "disk_gib": 2, "disk_gib:standard": 2}
     foreseen = {line.name: line.after - line.before for line in outlook.fit.quota if line.after != line.before}
     assert back.gained(used).items() <= foreseen.items()
