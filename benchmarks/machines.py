@@ -19,7 +19,7 @@ def fill(tenant: Any, amount: int, *, hosts: list[Any], subnet: str = SUBNETS[0]
     from tenants.scoping import tenant_scope
     from tests import factories
     from vms.models import Address, Flavor, Guest, Image, Network, Port, StorageClass, Subnet, Volume
-    from vms.services.networks import mac_of
+    from vms.services.addresses import mac_of
 
     with tenant_scope(tenant):
         flavor = Flavor.objects.first() or factories.flavor()

@@ -31,6 +31,8 @@ class Operation(models.Model):
     params_version = models.PositiveSmallIntegerField(default=1)
     generation = models.PositiveIntegerField(default=0)
     lane = models.CharField(max_length=40, blank=True)
+    long = models.BooleanField(default=False, db_default=False)
+    """Few of these run at once (``operations/services/lanes.py``)."""
 
     status = models.CharField(max_length=10, default=Status.QUEUED)
     progress = models.PositiveSmallIntegerField(default=0)

@@ -75,6 +75,7 @@ NAVIGATION: tuple[tuple[str | Promise, tuple[Entry, ...]], ...] = (
         (
             Entry(_("Operations"), "activity", "operations_operation_changelist"),
             Entry(_("Drift"), "arrows-right-left", "vms_drift_changelist"),
+            Entry(_("Addresses"), "network", "vms_addressuse_changelist"),
             Entry(_("Audit log"), "file-text", "tenants_auditentry_changelist"),
             Entry(_("Installation's log"), "history", "tenants_installationentry_changelist"),
             Entry(_("Mail"), "mail", "tenants_letter_changelist"),

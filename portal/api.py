@@ -26,16 +26,19 @@ import tenants.api.roles
 import tenants.api.sign_in
 import tenants.api.tenants
 import tenants.api.tokens
+import vms.api.addresses
 import vms.api.backup_schedules
 import vms.api.backups
 import vms.api.copies
 import vms.api.discs
+import vms.api.disk_exports
 import vms.api.flavors
 import vms.api.guest_inside
 import vms.api.guest_life
 import vms.api.guest_timing
 import vms.api.guests
 import vms.api.hosts
+import vms.api.image_catalogue
 import vms.api.image_tests
 import vms.api.image_uploads
 import vms.api.images
@@ -43,6 +46,7 @@ import vms.api.keys
 import vms.api.metrics
 import vms.api.networks
 import vms.api.pools
+import vms.api.ports
 import vms.api.restores
 import vms.api.snapshots
 import vms.api.storage_classes
@@ -160,12 +164,15 @@ for nouns in (
     vms.api.image_tests,
     vms.api.image_uploads,
     vms.api.networks,
+    vms.api.addresses,
+    vms.api.ports,
     vms.api.volumes,
     vms.api.backups,
     vms.api.restores,
     vms.api.backup_schedules,
     vms.api.snapshots,
     vms.api.copies,
+    vms.api.disk_exports,
     vms.api.keys,
     vms.api.metrics,
     tenants.api.members,
@@ -191,7 +198,9 @@ for shared in (
     operations.api.operators,
     vms.api.images.operators,
     vms.api.image_tests.operators,
+    vms.api.image_catalogue.operators,
     vms.api.hosts.router,
+    vms.api.addresses.operators,
     vms.api.backups.operators,
     vms.api.pools.router,
     billing.api.prices.router,

@@ -18,11 +18,12 @@ from vms.hypervisor.xml.devices import Bandwidth, Disk, FilterRef, IoTune, Layer
 from vms.hypervisor.xml.domain import Cpu, CpuTune, DomainSpec
 from vms.hypervisor.xml.firmware import BIOS, Firmware, Hyperv
 from vms.hypervisor.xml.metadata import Tag
-from vms.hypervisor.xml.network import DhcpHost, NetworkSpec
+from vms.hypervisor.xml.network import DhcpHost, DnsName, NetworkSpec
 from vms.hypervisor.xml.nwfilter import FilterSpec
 from vms.models import Disc, Guest, Host, ImageTest, Network, Port, Spare, Subnet, Volume
 from vms.models.discs import DRIVES, DiscBoot
 from vms.models.hardware import DiskBus, Hardware, NicModel
+from vms.models.networks import MTU
 from vms.names import (
     Owner,
     base_name,
@@ -40,7 +41,7 @@ from vms.names import (
     volume_name,
 )
 from vms.pool_kinds import home_path
-from vms.services.networks import address_plan
+from vms.services.addresses import address_plan
 
 PERIOD_US = 100_000
 TB_CACHE_MIB = (32, 256)
@@ -112,7 +113,7 @@ def domain_spec(
         cputune=_cputune(guest) if "cputune" not in limits else None,
         tb_cache_mib=_tb_cache_mib(guest.memory_mib),
         disks=(*_bootable(guest, host, volumes, discs, rescue, owner), *_discs(guest, pool)),
-        nics=tuple(_nic(port, owner, limits, guest) for port in ports),
+        nics=tuple(card(port, guest, host, owner) for port in ports),
         vnc=Vnc(socket=vnc_socket(host.run_dir, guest.pk), password=password),
         serial=Serial(socket=serial_socket(host.run_dir, guest.pk), log=f"{pool}/{serial_log(guest.pk)}"),
         spare_ports=PCI_SPARES,
@@ -320,7 +321,8 @@ def first_target(bus: str) -> str:
     return "vda" if bus == DiskBus.VIRTIO else "sda"
 
 
-def _nic(port: Port, owner: Owner, limits: set[str], guest: Guest) -> Nic:
+def card(port: Port, guest: Guest, host: Host, owner: Owner) -> Nic:
+    """A port as its machine has it: its MAC, and a filter that lets it speak as its address alone."""
     mbit = guest.flavor.net_mbit
     kbit = mbit * 1000 or None
     address = next(iter(port.addresses.all()))
@@ -329,12 +331,19 @@ def _nic(port: Port, owner: Owner, limits: set[str], guest: Guest) -> Nic:
         network=network_name(owner, port.network_id),
         model="e1000e" if guest.nic_model == NicModel.E1000E else "virtio",
         filter=FilterRef(name=filter_name(owner, port.network_id), ip=address.ip),
-        bandwidth=Bandwidth(inbound_kbit=kbit, outbound_kbit=kbit) if kbit and "bandwidth" not in limits else None,
+        bandwidth=Bandwidth(inbound_kbit=kbit, outbound_kbit=kbit)
+        if kbit and "bandwidth" not in host.unenforced
+        else None,
     )
 
 
-def network_spec(network: Network, subnet: Subnet, owner: Owner) -> NetworkSpec:
-    """The network as one host has it: its bridge, its gateway, and DHCP that knows every address from the start."""
+def network_spec(
+    network: Network, subnet: Subnet, owner: Owner, *, names: Sequence[tuple[str, str]] = ()
+) -> NetworkSpec:
+    """The network as one host has it: its bridge, its gateway, and DHCP that knows every address from the start.
+
+    ``names`` are (address, machine's name) of those that are on it there.
+    """
     cidr = ipaddress.IPv4Network(subnet.cidr)
     return NetworkSpec(
         name=network_name(owner, network.pk),
@@ -344,6 +353,11 @@ def network_spec(network: Network, subnet: Subnet, owner: Owner) -> NetworkSpec:
         prefix=cidr.prefixlen,
         mode="nat" if network.outward == "nat" else "isolated",
         hosts=tuple(DhcpHost(mac=mac, ip=ip) for mac, ip in address_plan(subnet)),
+        names=tuple(DnsName(ip=ip, name=name) for ip, name in names),
+        domain=network.domain,
+        mtu=network.mtu if network.mtu != MTU else None,
+        dns=tuple(subnet.dns),
+        routes=tuple((route["to"], route["via"]) for route in subnet.routes),
     )
 
 

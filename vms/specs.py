@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 NAME: Final = re.compile(r"\A[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 PASSWORD_MAX: Final = 128
 DISK_MAX_GIB: Final = 64 * 1024
+START_ORDER_MAX: Final = 100
+START_DELAY_MAX_S: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,27 @@ class VolumeSpec:
     mbps: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkWish:
+    """A network as a customer draws it; what is empty is chosen by the portal.
+
+    ``first`` and ``last`` bound the pool, ``routes`` are pairs of a range and the address that leads there, ``domain`` None is
+    called after the network.
+    """
+
+    name: str
+    description: str = ""
+    outward: str = "nat"
+    cidr: str = ""
+    gateway: str = ""
+    first: str = ""
+    last: str = ""
+    dns: tuple[str, ...] = ()
+    domain: str | None = None
+    mtu: int = 1500
+    routes: tuple[tuple[str, str], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class GuestSpec:
     """A machine to be made: sizes by flavor, ids already turned into rows by the edge.
@@ -44,6 +67,8 @@ class GuestSpec:
     flavor: Flavor
     image: Image
     networks: tuple[Network, ...] = ()
+    ips: tuple[str, ...] = ()
+    """A wish for each card's address, in the order of ``networks``; an empty one, or none, comes out of the pool."""
     ssh_keys: tuple[SshKey, ...] = ()
     inline_keys: tuple[str, ...] = ()
     user_data: str = field(default="", repr=False)
@@ -98,3 +123,12 @@ class ImageSpec:
     default_user: str = "root"
     min_memory_mib: int = 64
     least_disk_gib: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StartOrder:
+    """When it is started after a restart of its host: the place among its project's machines, from 1 on, or None for after all
+    that have one; and how many seconds it runs before those of later places follow."""
+
+    order: int | None
+    delay_s: int

@@ -12,6 +12,7 @@ from operations.services.lanes import lane_close, lane_open
 from operations.services.steer import operation_cancel, operation_retry
 from operations.services.submit import Hold, operation_hold, operation_submit
 from operations.services.sweep import operations_expire
+from operations.services.turns import operations_next
 
 __all__ = [
     "Failure",
@@ -30,4 +31,5 @@ __all__ = [
     "operation_retry",
     "operation_submit",
     "operations_expire",
+    "operations_next",
 ]

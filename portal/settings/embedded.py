@@ -25,6 +25,7 @@ DATA_DIR = Path(env("GUESTHOUSE_DATA_DIR", default=f"/var/lib/guesthouse/{INSTAL
 RUN_DIR = Path(env("GUESTHOUSE_RUN_DIR", default=f"/run/guesthouse/{INSTALLATION_ID[:8]}"))
 TRUSTED_PROXIES = env.int("GUESTHOUSE_TRUSTED_PROXIES", default=0)
 """How many of our own reverse proxies a request comes through; that many entries of X-Forwarded-For are believed."""
+RESERVED_NETWORKS = env.list("GUESTHOUSE_RESERVED_NETWORKS", default=[])
 LIBVIRT_URI = env("GUESTHOUSE_LIBVIRT_URI", default="qemu:///system")
 
 _public = urlsplit(PUBLIC_URL)

@@ -121,6 +121,7 @@ SITE: dict[str, tuple[str, ...]] = {
     "tenants.user": ("add", "new_password"),
     "billing.price": ("withdraw",),
     "billing.pricelist": ("add", "make_default", "set_price"),
+    "vms.addressuse": (),
     "vms.backupstore": ("add", "edit"),
     "vms.drift": (),
     "vms.flavor": ("add", "edit"),

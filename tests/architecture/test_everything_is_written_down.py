@@ -48,7 +48,7 @@ REFUSED_ROUTES = {
         [
             GUEST + deed
             for deed in (
-                "clone", "console", "console-log", "discs", "image", "keys", "password", "pause", "reboot", "rebuild",
+                "clone", "console", "console-log", "discs", "image", "keys", "password", "pause", "ports", "reboot", "rebuild",
                 "reported", "rescue", "reset", "resize", "restore", "resume", "screenshot", "shutdown", "start", "stop",
                 "suspend", "unrescue", "wake",
             )
@@ -57,6 +57,7 @@ REFUSED_ROUTES = {
     ),
     "PATCH /tenants/{tenant}/guests/{guest_id}/discs/{disc_id}": "still being built",
     "DELETE /tenants/{tenant}/guests/{guest_id}/discs/{disc_id}": "still being built",
+    "DELETE /tenants/{tenant}/guests/{guest_id}/ports/{port_id}": "still being built",
     "POST /tenants/{tenant}/backups": "its machine is still being built",
     "POST /tenants/{tenant}/volumes/{volume_id}/attach": "still being built",
     "POST /tenants/{tenant}/volumes/{volume_id}/detach": "it hangs on no machine",
@@ -105,6 +106,7 @@ FORMS: dict[str, dict[str, str]] = {
     "vms:guest_rename": {"name": "renamed"},
     "vms:guest_tags": {"tags": "web"},
     "vms:guest_protect": {"protected": "true"},
+    "vms:guest_start_order": {"start_order": "2", "start_delay_s": "30"},
     "vms:guest_lease": {"ends_at": "2028-01-01"},
     "vms:guest_schedule_add": {"action": "stop", "cron": "0 20 * * *", "timezone": "UTC"},
     "vms:guest_schedule_change": {"deed": "off"},
@@ -117,6 +119,9 @@ FORMS: dict[str, dict[str, str]] = {
         f"upload-{name}": word for name, word in {"name": "fresh", "size": "9", **IMAGE_FORM}.items()
     },
     "vms:network_create": {"name": "fresh", "outward": "nat"},
+    "vms:port_attach": {"network": "NETWORK"},
+    "vms:network_edit": {"name": "renamed"},
+    "vms:network_redraw": {"outward": "nat", "mtu": "1400"},
     "vms:volume_create": {"name": "fresh", "size_gib": "1"},
     "vms:volume_edit": {"name": "renamed"},
     "vms:volume_extend": {"size_gib": "2"},
@@ -130,6 +135,8 @@ FORMS: dict[str, dict[str, str]] = {
     "vms:snapshot_edit": {"name": "renamed"},
     "vms:snapshot_image": {"name": "again", "position": "0"},
     "vms:snapshot_volume": {"name": "again", "position": "0"},
+    "vms:snapshot_export": {"position": "0"},
+    "vms:disk_export_delete": YES,
     "vms:key_create": {"key-name": "fresh", "key-public_key": factories.public_key()},
 }
 """What is sent from a page for it to do something; nothing, where a click is all."""
@@ -160,11 +167,14 @@ IDLE_PAGES = {
     "vms:guest_look": BUILT,
     "vms:guest_snapshot": BUILT,
     "vms:guest_clone": BUILT,
+    "vms:guest_export": BUILT,
     "vms:guest_image": BUILT,
     "vms:guest_password": BUILT,
     "vms:guest_keys": BUILT,
     "vms:disc_insert": BUILT,
     "vms:disc_eject": BUILT,
+    "vms:port_attach": BUILT,
+    "vms:port_detach": BUILT,
     "vms:disc_boot": BUILT,
     "vms:guest_restore": BUILT,
     "vms:console_ticket": BUILT,
@@ -222,10 +232,9 @@ def test_every_change_from_a_page_is_written_down() -> None:
 
     for row in PAGES:
         if row.method in CHANGES:
-            form = {
-                name: {"SLUG": world.house.tenant.slug, "FLAVOR": world.ids["flavor_id"]}.get(value, value)
-                for name, value in FORMS.get(row.name, {}).items()
-            }
+            words = {"SLUG": world.house.tenant.slug}
+            words |= {"FLAVOR": world.ids["flavor_id"], "NETWORK": world.ids["network_id"]}
+            form = {name: words.get(value, value) for name, value in FORMS.get(row.name, {}).items()}
             written, _answer = tables_written(lambda row=row, form=form: client.post(path(row, world), form))
             if not written - set(NOT_THE_TENANTS):
                 idle.add(row.name)

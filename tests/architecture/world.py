@@ -63,7 +63,11 @@ class World:
 
     def path(self, route: str, ids: dict[str, str] | None = None) -> str:
         """``route`` with its braces filled."""
-        pools = {"kind": "quota", "pool_id": self.host_pool if "host-pools" in route else self.storage_pool}
+        pools = {
+            "kind": "quota",
+            "key": "debian-12",
+            "pool_id": self.host_pool if "host-pools" in route else self.storage_pool,
+        }
         named = self.own if route.startswith("/tenants/") else self.ids
         return route.format(**{"tenant": self.house.tenant.slug, **named, **pools, **(ids or {})})
 
@@ -103,6 +107,7 @@ def build(slug: str = "") -> World:
             "backup_id": factories.backup(house, guest).pk,
             "backup_schedule_id": factories.backup_schedule(house, guest).pk,
             "snapshot_id": factories.snapshot(house).pk,
+            "disk_export_id": factories.disk_export(house).pk,
             "key_id": key.pk,
             "disc_id": disc_lay(guest, factories.disc_image()).pk,
             "schedule_id": schedule_create(guest, action="start", cron="0 8 * * *", actor=house.actor).pk,
@@ -156,6 +161,7 @@ def body_for(world: World, row: Row) -> Any:
         "{class_id}": {"iops": 5},
         "{pool_id}": {"enabled": False},
         "{image_id}": {"deprecated": True},
+        "{network_id}": {"description": "Renamed"},
         "{volume_id}": {"name": "renamed"},
         "{snapshot_id}": {"name": "renamed"},
         "{upload_id}": {},
@@ -180,6 +186,7 @@ def _post_body(world: World, last: str) -> Any:
         "rescue": {"image": world.ids["image_id"]},
         "lease": {"ends_at": "2028-01-01T00:00:00Z"},
         "discs": {"image": "installer"},
+        "ports": {"network": world.ids["network_id"]},
         "power-schedules": {"action": "stop", "cron": "0 20 * * *"},
         "networks": {"name": "fresh"},
         "volumes": {"name": "fresh", "size_gib": 1},
@@ -190,6 +197,7 @@ def _post_body(world: World, last: str) -> Any:
         "backup-schedules": {"name": "fresh", "guests": [world.ids["guest_id"]]},
         "backup-stores": {"name": "fresh", "kind": "folder", "location": "/srv/fresh"},
         "snapshots": {"name": "fresh", "volume": world.ids["volume_id"]},
+        "disk-exports": {"snapshot": world.ids["snapshot_id"]},
         "attach": {"guest": world.ids["guest_id"]},
         "extend": {"size_gib": 2},
         "limits": {"iops": 100},

@@ -31,7 +31,7 @@ from tests.support.crowd import together
 from vms.models import Guest
 from vms.services.guests import Observation, guest_create, guest_delete, guest_power, guest_record_observation
 from vms.services.networks import network_create
-from vms.specs import GuestSpec
+from vms.specs import GuestSpec, NetworkWish
 from vms.states import Power
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -165,7 +165,7 @@ class Bustle:
 
     def wire(self) -> None:
         name = f"net-{next(numbers)}"
-        self.inside(lambda: network_create(self.house.tenant, name=name, actor=self.house.actor))
+        self.inside(lambda: network_create(self.house.tenant, NetworkWish(name=name), actor=self.house.actor))
 
     def stop(self, guest: Guest) -> None:
         self.inside(lambda: guest_power(guest, "stop", actor=self.house.actor))

@@ -7,10 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from tenants.scoping import every_tenant, tenant_scope
+from tenants.services.quota import RESOURCES
 from tests import factories
 from tests.support.crowd import together
-from vms.models import Guest, Subnet
+from vms.models import Address, AddressUse, Guest, Port, Subnet
 from vms.services.guests import guest_create, guest_edit
+from vms.services.ports import port_attach
 from vms.specs import GuestSpec
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,6 +40,37 @@ def test_first_machines_of_many_tenants_and_more_of_an_old_one_are_made() -> Non
     with every_tenant(why="test"):
         assert len(set(Subnet.objects.values_list("cidr", flat=True))) == CLIENTS + 1
         assert Guest.objects.count() == CLIENTS + 6
+
+
+def test_cards_that_come_at_once_never_share_an_address() -> None:
+    factories.host_up()
+    house = factories.tenant_with_owner(limits=dict.fromkeys(RESOURCES))
+    flavor, image = factories.flavor("small"), factories.image()
+    first, back = factories.network(house, "first"), factories.network(house, "back")
+    guests = [factories.guest(house, flavor=flavor, image=image, networks=(first,)) for _ in range(8)]
+
+    def plug(guest: Guest) -> Callable[[], None]:
+        def go() -> None:
+            with tenant_scope(house.tenant):
+                port_attach(guest, back, actor=house.actor)
+
+        return go
+
+    def make(number: int) -> Callable[[], None]:
+        def go() -> None:
+            with tenant_scope(house.tenant):
+                guest_create(
+                    house.tenant, GuestSpec(f"new{number}", flavor, image, networks=(back,)), actor=house.actor
+                )
+
+        return go
+
+    assert together([*map(plug, guests), *map(make, range(8))]) == [None] * 16
+    with every_tenant(why="test"):
+        held = list(Address.objects.filter(port__network=back).values_list("ip", flat=True))
+        macs = Port.objects.filter(network=back).values_list("mac", flat=True)
+        assert len(held) == len(set(held)) == len(set(macs)) == 16
+        assert sorted(AddressUse.objects.filter(network_id=back.pk).values_list("ip", flat=True)) == sorted(held)
 
 
 def test_machines_given_the_same_new_tags_at_once_all_wear_them() -> None:

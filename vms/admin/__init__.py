@@ -1,5 +1,27 @@
 """The operators' pages of the product's nouns, one module per noun."""
 
-from vms.admin import backup_stores, drift, flavors, guests, hosts, image_copies, images, pools, storage_classes
+from vms.admin import (
+    address_uses,
+    backup_stores,
+    drift,
+    flavors,
+    guests,
+    hosts,
+    image_copies,
+    images,
+    pools,
+    storage_classes,
+)
 
-__all__ = ["backup_stores", "drift", "flavors", "guests", "hosts", "image_copies", "images", "pools", "storage_classes"]
+__all__ = [
+    "address_uses",
+    "backup_stores",
+    "drift",
+    "flavors",
+    "guests",
+    "hosts",
+    "image_copies",
+    "images",
+    "pools",
+    "storage_classes",
+]

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from django.db.models import QuerySet
 from django.http import HttpResponse
 from ninja import Query, Router, Status
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictInt
 
 from operations.api import OperationOut, accepted
-from portal.core.bodies import Body, Listed, Listing, listed, narrowed, narrowed_to
+from operations.models import Operation
+from operations.selectors import operations_live_on
+from portal.core.bodies import Body, Listed, Listing, listed, narrowed, narrowed_to, refuse_unknown
 from portal.core.etags import etag_of, find
-from portal.core.paging import Sorts
+from portal.core.paging import Sorts, keyset_page
 from tenants.api.tenants import tenant_in_path
 from tenants.policy import Permission
 from tenants.types import HttpRequest
+from vms.api.guest_shapes import QuotaLineOut, ReasonOut
 from vms.models import Network, Port
 from vms.selectors.guests import guests_visible
-from vms.services.networks import network_create, network_delete
+from vms.selectors.networks import networks_drawn
+from vms.services.networks import NetworkFit, network_create, network_delete, network_edit, network_fit
+from vms.specs import NetworkWish
 
 router = Router(tags=["networks"])
 SORTS: Sorts = {"name": ("name", "id"), "created_at": ("created_at", "id")}
 PORT_SORTS: Sorts = {"mac": ("mac",)}
+
+
+class RouteOut(BaseModel):
+    """A way to a public range that machines are told of."""
+
+    to: str
+    via: str
 
 
 class SubnetOut(BaseModel):
@@ -33,6 +45,12 @@ class SubnetOut(BaseModel):
     family: int
     cidr: str
     gateway: str
+    first: str | None = Field(description="The pool that addresses are handed out of; null leaves it to the portal.")
+    last: str | None
+    dns: list[str] = Field(
+        description="Resolvers that machines are told of; none: the network's own, which knows them by name."
+    )
+    routes: list[RouteOut]
 
 
 class NetworkOut(BaseModel):
@@ -40,9 +58,16 @@ class NetworkOut(BaseModel):
 
     id: str
     name: str
+    description: str
     engine: str
     outward: str
+    domain: str = Field(
+        description="A machine is found as `NAME.DOMAIN`, and as `NAME` by its neighbours; empty has none."
+    )
+    mtu: int
     default: bool
+    in_force: bool = Field(description="Is it as it is drawn on every host that has it?")
+    operation: str | None = Field(description="The operation that is being carried out on it.")
     subnets: list[SubnetOut]
     created_at: datetime
 
@@ -54,11 +79,56 @@ class NetworkQuery(Listing):
     name: str = Field(default="", max_length=40)
 
 
+class RouteIn(Body):
+    """A way to a public range, through the gateway."""
+
+    to: str = Field(max_length=18)
+    via: str = Field(max_length=15)
+
+
 class NetworkIn(Body):
-    """A network to be made; its range is chosen by the portal."""
+    """A network to be made; what is left out is chosen by the portal."""
 
     name: str = Field(max_length=40)
+    description: str = Field(default="", max_length=200)
     outward: str = Field(default="nat", max_length=10, description="`nat` or `isolated`")
+    cidr: str = Field(
+        default="", max_length=18, description="A private range, /16 to /29, that nobody has; else the next free."
+    )
+    gateway: str = Field(default="", max_length=15, description="Its first address, where it is left out.")
+    first: str = Field(default="", max_length=15, description="The pool that addresses are handed out of.")
+    last: str = Field(default="", max_length=15)
+    dns: list[Annotated[str, Field(max_length=15)]] = Field(default=[], max_length=4)
+    domain: str | None = Field(default=None, max_length=120, description="`NAME.internal`, where it is left out.")
+    mtu: StrictInt = Field(default=1500, ge=576, le=9000)
+    routes: list[RouteIn] = Field(default=[], max_length=16)
+
+
+class NetworkPatch(Body):
+    """What can be changed; what is left out stays.
+
+    `name`, `description` and the pool hold at once. For the others the network is taken down: its machines must be off.
+    """
+
+    name: str = Field(default="", max_length=40)
+    description: str = Field(default="", max_length=200)
+    outward: str = Field(default="nat", max_length=10)
+    first: str = Field(default="", max_length=15, description="Empty, with an empty `last`: the portal's choice.")
+    last: str = Field(default="", max_length=15)
+    dns: list[Annotated[str, Field(max_length=15)]] = Field(default=[], max_length=4)
+    domain: str = Field(default="", max_length=120)
+    mtu: StrictInt = Field(default=1500, ge=576, le=9000)
+    routes: list[RouteIn] = Field(default=[], max_length=16)
+
+
+class NetworkFitOut(BaseModel):
+    """Could it be made? Nothing was changed. `cidr` and `gateway` are what it would have, empty where it could not."""
+
+    fits: bool
+    reasons: list[ReasonOut]
+    quota: list[QuotaLineOut]
+    cidr: str
+    gateway: str
 
 
 class PortAddressOut(BaseModel):
@@ -91,45 +161,66 @@ class PortQuery(Listing):
     mac: str = Field(default="", max_length=17)
 
 
-def _networks() -> QuerySet[Network]:
-    return Network.objects.prefetch_related("subnets")
-
-
-def network_out(network: Network) -> NetworkOut:
+def network_out(network: Network, operation: Operation | None = None) -> NetworkOut:
     """A network as JSON shows it."""
     subnets = [
-        SubnetOut(id=str(subnet.pk), family=subnet.family, cidr=subnet.cidr, gateway=subnet.gateway)
+        SubnetOut(
+            id=str(subnet.pk),
+            family=subnet.family,
+            cidr=subnet.cidr,
+            gateway=subnet.gateway,
+            first=subnet.first,
+            last=subnet.last,
+            dns=subnet.dns,
+            routes=[RouteOut(**route) for route in subnet.routes],
+        )
         for subnet in network.subnets.all()
     ]
     return NetworkOut(
         id=str(network.pk),
         name=network.name,
+        description=network.description,
         engine=network.engine,
         outward=network.outward,
+        domain=network.domain,
+        mtu=network.mtu,
         default=network.is_default,
+        in_force=not getattr(network, "waits", False),
+        operation=str(operation.pk) if operation is not None else None,
         subnets=subnets,
         created_at=network.created_at,
     )
 
 
-def _shown(response: HttpResponse, network: Network) -> NetworkOut:
+def _shown(response: HttpResponse, network: Network, operation: Operation | None = None) -> NetworkOut:
     response["ETag"] = etag_of(network)
-    return network_out(network)
+    return network_out(network, operation or operations_live_on("network", [network.pk]).get(network.pk))
 
 
 @router.get("/networks", response=Listed[NetworkOut], summary="List networks")
 def network_list(request: HttpRequest, query: Query[NetworkQuery]) -> dict[str, Any]:
     """Private networks of this project."""
     request.actor.require(Permission.NETWORK_VIEW)
-    rows = narrowed(_networks(), name=query.name, name__icontains=query.q)
-    return listed(request, query, rows, sorts=SORTS, out=network_out)
+    refuse_unknown(request, query)
+    rows = narrowed(networks_drawn(), name=query.name, name__icontains=query.q)
+    page = keyset_page(rows, sorts=SORTS, sort=query.sort, limit=query.limit, cursor=query.cursor)
+    live = operations_live_on("network", [network.pk for network in page.items])
+    return {"items": [network_out(network, live.get(network.pk)) for network in page.items], "next": page.next}
 
 
-@router.post("/networks", response={201: NetworkOut}, summary="Create a network")
-def network_post(request: HttpRequest, response: HttpResponse, body: NetworkIn) -> Status[NetworkOut]:
-    """With a range of its own; it is made on a host when the first machine needs it there."""
+@router.post("/networks", response={201: NetworkOut, 200: NetworkFitOut}, summary="Create a network")
+def network_post(
+    request: HttpRequest, response: HttpResponse, body: NetworkIn, dry_run: bool = False
+) -> Status[NetworkOut] | Status[NetworkFitOut]:
+    """With a range of its own; it is made on a host when the first machine needs it there.
+
+    With `dry_run` nothing is made: the answer says whether it could be, and which range it would have.
+    """
     tenant = tenant_in_path(request)
-    network = network_create(tenant, name=body.name, outward=body.outward, actor=request.actor)
+    wish = NetworkWish(**_words(body, exclude_unset=False))
+    if dry_run:
+        return Status(200, _fit_out(network_fit(tenant, wish, actor=request.actor)))
+    network = network_create(tenant, wish, actor=request.actor)
     response["Location"] = f"/api/v1/tenants/{tenant.slug}/networks/{network.pk}"
     return Status(201, _shown(response, network))
 
@@ -138,13 +229,44 @@ def network_post(request: HttpRequest, response: HttpResponse, body: NetworkIn) 
 def network_get(request: HttpRequest, network_id: str, response: HttpResponse) -> NetworkOut:
     """One network."""
     request.actor.require(Permission.NETWORK_VIEW)
-    return _shown(response, find(request, _networks(), network_id))
+    return _shown(response, find(request, networks_drawn(), network_id))
+
+
+@router.patch("/networks/{network_id}", response=NetworkOut, summary="Change a network")
+def network_patch(request: HttpRequest, network_id: str, response: HttpResponse, body: NetworkPatch) -> NetworkOut:
+    """Name, description and pool hold at once; the rest while its machines are off, and `operation` brings it to the hosts."""
+    changed, operation = network_edit(
+        find(request, networks_drawn(), network_id), actor=request.actor, **_words(body, exclude_unset=True)
+    )
+    return _shown(response, networks_drawn().get(pk=changed.pk), operation)
+
+
+def _words(body: Body, *, exclude_unset: bool) -> dict[str, Any]:
+    """The body's words as services take them: lists are tuples."""
+    words = body.model_dump(exclude_unset=exclude_unset)
+    if "routes" in words:
+        words["routes"] = tuple((route["to"], route["via"]) for route in words["routes"])
+    if "dns" in words:
+        words["dns"] = tuple(words["dns"])
+    return words
+
+
+def _fit_out(fit: NetworkFit) -> NetworkFitOut:
+    return NetworkFitOut(
+        fits=fit.fits,
+        reasons=[ReasonOut(code=code, message=message) for code, message in fit.reasons],
+        quota=[
+            QuotaLineOut(name=line.name, before=line.before, after=line.after, limit=line.limit) for line in fit.quota
+        ],
+        cidr=fit.cidr,
+        gateway=fit.gateway,
+    )
 
 
 @router.delete("/networks/{network_id}", response={202: OperationOut}, exclude_unset=True, summary="Delete a network")
 def network_remove(request: HttpRequest, network_id: str, response: HttpResponse) -> Status[OperationOut]:
     """Refused while a machine is on it."""
-    operation = network_delete(find(request, _networks(), network_id), actor=request.actor)
+    operation = network_delete(find(request, networks_drawn(), network_id), actor=request.actor)
     return accepted(request, response, operation)
 
 

@@ -2,7 +2,9 @@
 
 from vms.handlers import (
     backups,
+    cards,
     discs,
+    disk_exports,
     guests,
     hosts,
     image_copies,
@@ -21,7 +23,9 @@ from vms.handlers import (
 
 __all__ = [
     "backups",
+    "cards",
     "discs",
+    "disk_exports",
     "guests",
     "hosts",
     "image_copies",

@@ -15,13 +15,14 @@ from portal.core.errors import Conflict
 from portal.core.units import GIB
 from vms import design
 from vms.berths import Berth, berth
-from vms.cloudinit import Seed
+from vms.cloudinit import Card, Seed
 from vms.disks.seed import seed_iso
 from vms.handlers.copied import await_snapshot, fill_from_snapshot
 from vms.handlers.image_copies import ensure_copy
+from vms.handlers.networks import ensure_known, ensure_network, forget_names
 from vms.handlers.place import There, at
 from vms.handlers.restored import fill_from_backup
-from vms.models import Disc, Guest, Image, Network, Snapshot, Spare, Volume
+from vms.models import Disc, Guest, Image, Network, Port, Snapshot, Spare, Volume
 from vms.models.volumes import Scrub
 from vms.names import (
     base_name,
@@ -41,7 +42,7 @@ from vms.reconcile.converge import Place, converge
 from vms.reconcile.plan import Seen
 from vms.services.guests.rescue import rescue_record
 from vms.services.hosts import host_record_pool
-from vms.services.networks import network_is_used, network_left_host, network_use_host
+from vms.services.networks import network_is_used, network_left_host
 from vms.services.volumes import volume_record, volumes_going
 from vms.states import Power, VolumeState
 
@@ -83,6 +84,7 @@ def delete(run: Run) -> None:
     with at(run) as place:
         reached(converge(run, place, progress=20), place.guest)
         rescue_record(place.guest, on=False)
+        forget_names(run, place, place.guest)
 
 
 @handles("guest.purge")
@@ -93,6 +95,7 @@ def purge(run: Run) -> None:
         drop_snapshots(run, place)
         drop_firmware(run, place)
         drop_volumes(run, place)
+        forget_names(run, place, place.guest)
         drop_networks(run, place)
 
 
@@ -236,6 +239,7 @@ def write_seed(run: Run, place: Place) -> None:
         for_windows=True,  # looked at when it was asked for; the machine may have been rebuilt since
         password_hash=guest.password_hash,
         ssh_password=bool(guest.password_hash),
+        cards=_cards(guest),
     )
     with tempfile.NamedTemporaryFile(prefix="seed-") as file, run.effect("seed"):
         file.write(seed_iso(seed))
@@ -243,26 +247,22 @@ def write_seed(run: Run, place: Place) -> None:
         place.hv.upload_volume(pool, name, Path(file.name), disk_format="raw")
 
 
+def _cards(guest: Guest) -> tuple[Card, ...]:
+    """Each asks DHCP, where there are several: unasked, cloud-init sets up the first alone. cloudbase-init sets up all."""
+    macs = list(Port.objects.filter(guest=guest).order_by("position").values_list("mac", flat=True))
+    return () if len(macs) < 2 or guest.is_windows else tuple(Card(mac=mac) for mac in macs)
+
+
 def ensure_networks(run: Run, place: Place) -> None:
-    """Its networks and their packet filters on this host; where they are there, two looks and not a word."""
+    """Its networks and their packet filters on this host, which know its cards; where all is so, some looks and not a word."""
     mine = list(Network.objects.filter(ports__guest=place.guest).distinct())
     if operations_live_on("network", [network.pk for network in mine]):
         raise Retry(_("Waiting for the network"), close_lane=False)  # it is just being taken off a host
     running, filters = place.hv.networks_running(), place.hv.filters()
     for network in mine:
-        network_use_host(place.host, network)
-        has_filter = filter_name(place.owner, network.pk) in filters
-        is_running = network_name(place.owner, network.pk) in running
-        if has_filter and is_running:
-            continue
-        run.say(_("Connecting the network"), 60)
-        subnet = network.subnets.get(family=4)
-        if not has_filter:
-            with run.effect("filter"):
-                place.hv.ensure_filter(design.filter_spec(network, subnet, place.owner, place.host))
-        if not is_running:
-            with run.effect("network"):
-                place.hv.ensure_network(design.network_spec(network, subnet, place.owner))
+        ensure_network(run, place, network, running=running, filters=filters)
+    for port in Port.objects.filter(guest=place.guest).select_related("network", "guest"):
+        ensure_known(run, place, port)
 
 
 def drop_snapshots(run: Run, place: Place) -> None:
@@ -336,20 +336,25 @@ def drop_sockets(place: Place) -> None:
 
 
 def drop_networks(run: Run, place: Place) -> None:
-    """Networks that no other guest of this host is on.
+    """Its networks, where no other guest of this host is on them."""
+    run.say(_("Cleaning up its network"), 85)
+    for network in Network.objects.filter(ports__guest=place.guest).distinct():
+        drop_network(run, place, network)
+
+
+def drop_network(run: Run, place: Place, network: Network) -> None:
+    """The network off this host, unless another guest of the host is on it.
 
     The network is held from before the last look until the end: a guest that is made meanwhile either is seen here, or
     sees the hold and waits.
     """
-    run.say(_("Cleaning up its network"), 85)
-    for network in Network.objects.filter(ports__guest=place.guest).distinct():
-        if network_is_used(place.host, network, but=place.guest):
-            continue
-        run.hold("network", network.pk)
-        if network_is_used(place.host, network, but=place.guest):
-            continue
-        with run.effect("drop_network"):
-            place.hv.remove_network(network_name(place.owner, network.pk), owner=place.owner)
-        with run.effect("drop_filter"):
-            place.hv.remove_filter(filter_name(place.owner, network.pk))
-        network_left_host(place.host, network)
+    if network_is_used(place.host, network, but=place.guest):
+        return
+    run.hold("network", network.pk)
+    if network_is_used(place.host, network, but=place.guest):
+        return
+    with run.effect("drop_network"):
+        place.hv.remove_network(network_name(place.owner, network.pk), owner=place.owner)
+    with run.effect("drop_filter"):
+        place.hv.remove_filter(filter_name(place.owner, network.pk))
+    network_left_host(place.host, network)

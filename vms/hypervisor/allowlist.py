@@ -59,6 +59,13 @@ def check_disk(root: Element, *, roots: Roots) -> None:
     _check(root, _DISK, roots, "disk")
 
 
+def check_interface(root: Element) -> None:
+    """Raise ``NotAllowed`` unless ``root`` is one network card as we write it."""
+    if root.tag != "interface":
+        raise NotAllowed("not an interface")
+    _check(root, _INTERFACE, Roots(storage=(), run=(), log=()), "interface")
+
+
 def is_below(path: str, folders: tuple[str, ...]) -> bool:
     """Whether ``path`` is absolute, already in normal form, and inside one of ``folders`` (never a folder itself)."""
     if not path.startswith("/") or posixpath.normpath(path) != path:

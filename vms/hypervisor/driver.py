@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Protocol
 
 from vms.hypervisor.backups import Backups
+from vms.hypervisor.cards import Cards
 from vms.hypervisor.copies import Copies
 from vms.hypervisor.discs import Discs
 from vms.hypervisor.disks import Disks
 from vms.hypervisor.inside import Inside
+from vms.hypervisor.members import Members
 from vms.hypervisor.moments import Moments
 from vms.hypervisor.pools import Pools
 from vms.hypervisor.sizes import Sizes
@@ -160,7 +162,7 @@ type OnEvent = Callable[[PowerEvent], None]
 type OnClose = Callable[[str], None]
 
 
-class Hypervisor(Backups, Copies, Discs, Disks, Inside, Moments, Pools, Sizes, Snapshots, Protocol):
+class Hypervisor(Backups, Cards, Copies, Discs, Disks, Inside, Members, Moments, Pools, Sizes, Snapshots, Protocol):
     """A live connection to one host; the modules of the protocols it is made of have more verbs."""
 
     # --- the host -----------------------------------------------------------------------------------------------

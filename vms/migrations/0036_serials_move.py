@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('vms', '0034_backup_turn_waits_until'),
+        ('vms', '0035_guest_start_order'),
     ]
 
     operations = [

@@ -3,6 +3,7 @@
 from vms.models.backup_schedules import BackupSchedule, BackupTurn
 from vms.models.backups import Backup, BackupDisk, BackupRepository, BackupStore
 from vms.models.discs import Disc
+from vms.models.disk_exports import DiskExport
 from vms.models.flavors import Flavor
 from vms.models.guests import Guest, Tag
 from vms.models.hosts import Drift, Host, HostClaim, HostPool
@@ -11,7 +12,7 @@ from vms.models.images import Image, ImageCopy, ImageUpload
 from vms.models.installation import Installation
 from vms.models.keys import SshKey
 from vms.models.metrics import MetricPoint
-from vms.models.networks import Address, Network, NetworkOnHost, Port, Subnet
+from vms.models.networks import Address, AddressUse, Network, NetworkOnHost, Port, Subnet
 from vms.models.readings import Reading
 from vms.models.schedules import PowerSchedule
 from vms.models.snapshots import Snapshot, SnapshotDisk
@@ -20,6 +21,7 @@ from vms.models.volumes import StorageClass, StoragePool, Volume
 
 __all__ = [
     "Address",
+    "AddressUse",
     "Backup",
     "BackupDisk",
     "BackupRepository",
@@ -27,6 +29,7 @@ __all__ = [
     "BackupStore",
     "BackupTurn",
     "Disc",
+    "DiskExport",
     "Drift",
     "Flavor",
     "Guest",

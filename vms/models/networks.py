@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from django.db import models
 from django.utils import timezone
 
 from tenants.scoping import TenantOwned
 from vms.models.hosts import Host
 
+MTU: Final = 1500
+
 
 class Network(TenantOwned):
-    """A layer-2 network of one tenant; on the libvirt engine one bridge a host, with NAT outwards."""
+    """A layer-2 network of one tenant; on the libvirt engine one bridge a host, with NAT outwards.
+
+    ``domain`` is what its machines' names end in, and what they look for short names in; empty has none. ``drawing`` counts up
+    with each change for which it is made anew on hosts.
+    """
 
     name = models.CharField(max_length=40)
+    description = models.CharField(max_length=200, default="")
     engine = models.CharField(max_length=12, default="libvirt")
     outward = models.CharField(max_length=12, default="nat")
+    domain = models.CharField(max_length=120, default="")
+    mtu = models.PositiveIntegerField(default=MTU)
     is_default = models.BooleanField(default=False)
+    drawing = models.PositiveIntegerField(default=1)
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(default=timezone.now)
 
@@ -31,19 +43,28 @@ class Network(TenantOwned):
 
 
 class Subnet(TenantOwned):
-    """A range of addresses on a network; ranges of one installation never overlap (``cidr`` is handed out once)."""
+    """A range of addresses on a network; ranges of one installation never overlap.
+
+    ``first``–``last`` is the pool that addresses are handed out of; None leaves both to the portal. ``dns`` are the servers that
+    machines are told of, none of them is the network's own. ``routes`` are ``{"to": range, "via": address}``.
+    """
 
     network = models.ForeignKey(Network, on_delete=models.CASCADE, related_name="subnets")
     family = models.PositiveSmallIntegerField(default=4)
     cidr = models.CharField(max_length=43, unique=True)
     gateway = models.GenericIPAddressField()
+    first = models.GenericIPAddressField(null=True)
+    last = models.GenericIPAddressField(null=True)
+    dns: models.JSONField[Any, Any] = models.JSONField(default=list)
+    routes: models.JSONField[Any, Any] = models.JSONField(default=list)
 
 
 class NetworkOnHost(TenantOwned):
-    """A network that has been made on a host."""
+    """A network that has been made on a host, as it was drawn at that time; ``drawing`` 0 is just being made."""
 
     network = models.ForeignKey(Network, on_delete=models.CASCADE, related_name="on_hosts")
     host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="+")
+    drawing = models.PositiveIntegerField(default=0)
 
     class Meta:
         constraints = [models.UniqueConstraint("network", "host", name="network_on_host_once")]
@@ -73,3 +94,28 @@ class Address(TenantOwned):
 
     class Meta:
         constraints = [models.UniqueConstraint("subnet", "ip", name="address_once_a_subnet")]
+
+
+class AddressUse(TenantOwned):
+    """From when to when a card had an address; the open one has no end. Kept when card, machine and network are gone."""
+
+    ip = models.GenericIPAddressField()
+    mac = models.CharField(max_length=17)
+    port_id = models.UUIDField()
+    guest_id = models.UUIDField(db_index=True)
+    guest_name = models.CharField(max_length=63)
+    network_id = models.UUIDField()
+    network_name = models.CharField(max_length=40)
+    since = models.DateTimeField()
+    until = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-since", "-id"]
+        indexes = [models.Index("ip", "since", name="address_use_by_ip")]
+        constraints = [
+            models.UniqueConstraint("ip", condition=models.Q(until=None), name="address_one_open_use"),
+            models.CheckConstraint(
+                condition=models.Q(until=None) | models.Q(until__gte=models.F("since")),
+                name="address_use_ends_after_start",
+            ),
+        ]

@@ -46,6 +46,8 @@ from vms.names import (
     volume_name,
 )
 from vms.reconcile.converge import guest_id
+from vms.reconcile.members import cards_differ, members_differ
+from vms.reconcile.spool import spool_differs
 from vms.reconcile.stores import stores_differ
 from vms.selectors.installation import installation_owner
 from vms.selectors.volumes import volumes_home, volumes_in
@@ -64,6 +66,7 @@ def audit(*, logs: Path | None = None, secrets: tuple[str, ...] = ()) -> list[st
     """
     with every_tenant(why="the audit looks at everything"):
         findings = [*_counters(), *_operations(), *_guards(), *_journals(), *_rows(), *_spares(), *stores_differ()]
+        findings += spool_differs()
         for host in Host.objects.all():
             findings += list(_host(host))
     if logs is not None:
@@ -156,6 +159,7 @@ def _host(host: Host) -> Iterator[str]:
         yield from _domains(host, hv, owner)
         yield from _image_tests(host, hv, owner)
         yield from _networks(host, hv, owner)
+        yield from members_differ(host, hv, owner, busy=_busy())
         yield from _storage(host, hv, owner)
         yield from _elsewhere(host, hv, owner)
     except errors.HypervisorError as error:
@@ -184,6 +188,7 @@ def _domains(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
             seen = hv.disks(domain.uuid)
             yield from _disks(guest, host, seen)
             yield from _in_drives(guest, host, seen)
+            yield from cards_differ(guest, hv.cards(domain.uuid), owner)
         if wanted and domain is not None and domain.power in ON:
             yield from _size(guest, hv.domain_xml(domain.uuid))
 

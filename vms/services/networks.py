@@ -1,15 +1,14 @@
-"""Networks and addresses: every range and every address is handed out once, under a constraint of the database."""
+"""Networks: every range is handed out once; what their shape is on hosts follows the rows."""
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any, Final
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from operations.models import Operation
 from operations.services import Hold, operation_submit
@@ -20,57 +19,87 @@ from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
 from tenants.models import Tenant
 from tenants.policy import Permission
-from tenants.scoping import every_tenant
-from tenants.services.quota import quota_release, quota_reserve
-from vms.models import Address, Guest, Host, Network, NetworkOnHost, Port, Subnet
-from vms.specs import NAME
+from tenants.services.quota import Line, quota_foresee, quota_release, quota_reserve
+from vms.models import Guest, Host, Network, NetworkOnHost, Port, Subnet
+from vms.services.addresses import NoAddress
+from vms.services.ranges import RangeTaken, cidr_errors, range_free, range_taken, ranges_taken, wish_errors
+from vms.specs import NAME, NetworkWish
 from vms.states import Power
 
-DEFAULT_NAME = "private"
-
-
-class NoAddress(Conflict):
-    """The subnet, or the installation's supernet, is used up."""
-
-    code = "no_address"
-    message = gettext_lazy("There is no free address left.")
+DEFAULT_NAME: Final = "private"
+OUTWARD: Final = ("nat", "isolated")
+ANEW: Final = frozenset({"outward", "dns", "domain", "mtu", "routes"})
+"""What a network is taken down for to change it: libvirt hands none of it to a network that runs."""
+OFF: Final = (Power.STOPPED, Power.CRASHED, Power.ABSENT)
 
 
 @transaction.atomic
-def network_create(
-    tenant: Tenant, *, name: str, actor: Actor, outward: str = "nat", is_default: bool = False
-) -> Network:
-    """A private network with its own range; it is made on a host when the first guest needs it there."""
+def network_create(tenant: Tenant, wish: NetworkWish, *, actor: Actor, is_default: bool = False) -> Network:
+    """A private network with its own range; it is made on a host when the first guest needs it there.
+
+    Raises ``Invalid`` with every field that is wrong, ``OverQuota``, ``RangeTaken``, or ``Conflict`` (``name_taken``).
+    """
     actor.require(Permission.NETWORK_MANAGE)
+    _check(wish)
+    return _network_make(tenant, wish, actor=actor, is_default=is_default)
+
+
+def _check(wish: NetworkWish) -> None:
+    """Raise ``Invalid`` with all that is wrong in itself, whoever else is there."""
+    errors = _word_errors(name=wish.name, description=wish.description, outward=wish.outward)
+    errors += cidr_errors(wish.cidr) if wish.cidr else []
+    if not errors:
+        cidr = IPv4Network(wish.cidr) if wish.cidr else range_free(ranges_taken())
+        if cidr is None:
+            raise NoAddress
+        errors = wish_errors(wish, cidr, wish.gateway or _first_of(cidr))
+    if errors:
+        raise Invalid(errors=errors)
+
+
+def _word_errors(*, name: str, description: str, outward: str) -> list[FieldError]:
+    errors = []
     if not NAME.match(name) or len(name) > 40:
-        raise Invalid(
-            errors=[FieldError("/name", "invalid_name", _("Use small letters, digits and hyphens, at most 40."))]
-        )
-    if outward not in ("nat", "isolated"):
-        raise Invalid(errors=[FieldError("/outward", "invalid_choice", _("Choose nat or isolated."))])
-    return _network_make(tenant, name=name, actor=actor, outward=outward, is_default=is_default)
+        errors.append(FieldError("/name", "invalid_name", _("Use small letters, digits and hyphens, at most 40.")))
+    if len(description) > 200 or not description.isprintable():
+        errors.append(FieldError("/description", "invalid_description", _("One line of at most 200 characters.")))
+    if outward not in OUTWARD:
+        errors.append(FieldError("/outward", "invalid_choice", _("Choose nat or isolated.")))
+    return errors
 
 
-def _network_make(tenant: Tenant, *, name: str, actor: Actor, outward: str, is_default: bool) -> Network:
+def _first_of(cidr: IPv4Network) -> str:
+    return str(cidr.network_address + 1)
+
+
+def _network_make(tenant: Tenant, wish: NetworkWish, *, actor: Actor, is_default: bool) -> Network:
     quota_reserve(tenant, {"networks": 1})
     try:
         with transaction.atomic():
-            network = Network.objects.create(tenant=tenant, name=name, outward=outward, is_default=is_default)
+            network = Network.objects.create(
+                tenant=tenant,
+                name=wish.name,
+                description=wish.description,
+                outward=wish.outward,
+                domain=f"{wish.name}.internal" if wish.domain is None else wish.domain,
+                mtu=wish.mtu,
+                is_default=is_default,
+            )
     except IntegrityError as error:
         raise Conflict(_("A network with this name exists."), code="name_taken", hint="") from error
-    subnet = _subnet_make(network)
-    audit_record(actor, "network.create", network, cidr=subnet.cidr, outward=outward)
+    subnet = _subnet_make(network, wish)
+    audit_record(actor, "network.create", network, cidr=subnet.cidr, outward=wish.outward)
     event_append(tenant, "network.changed", "network", network.pk)
     return network
 
 
-def _subnet_make(network: Network) -> Subnet:
-    """The network's range. The unique column decides between two that ask at once; the loser takes the next one.
+def _subnet_make(network: Network, wish: NetworkWish) -> Subnet:
+    """The network's range. The database decides between two that ask at once; the loser of a free choice takes the next one.
 
     No rows are locked: others who make machines hold a host and want their subnet, and we hold subnets and want a host.
     """
     while True:
-        cidr = _free_range()
+        cidr = _range_for(wish)
         try:
             with transaction.atomic():
                 return Subnet.objects.create(
@@ -78,22 +107,145 @@ def _subnet_make(network: Network) -> Subnet:
                     network=network,
                     family=cidr.version,
                     cidr=str(cidr),
-                    gateway=str(cidr.network_address + 1),
+                    gateway=_plain(wish.gateway) or _first_of(cidr),
+                    first=_plain(wish.first),
+                    last=_plain(wish.last),
+                    dns=list(wish.dns),
+                    routes=_stored(wish.routes),
                 )
-        except IntegrityError:
-            if _free_range() == cidr:
+        except IntegrityError as error:
+            if wish.cidr:
+                raise range_taken() from error
+            if _range_for(wish) == cidr:
                 raise
 
 
-def _free_range() -> ipaddress.IPv4Network:
-    """The lowest range of the supernet that no tenant has; raises ``NoAddress``."""
-    supernet = ipaddress.IPv4Network(settings.TENANT_NETWORK_SUPERNET)
-    with every_tenant(why="ranges must not overlap between tenants"):
-        taken = set(Subnet.objects.filter(family=4).values_list("cidr", flat=True))
-    for cidr in supernet.subnets(new_prefix=settings.TENANT_NETWORK_PREFIX):
-        if str(cidr) not in taken:
-            return cidr
-    raise NoAddress
+def _plain(text: str) -> str | None:
+    """An address as the database writes it; None for none."""
+    return str(IPv4Address(text)) if text else None
+
+
+def _stored(routes: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
+    return [{"to": to, "via": via} for to, via in routes]
+
+
+def _range_for(wish: NetworkWish) -> IPv4Network:
+    """The range that was chosen, or the next free one; raises ``RangeTaken`` or ``NoAddress``."""
+    taken = ranges_taken()
+    if wish.cidr:
+        cidr = IPv4Network(wish.cidr)
+        if any(cidr.overlaps(each) for each in taken):
+            raise range_taken()
+        return cidr
+    free = range_free(taken)
+    if free is None:
+        raise NoAddress
+    return free
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkFit:
+    """Could it be made, why not, what the quota would be, and which range and gateway it would have."""
+
+    fits: bool
+    reasons: list[tuple[str, str]]
+    quota: list[Line]
+    cidr: str = ""
+    gateway: str = ""
+
+
+def network_fit(tenant: Tenant, wish: NetworkWish, *, actor: Actor) -> NetworkFit:
+    """The answer that ``network_create`` would give, without changing anything."""
+    actor.require(Permission.NETWORK_MANAGE)
+    reasons, cidr = [], None
+    try:
+        _check(wish)
+        cidr = _range_for(wish)
+    except Invalid as error:
+        reasons += [(fault.code, fault.message) for fault in error.errors]
+    except (RangeTaken, NoAddress) as error:
+        reasons.append((error.code, error.sentence))
+    if Network.objects.filter(name=wish.name).exists():
+        reasons.append(("name_taken", _("A network with this name exists.")))
+    lines = quota_foresee(tenant, {"networks": 1})
+    reasons += [("over_quota", line.refusal().sentence) for line in lines if line.is_short]
+    gateway = "" if cidr is None else wish.gateway or _first_of(cidr)
+    return NetworkFit(not reasons, reasons, lines, "" if cidr is None else str(cidr), gateway)
+
+
+@transaction.atomic
+def network_edit(network: Network, *, actor: Actor, **changes: Any) -> tuple[Network, Operation | None]:
+    """Change what is named of ``NetworkWish``, but for its range and its gateway, which are for good.
+
+    Name, description and pool hold at once. The others (``ANEW``) are brought to the hosts that have it by the operation that is
+    returned, and only while no machine on it is on. Raises ``Invalid``, or ``Conflict`` (``name_taken``, ``machines_on``).
+    """
+    actor.require(Permission.NETWORK_MANAGE, network)
+    subnet = Subnet.objects.select_for_update().get(network=network, family=4)
+    before = _wish_of(network, subnet)
+    wish = replace(before, **changes)
+    errors = _word_errors(name=wish.name, description=wish.description, outward=wish.outward)
+    errors += wish_errors(wish, IPv4Network(subnet.cidr), subnet.gateway)
+    if errors:
+        raise Invalid(errors=errors)
+    pairs = {name: [getattr(before, name), getattr(wish, name)] for name in changes}
+    differs: dict[str, Any] = {name: both for name, both in pairs.items() if both[0] != both[1]}
+    if not differs:
+        return network, None
+    anew = bool(ANEW & set(differs)) and NetworkOnHost.objects.filter(network=network).exists()
+    if anew:
+        _refuse_on(network)
+    network.name, network.description, network.outward = wish.name, wish.description, wish.outward
+    network.domain, network.mtu = wish.domain or "", wish.mtu
+    subnet.first, subnet.last = _plain(wish.first), _plain(wish.last)
+    subnet.dns, subnet.routes = list(wish.dns), _stored(wish.routes)
+    network.version += 1
+    network.drawing += int(bool(ANEW & set(differs)))
+    try:
+        with transaction.atomic():
+            network.save(update_fields=["name", "description", "outward", "domain", "mtu", "version", "drawing"])
+    except IntegrityError as error:
+        raise Conflict(_("A network with this name exists."), code="name_taken", hint="") from error
+    subnet.save(update_fields=["first", "last", "dns", "routes"])
+    audit_record(actor, "network.edit", network, **differs)
+    operation = None
+    if anew:
+        operation = operation_submit(network, kind="network.change", actor=actor, holds=[Hold("network", network.pk)])
+    event_append(network.tenant, "network.changed", "network", network.pk)
+    return network, operation
+
+
+def _wish_of(network: Network, subnet: Subnet) -> NetworkWish:
+    return NetworkWish(
+        name=network.name,
+        description=network.description,
+        outward=network.outward,
+        cidr=subnet.cidr,
+        gateway=subnet.gateway,
+        first=subnet.first or "",
+        last=subnet.last or "",
+        dns=tuple(subnet.dns),
+        domain=network.domain,
+        mtu=network.mtu,
+        routes=tuple((route["to"], route["via"]) for route in subnet.routes),
+    )
+
+
+def _refuse_on(network: Network) -> None:
+    on = Guest.objects.filter(ports__network=network).exclude(seen_power__in=OFF).distinct()
+    names = list(on.order_by("name").values_list("name", flat=True)[:4])
+    if names:
+        message = _("Machines on this network are on: %(names)s. It is taken down to change this.")
+        named = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+        hint = _("Stop them, change it, and start them again.")
+        raise Conflict(message, code="machines_on", hint=hint, names=named)
+
+
+def network_settle_change(operation: Operation) -> None:
+    """Its page says on which hosts it is as it is drawn; where it is not yet, the next start of a machine there brings it."""
+    network = Network.objects.filter(pk=operation.subject_id).first()
+    if network is not None:
+        event_append(network.tenant, "network.changed", "network", network.pk)
 
 
 def network_default(tenant: Tenant, *, actor: Actor) -> Network:
@@ -101,7 +253,7 @@ def network_default(tenant: Tenant, *, actor: Actor) -> Network:
     network = Network.objects.filter(is_default=True).first()
     if network is not None:
         return network
-    return _network_make(tenant, name=DEFAULT_NAME, actor=actor, outward="nat", is_default=True)
+    return _network_make(tenant, NetworkWish(name=DEFAULT_NAME), actor=actor, is_default=True)
 
 
 @transaction.atomic
@@ -139,51 +291,14 @@ def network_settle_delete(operation: Operation) -> None:
     event_append(tenant, "network.changed", "network", operation.subject_id)
 
 
-def port_create(guest: Guest, network: Network, *, position: int) -> Port:
-    """A card with the subnet's lowest free address and the MAC that belongs to it; runs in the caller's transaction."""
-    subnet = Subnet.objects.select_for_update().get(network=network, family=4)
-    ip = _free_address(subnet)
-    port = Port.objects.create(tenant=guest.tenant, network=network, guest=guest, position=position, mac=mac_of(ip))
-    Address.objects.create(tenant=guest.tenant, subnet=subnet, port=port, ip=ip)
-    return port
-
-
-def mac_of(ip: str) -> str:
-    """The MAC of whoever holds an IPv4 address: ``52:54`` (locally administered) and its four bytes.
-
-    Ranges never overlap in an installation, so neither do MACs; and a network's DHCP knows every pair from the start, which
-    spares a live update of some 0.4 s for each machine.
-    """
-    return "52:54:" + ":".join(f"{byte:02x}" for byte in ipaddress.IPv4Address(ip).packed)
-
-
-def address_plan(subnet: Subnet) -> list[tuple[str, str]]:
-    """Every (MAC, address) that a port of the subnet can have."""
-    return [(mac_of(ip), ip) for ip in _usable(subnet)]
-
-
-def _free_address(subnet: Subnet) -> str:
-    """The lowest address not held; the caller has locked the subnet's row."""
-    taken = set(Address.objects.filter(subnet=subnet).values_list("ip", flat=True))
-    for ip in _usable(subnet):
-        if ip not in taken:
-            return ip
-    raise NoAddress
-
-
-def _usable(subnet: Subnet) -> Iterator[str]:
-    """The addresses that ports can have: the first nine of a larger range are left for the network's own use."""
-    cidr = ipaddress.ip_network(subnet.cidr)
-    first = 10 if cidr.num_addresses >= 32 else 2
-    for offset in range(first, cidr.num_addresses - 1):
-        ip = str(cidr.network_address + offset)
-        if ip != subnet.gateway:
-            yield ip
-
-
-def network_use_host(host: Host, network: Network) -> None:
+def network_use_host(host: Host, network: Network) -> NetworkOnHost:
     """The network is, or is about to be, on that host. Safe to repeat."""
-    NetworkOnHost.objects.get_or_create(tenant=network.tenant, network=network, host=host)
+    return NetworkOnHost.objects.get_or_create(tenant=network.tenant, network=network, host=host)[0]
+
+
+def network_record_drawing(use: NetworkOnHost, drawing: int) -> None:
+    """It is on that host as it was drawn then."""
+    NetworkOnHost.objects.filter(pk=use.pk, drawing__lt=drawing).update(drawing=drawing)
 
 
 def network_is_used(host: Host, network: Network, *, but: Guest) -> bool:

@@ -24,6 +24,7 @@ from vms.forms.guests import RenameForm, TagsForm
 from vms.models import Guest
 from vms.selectors.guests import guests_visible
 from vms.views.backups import guest_backups
+from vms.views.cards import cards_context
 from vms.views.discs import discs_context
 from vms.views.find import guest_now, guest_or_404, tenant_of
 from vms.views.guest_inside import inside_context
@@ -78,6 +79,8 @@ def detail_page(request: HttpRequest, guest: Guest, *, tab: str, form: forms.For
         context["operations"] = [operation_shown(row, actor) for row in rows]
     if tab == "storage":
         context |= discs_context(actor, guest)
+    if tab == "network":
+        context |= cards_context(actor, guest, context["slug"])
     if tab == "snapshots":
         context |= snapshots_context(actor, guest, busy=shown.operation is not None)
     if tab == "inside":

@@ -43,7 +43,7 @@ def network_create(request: HttpRequest, tenant: str) -> HttpResponse:
     form = NetworkForm(request.POST, actor=request.actor)
     if form.is_valid():
         with refusals_in(form, {"name_taken": "name"}):
-            network = make_network(tenant_of(request), actor=request.actor, **form.spec())
+            network = make_network(tenant_of(request), form.spec(), actor=request.actor)
             messages.success(request, _("%s is ready.") % network.name)
             return redirect("vms:network_list", tenant)
     return _networks(request, form)

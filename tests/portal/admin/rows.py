@@ -27,7 +27,19 @@ from tenants.services.roles import role_named
 from tenants.services.sign_in import sign_in_domain_create
 from tenants.services.sign_in_providers import provider_create
 from tests import factories
-from vms.models import BackupStore, Drift, Flavor, Guest, Host, HostPool, Image, ImageCopy, StorageClass, StoragePool
+from vms.models import (
+    AddressUse,
+    BackupStore,
+    Drift,
+    Flavor,
+    Guest,
+    Host,
+    HostPool,
+    Image,
+    ImageCopy,
+    StorageClass,
+    StoragePool,
+)
 from vms.services.hosts import drift_record
 
 
@@ -47,6 +59,7 @@ def one_of_each() -> dict[type, Any]:
         factories.announced_price("one")
         ImageCopy.objects.create(image=guest.image, host=guest.host, name="img")
         models = (
+            AddressUse,
             ApiToken,
             AuditEntry,
             BackupStore,

@@ -29,7 +29,7 @@ from vms.hypervisor.xml.domain import (
     Vnc,
     Watchdog,
 )
-from vms.hypervisor.xml.network import DhcpHost, NetworkSpec
+from vms.hypervisor.xml.network import DhcpHost, DnsName, NetworkSpec
 from vms.hypervisor.xml.pool import CephUser, PoolSpec
 from vms.hypervisor.xml.volume import VolumeSpec
 
@@ -122,6 +122,9 @@ NAT = NetworkSpec(
     hosts=(DhcpHost(mac="52:54:00:12:34:57", ip="10.5.0.8"), FIRST),
     domain="acme.internal",
     mtu=1400,
+    names=(DnsName(ip="10.5.0.8", name="db"), DnsName(ip="10.5.0.7", name="web-1")),
+    dns=("10.5.0.1", "9.9.9.9"),
+    routes=(("203.0.114.0/24", "10.5.0.1"),),
 )
 ISOLATED = NetworkSpec(
     name="gh-net-2",

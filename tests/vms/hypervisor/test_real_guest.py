@@ -17,7 +17,7 @@ from vms.cloudinit import Seed
 from vms.disks.seed import seed_iso
 from vms.hypervisor import libvirt_driver
 from vms.hypervisor.driver import Hypervisor, Owner, PowerEvent, Roots
-from vms.hypervisor.errors import AgentSilent
+from vms.hypervisor.errors import AgentSilent, Busy
 from vms.hypervisor.filters import guest_filter
 from vms.hypervisor.xml.domain import CpuTune, Disk, DomainSpec, FilterRef, IoTune, Layer, Nic, Serial, Tag, Vnc
 from vms.hypervisor.xml.network import DhcpHost, NetworkSpec
@@ -26,6 +26,7 @@ from vms.states import Power
 OWNER = Owner("real", 1)
 UUID = "0198a3c2-bbbb-7cc0-b0e1-000000000001"
 CARD = DhcpHost(mac="52:54:00:9a:00:05", ip="10.95.0.5")
+FURTHER = DhcpHost(mac="52:56:00:9a:00:06", ip="10.95.0.6")
 GATEWAY = "10.95.0.1"
 PASSWORD = "Zq7rT2xW"
 BOOT_S = 120
@@ -79,6 +80,7 @@ def machine(lab_host: Host, tiny_image: Path, tmp_path_factory: pytest.TempPathF
         nics=(Nic(mac=CARD.mac, network="gh-real", filter=FilterRef(name="gh-real", ip=CARD.ip)),),
         vnc=Vnc(socket=str(run / "real.vnc"), password=PASSWORD),
         serial=Serial(socket=str(run / "real.serial"), log=str(run / "real.log")),
+        spare_ports=2,
     )
     hypervisor.define(spec, roots=Roots(storage=(pool.path,), run=(str(run),), log=(str(run),)))
     hypervisor.start(UUID)
@@ -177,6 +179,37 @@ def test_the_guest_reaches_its_gateway_for_ping_and_names_only(booted: Machine):
 
 def test_the_owners_script_ran(booted: Machine):
     assert booted.line.ask("cat /run/theirs") == "hi"
+
+
+def test_a_card_comes_while_the_machine_runs_and_goes_again(booted: Machine):
+    hv, line = booted.hypervisor, booted.line
+    hv.introduce("gh-real", host=FURTHER, name="", owner=OWNER)
+    hv.attach_card(
+        UUID,
+        Nic(mac=FURTHER.mac, network="gh-real", filter=FilterRef(name="gh-real", ip=FURTHER.ip)),
+        owner=OWNER,
+    )
+    find = f"grep -l {FURTHER.mac[-5:]} /sys/class/net/*/address"  # what is longer than a line comes back broken
+    found = wait_until(lambda: line.ask(find) or None, timeout_s=120, what="the card", every_s=0.5)
+    name = found.split("/")[4]
+    line.ask(f"ip link set {name} up", timeout_s=60)
+    line.ask(f"udhcpc -i {name} -nq -t 20", timeout_s=120)
+    assert f"inet {FURTHER.ip}/24" in line.ask(f"ip -4 addr show dev {name}")
+    assert "default" not in line.ask(f"ip -4 route show dev {name}")
+
+    wait_until(lambda: let_go(hv) or None, timeout_s=120, what="that it lets go", every_s=0.1)
+
+    assert [card.mac for cards in hv.cards(UUID).everywhere() for card in cards] == [CARD.mac] * 2
+    assert line.ask(find) == ""
+
+
+def let_go(hypervisor: Hypervisor) -> bool:
+    """Does the guest let go of its further card?"""
+    try:
+        hypervisor.detach_card(UUID, FURTHER.mac, owner=OWNER, timeout_s=2)
+    except Busy:
+        return False
+    return True
 
 
 def test_the_agent_sets_a_password_and_adds_keys_and_no_process_is_told_either(booted: Machine):

@@ -37,6 +37,7 @@ from vms.services.guests import (
 )
 from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat
 from vms.services.images import image_path
+from vms.services.ports import port_attach, port_detach
 from vms.specs import GuestSpec
 from vms.states import Power
 
@@ -129,6 +130,10 @@ class Bench:
             "look": lambda guest: guest_look(guest, ReadingKind.FACTS, actor=actor),
             "unrescue": lambda guest: guest_unrescue(guest, actor=actor),
             "insert": lambda guest: disc_insert(guest, self.cd, actor=actor),
+            "attach_port": lambda guest: port_attach(guest, factories.network(self.house), actor=actor),
+            "detach_port": lambda guest: port_detach(
+                guest.ports.select_related("guest").latest("position"), actor=actor
+            ),
             "eject": lambda guest: disc_eject(guest.discs.select_related("guest").latest("drive"), actor=actor),
         }
 

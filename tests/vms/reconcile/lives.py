@@ -60,6 +60,13 @@ def _eject(bench: Bench) -> tuple[Guest, Operation]:
     return guest, bench.ask(guest, "eject")
 
 
+def _detach_port(bench: Bench) -> tuple[Guest, Operation]:
+    """A machine on two networks gives up the second."""
+    guest = bench.guest()
+    assert runner.run(bench.ask(guest, "attach_port").pk) == "succeeded"
+    return guest, bench.ask(guest, "detach_port")
+
+
 def _tidy(bench: Bench) -> tuple[Guest, Operation]:
     """A rebuild that failed once the fresh disk was there."""
     guest = bench.guest()
@@ -92,6 +99,8 @@ RECIPES = {
         Recipe("guest.unrescue", _from_rescue, R),
         Recipe("guest.insert", _from(R, "insert"), R),
         Recipe("guest.eject", _eject, R),
+        Recipe("guest.attach_port", _from(R, "attach_port"), R),
+        Recipe("guest.detach_port", _detach_port, R),
         Recipe("guest.tidy", _tidy, R),
         Recipe("guest.delete", _from(R, "delete"), A),
         Recipe("guest.restore", _from_bin("restore"), S),

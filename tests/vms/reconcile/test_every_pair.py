@@ -33,7 +33,7 @@ from tests.vms.reconcile.snapshot_lives import Shots
 from tests.vms.reconcile.test_kill_points import clear
 from tests.vms.reconcile.volume_lives import Disks
 from vms.hypervisor.errors import Refused
-from vms.models import Backup, BackupStore, Disc, Guest, Snapshot, Volume
+from vms.models import Backup, BackupStore, Disc, Guest, Port, Snapshot, Volume
 from vms.reconcile.sweep import sweep
 from vms.services.backups import backup_create
 from vms.services.guests import guests_mark_unknown
@@ -55,7 +55,7 @@ class Wish:
 
     def url(self, guest: Guest) -> str:
         if not self.path.startswith(("/volumes", "/snapshots", "/backups")):
-            return f"/guests/{guest.pk}{self.path.format(disc=_disc(guest))}"
+            return f"/guests/{guest.pk}{self.path.format(disc=_disc(guest), port=_port(guest))}"
         with every_tenant(why="test"):
             kept = Snapshot.objects.filter(guest=guest).first()
             saved = Backup.objects.filter(guest=guest).first()
@@ -67,6 +67,17 @@ def _disc(guest: Guest) -> str:
     with every_tenant(why="test"):
         disc = Disc.objects.filter(guest=guest).first()
     return str(disc.pk) if disc is not None else ""
+
+
+def _port(guest: Guest) -> str:
+    with every_tenant(why="test"):
+        port = Port.objects.filter(guest=guest).first()
+    return str(port.pk) if port is not None else ""
+
+
+def _another(bench: Bench) -> str:
+    """A network that no machine is on."""
+    return str(factories.network(bench.house).pk)
 
 
 def _data(guest: Guest | None) -> Volume | None:
@@ -86,6 +97,8 @@ WISHES: Final = {
     "guest.unrescue": Wish("POST", "/unrescue"),
     "guest.insert": Wish("POST", "/discs", lambda bench, _guest: {"image": str(bench.cd.pk)}),
     "guest.eject": Wish("DELETE", "/discs/{disc}"),
+    "guest.attach_port": Wish("POST", "/ports", lambda bench, _guest: {"network": _another(bench)}),
+    "guest.detach_port": Wish("DELETE", "/ports/{port}"),
     "guest.password": Wish("POST", "/password", lambda _bench, _guest: {"password": "correct horse"}),
     "guest.keys": Wish("POST", "/keys", lambda _bench, _guest: {"ssh_keys": [KEY]}),
     "guest.look": Wish("POST", "/reported"),
@@ -105,11 +118,13 @@ WISHES: Final = {
 }
 """Every kind of the table."""
 NOT_ON_OFFER: Final = {
-    (kind, Condition.BINNED) for kind in ("backup.create", "volume.create", "volume.attach", "snapshot.create")
+    (kind, Condition.BINNED)
+    for kind in ("backup.create", "volume.create", "volume.attach", "snapshot.create", "guest.attach_port")
 }
 """REST knows no such machine: what is in the bin is offered nothing."""
 STILL: Final = {
-    (kind, Condition.GONE): "is not defined on" for kind in ("guest.eject", "volume.detach", "snapshot.delete")
+    (kind, Condition.GONE): "is not defined on"
+    for kind in ("guest.eject", "volume.detach", "snapshot.delete", "guest.detach_port")
 }
 """What the audit says afterwards as before: letting go of a disk or a snapshot does not bring the machine back."""
 

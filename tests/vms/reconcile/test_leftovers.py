@@ -24,6 +24,7 @@ from vms.models import Drift, Guest, Installation, NetworkOnHost
 from vms.reconcile.sweep import sweep
 from vms.services.leftovers import SURE_AFTER
 from vms.services.networks import network_create, network_delete, network_use_host
+from vms.specs import NetworkWish
 from vms.states import Power
 
 
@@ -227,7 +228,7 @@ def test_a_machine_whose_name_is_taken_while_it_returns_stays_in_the_bin(bench: 
 
 def test_a_network_on_which_a_machine_is_made_while_it_goes_stays(bench: Bench) -> None:
     with tenant_scope(bench.house.tenant):
-        network = network_create(bench.house.tenant, name="lan", actor=bench.house.actor, is_default=True)
+        network = network_create(bench.house.tenant, NetworkWish(name="lan"), actor=bench.house.actor, is_default=True)
         network_use_host(bench.host, network)
         delete = network_delete(network, actor=bench.house.actor)
     made: list[tuple[Guest, Operation]] = []

@@ -9,18 +9,19 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from vms.hypervisor.errors import Unreachable
+from vms.hypervisor.fake.cards import Cards
 from vms.hypervisor.fake.copies import Copies
 from vms.hypervisor.fake.host import FakeDomain, FakeHost, FakePool, forget_hosts, host
 from vms.hypervisor.fake.inside import Inside
+from vms.hypervisor.fake.members import Members
 from vms.hypervisor.fake.moments import Moments
-from vms.hypervisor.fake.networks import Networks
 from vms.hypervisor.fake.sizes import Sizes
 from vms.hypervisor.fake.stats import Stats
 
 __all__ = ["FakeDomain", "FakeHost", "FakeHypervisor", "FakePool", "connect", "forget_hosts", "host"]
 
 
-class FakeHypervisor(Inside, Moments, Sizes, Copies, Stats, Networks):
+class FakeHypervisor(Inside, Moments, Sizes, Copies, Cards, Stats, Members):
     """The driver over a ``FakeHost``: the verbs of the protocol, with the real one's promises."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from vms.hypervisor.driver import Lease, SeenNetwork
 from vms.hypervisor.errors import Busy, Missing, Refused
@@ -30,16 +31,18 @@ class Networks(Link):
             _checked_xml(spec.xml)
             if spec.name in self._host.networks:
                 standing = self._host.networks[spec.name]
-                _must_be_ours(standing, spec.name, spec.tag.owner)
+                must_be_ours(standing, spec.name, spec.tag.owner)
                 if standing and network_shape(standing.element()) != network_shape(spec.element()):
                     self._must_be_unplugged(spec.name)
+                if standing and network_shape(standing.element()) == network_shape(spec.element()):
+                    spec = replace(spec, names=standing.names)
             self._host.networks[spec.name] = spec
             return _seen(spec.name, spec)
 
     def remove_network(self, name: str, *, owner: Owner) -> None:
         with self._host.call("remove_network"):
             if name in self._host.networks:
-                _must_be_ours(self._host.networks[name], name, owner)
+                must_be_ours(self._host.networks[name], name, owner)
                 del self._host.networks[name]
 
     def leases(self, name: str) -> tuple[Lease, ...]:
@@ -70,7 +73,8 @@ class Networks(Link):
                 raise Busy(f"network {network} must be restarted to change, and guests are plugged in")
 
 
-def _must_be_ours(spec: NetworkSpec | None, name: str, owner: Owner) -> None:
+def must_be_ours(spec: NetworkSpec | None, name: str, owner: Owner) -> None:
+    """Raise ``Refused`` for a network of somebody else's."""
     if spec is None or spec.tag.owner != owner:
         raise Refused(f"network {name} does not belong to this portal")
 

@@ -64,7 +64,7 @@ class Disks(Domains, Pools):
                 element = _element_of(raw, path, flag)
                 if element is None:
                     continue
-                _ask_to_let_go(raw, to_xml(element), flag)
+                ask_to_let_go(raw, to_xml(element), flag)
                 if flag == LIVE:
                     _await_gone(raw, path, timeout_s=timeout_s)
 
@@ -160,7 +160,7 @@ def _element_of(raw: Any, path: str, flag: int) -> Element | None:
     return None
 
 
-def _ask_to_let_go(raw: Any, xml: str, flag: int) -> None:
+def ask_to_let_go(raw: Any, xml: str, flag: int) -> None:
     try:
         raw.detachDeviceFlags(xml, flag)
     except libvirt.libvirtError as error:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from lxml import etree
 
 from portal.core.units import GIB, MIB
+from vms.hypervisor.cards import SeenCard
 from vms.hypervisor.disks import SeenDisk
 from vms.hypervisor.sizes import SeenSize
 from vms.hypervisor.xml.build import Element
 from vms.hypervisor.xml.metadata import NAMESPACE, Owner, Tag
-from vms.hypervisor.xml.network import DhcpHost
+from vms.hypervisor.xml.network import DNSMASQ, DhcpHost, DnsName
 
 _BYTES = {"b": 1, "bytes": 1, "KiB": 1024, "k": 1024, "MiB": MIB, "GiB": GIB}
 
@@ -47,7 +48,7 @@ class DomainDetails:
 
 @dataclass(frozen=True, slots=True)
 class NetworkDetails:
-    """A network's XML without its DHCP hosts (``shape``), and those beside it."""
+    """A network's XML without its DHCP hosts and names (``shape``), and those beside it."""
 
     uuid: str
     name: str
@@ -56,6 +57,7 @@ class NetworkDetails:
     tag: Tag | None
     shape: tuple[str, ...]
     hosts: frozenset[DhcpHost]
+    names: frozenset[DnsName]
 
 
 def tag_of(root: Element) -> Tag | None:
@@ -101,6 +103,19 @@ def disks_of(root: Element) -> tuple[SeenDisk, ...]:
     )
 
 
+def cards_of(root: Element) -> tuple[SeenCard, ...]:
+    """The network cards of a domain, in its order."""
+    return tuple(
+        SeenCard(
+            mac=_attribute(card, "mac", "address"),
+            network=_attribute(card, "source", "network"),
+            filter=_attribute(card, "filterref", "filter"),
+            ip=_attribute(card, "filterref/parameter[@name='IP']", "value"),
+        )
+        for card in root.findall("devices/interface")
+    )
+
+
 def source_of(source: Element) -> str:
     """Where a disk's bytes lie: a file, a block device, or ``pool/image`` of a Ceph cluster."""
     return source.get("file") or source.get("dev") or source.get("name") or ""
@@ -141,6 +156,11 @@ def network_details(xml: str) -> NetworkDetails:
             DhcpHost(mac=host.get("mac", ""), ip=host.get("ip", ""), name=host.get("name", ""))
             for host in root.findall("ip/dhcp/host")
         ),
+        names=frozenset(
+            DnsName(ip=host.get("ip", ""), name=name.text or "")
+            for host in root.findall("dns/host")
+            for name in host.findall("hostname")
+        ),
     )
 
 
@@ -148,6 +168,7 @@ def network_shape(root: Element) -> tuple[str, ...]:
     """Everything of a network that cannot change while it runs, comparable between what we write and what is there."""
     ip = [f"{each.get('address')}/{each.get('prefix')}" for each in root.findall("ip")]
     ranges = [f"{each.get('start')}-{each.get('end')}" for each in root.findall("ip/dhcp/range")]
+    options = [str(each.get("value")) for each in root.findall(f"{{{DNSMASQ}}}options/{{{DNSMASQ}}}option")]
     return (
         _attribute(root, "forward", "mode"),
         _attribute(root, "bridge", "name"),
@@ -155,6 +176,7 @@ def network_shape(root: Element) -> tuple[str, ...]:
         _attribute(root, "domain", "name"),
         *sorted(ip),
         *sorted(ranges),
+        *options,
     )
 
 

@@ -187,12 +187,16 @@ TABLE: Final[Mapping[str, Row]] = {
     "snapshot.create": Row(_PLUGS | {_P}, instead={_Z: _LET_IT_RUN[_Z]}),
     "snapshot.revert": Row(_PLUGS | {_P, _Z}),
     "snapshot.delete": Row(_THERE | {_B}),
+    "guest.attach_port": Row(_PLUGS, instead=_LET_IT_RUN),
+    "guest.detach_port": Row(_PLUGS | {_A}, instead=_LET_IT_RUN),
     "guest.insert": Row(_PLUGS | {_P, _RR, _RO}, instead={_Z: _LET_IT_RUN[_Z]}),
     "guest.eject": Row(_PLUGS | {_P, _RR, _RO, _A, _B}, instead={_Z: _LET_IT_RUN[_Z]}),
 }
 """Every kind of operation that somebody can ask of a machine that is there, of its disks and volumes, or of their snapshots."""
-OURS: Final = frozenset({"guest.batch", "guest.create", "guest.tidy", "guest.withdraw", "volume.copy", "volume.delete"})
-"""Kinds that nobody asks of a machine: it is not there yet, it has let go, or the portal alone asks."""
+OURS: Final = frozenset(
+    {"guest.batch", "guest.create", "guest.tidy", "guest.withdraw", "volume.copy", "volume.delete", "volume.export"}
+)
+"""Kinds that nobody asks of a machine: it is not there yet, it has let go, it is not touched, or the portal alone asks."""
 
 
 def answer(guest: Guest, kind: str, actor: Actor) -> Answer:

@@ -31,7 +31,7 @@ def guest_ask(
     parent: Operation | None = None,
     after: Operation | None = None,
     more: Sequence[Hold] = (),
-    deadline_s: float | None = None,
+    long: bool = False,
 ) -> Operation:
     """Write down work on a locked guest, in its host's lane and of its newest generation; its pages hear of it.
 
@@ -48,7 +48,7 @@ def guest_ask(
         params=params,
         parent=parent,
         after=after,
-        deadline_s=deadline_s,
+        long=long,
     )
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
     return operation

@@ -24,6 +24,9 @@ def guest_spec_check(spec: GuestSpec) -> None:
     errors += _volume_errors(spec)
     if len(spec.networks) > 8 or len({network.pk for network in spec.networks}) != len(spec.networks):
         errors.append(FieldError("/networks", "invalid_networks", _("At most eight networks, each once.")))
+    if len(spec.ips) > max(1, len(spec.networks)) or (spec.count > 1 and any(spec.ips)):
+        message = _("One address for each network at most, and only for a single machine.")
+        errors.append(FieldError("/ips", "invalid_ips", message))
     if errors:
         raise Invalid(errors=errors)
 

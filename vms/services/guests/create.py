@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -24,14 +25,15 @@ from tenants.services.quota import Kind, Line, class_disk, kind_of, quota_forese
 from vms.models import BackupDisk, Guest, HostClaim, Network, StorageClass, Volume
 from vms.pool_kinds import home_path
 from vms.selectors.prices import machine_price
+from vms.services.addresses import port_create
 from vms.services.discs import disc_lay
 from vms.services.guests.asking import guest_ask
 from vms.services.guests.check import guest_spec_check, password_hash
 from vms.services.guests.hardware import hardware_like, hardware_take
 from vms.services.guests.tagging import guest_set_tags
 from vms.services.hosts import NoRoom, host_choose, host_rooms, room_serves
-from vms.services.networks import network_default, port_create
-from vms.services.volumes.create import copy_deadline_s, copy_params, pool_choose, pool_needs
+from vms.services.networks import network_default
+from vms.services.volumes.create import copy_params, pool_choose, pool_needs
 from vms.services.volumes.record import made_of, source_holds, volume_cost, volume_meter
 from vms.specs import GuestSpec
 from vms.states import ImageKind, Power
@@ -167,8 +169,8 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
         size_gib=spec.root_gib,
     )
     _volumes_write(guest, spec)
-    for position, network in enumerate(networks):
-        port_create(guest, network, position=position)
+    for position, (network, ip) in enumerate(zip(networks, chain(spec.ips, repeat("")), strict=False)):
+        port_create(guest, network, position=position, ip=ip)
     usage_switch(
         tenant,
         resource_type="volume",
@@ -218,15 +220,15 @@ def _guest_ask(guest: Guest, spec: GuestSpec, *, actor: Actor, parent: Operation
     """Ask the worker for a written guest, and say so in the journal."""
     guest_set_tags(guest, spec.tags)
     rows = Volume.objects.select_related("snapshot_disk").filter(guest=guest)
-    disks = list(rows)
+    disks, sources = list(rows), source_holds(rows)
     operation = guest_ask(
         guest,
         "guest.create" if spec.like is None else "guest.clone",
         actor=actor,
         params=copy_params(disks),
         parent=parent,
-        more=source_holds(rows),
-        deadline_s=copy_deadline_s(disks),
+        more=sources,
+        long=bool(sources),
     )
     HostClaim.objects.filter(guest=guest).update(operation_id=operation.pk)
     audit_record(

@@ -22,6 +22,7 @@ from tenants.services.quota import class_disk, quota_release
 from vms.models import Address, Guest, HostClaim, Port, Spare, Volume
 from vms.models.guests import Charge
 from vms.models.spares import SpareRole
+from vms.services.addresses import ports_release
 from vms.services.guests.remove import guest_purge_failed_build, guest_withdraw, refuse_taken_name
 from vms.services.guests.resize import how_ended, resize_undo
 from vms.services.guests.spares import spares_tidy
@@ -236,7 +237,7 @@ def purged(operation: Operation) -> None:
     usage_close(tenant, resource_ids=[pk, *volumes.values_list("pk", flat=True)], at=now())
     volumes.delete()
     HostClaim.objects.filter(guest=guest).delete()
-    Port.objects.filter(guest=guest).delete()
+    ports_release(Port.objects.filter(guest=guest))
     announce("guest.gone", guest=guest)
     audit_record(system_actor(tenant, why=operation.requested_via), "guest.purged", guest)
     guest.delete()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from django.utils.translation import gettext_lazy as _
 
 from operations.registry import Kind, declare
-from vms.services.backups.kinds import DAY_S
 from vms.services.putback.ask import KIND
 from vms.services.putback.settle import put_back
 
-declare(Kind(KIND, _("Restore %(name)s to a backup"), settle=put_back, deadline_s=DAY_S, cancellable=True))
+declare(Kind(KIND, _("Restore %(name)s to a backup"), settle=put_back, cancellable=True, long=True))

@@ -33,9 +33,6 @@ from vms.services.volumes.record import guest_with, made_of, source_holds, volum
 from vms.specs import VolumeSpec
 from vms.states import HostState
 
-RESTORE_S = 86400
-"""A large disk comes out of a store over a slow line."""
-
 
 class NoStorage(Conflict):
     """No pool of the class has room, or none is on the machine's host."""
@@ -87,7 +84,7 @@ def volume_create(tenant: Tenant, spec: VolumeSpec, *, actor: Actor) -> Operatio
         ],
         lane=pool.host.lane,
         params=copy_params([volume]),
-        deadline_s=copy_deadline_s([volume]),
+        long=spec.source is not None,
     )
     audit_record(
         actor,
@@ -108,11 +105,6 @@ def copy_params(volumes: Iterable[Volume]) -> dict[str, Any]:
     params: dict[str, Any] = {"copied": [str(volume.pk) for volume in copied]} if copied else {}
     snapshot = next((volume.snapshot_disk for volume in copied if volume.snapshot_disk is not None), None)
     return params if snapshot is None else {**params, "snapshot": str(snapshot.snapshot_id)}
-
-
-def copy_deadline_s(volumes: Iterable[Volume]) -> float | None:
-    """How long an operation may take that fills volumes from a backup; None where it fills none."""
-    return RESTORE_S if any(volume.source_id is not None for volume in volumes) else None
 
 
 def guest_for(spec: VolumeSpec, actor: Actor) -> Guest | None:

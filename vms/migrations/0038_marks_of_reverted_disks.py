@@ -17,8 +17,8 @@ class Migration(migrations.Migration):
     """Not undone: the next backup of each reads all, and is a basis again."""
 
     dependencies = [
-        ("operations", "0003_operation_goes_through"),
-        ("vms", "0036_serials_move"),
+        ("operations", "0004_operation_goes_through"),
+        ("vms", "0037_disk_exports"),
     ]
 
     operations = [migrations.RunPython(outdate, migrations.RunPython.noop)]

@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('operations', '0002_initial'),
+        ('operations', '0003_operation_long'),
     ]
 
     operations = [

@@ -1,0 +1,95 @@
+"""A machine's network cards, plugged in and taken off; every step asks first whether it is already so."""
+
+from __future__ import annotations
+
+import time
+
+from django.utils.translation import gettext as _
+
+from operations.registry import handles
+from operations.runner import Run
+from portal.core.errors import Conflict
+from vms import design
+from vms.handlers.guests import drop_network, ensure_networks
+from vms.handlers.networks import forget_name
+from vms.handlers.place import at
+from vms.hypervisor import errors
+from vms.hypervisor.cards import SeenCard
+from vms.models import Port
+from vms.reconcile.converge import Place
+
+LET_GO_S = 60
+"""How long a running machine may take to let go of a card."""
+SLICE_S = 2.0
+
+
+@handles("guest.attach_port")
+def attach(run: Run) -> None:
+    """Its network on the host, which knows the card, then the card itself."""
+    with at(run) as place:
+        port = _port(run)
+        if port is None:
+            raise Conflict(_("The card is gone."), code="gone", hint="")
+        ensure_networks(run, place)
+        card = design.card(port, place.guest, place.host, place.owner)
+        if all(card.mac in {seen.mac for seen in cards} for cards in _everywhere(place)):
+            return
+        run.say(_("Plugging it in"), 70)
+        with run.effect("attach"):
+            try:
+                place.hv.attach_card(str(place.guest.pk), card, owner=place.owner)
+            except errors.NoSlot as error:
+                raise Conflict(
+                    _("The machine has no free slot for another card while it runs."),
+                    code="no_slot",
+                    hint=_("Stop it and start it again: then it has room for more."),
+                    detail=error.detail,
+                ) from error
+
+
+@handles("guest.detach_port")
+def detach(run: Run) -> None:
+    """Have the machine let go of it; then its name, and its network where nobody else needs it here."""
+    with at(run) as place:
+        port = _port(run)
+        if port is None:
+            return
+        _ensure_off(run, place, port.mac)
+        forget_name(run, place, port)
+        drop_network(run, place, port.network)
+
+
+def _port(run: Run) -> Port | None:
+    return Port.objects.select_related("network").prefetch_related("addresses").filter(pk=run.params["port"]).first()
+
+
+def _ensure_off(run: Run, place: Place, mac: str) -> None:
+    """The machine has the card no more, live or kept; one that runs is asked until it lets go.
+
+    Raises ``Conflict`` (``still_in_use``) where it does not; then it has the card as before.
+    """
+    if all(mac not in {seen.mac for seen in cards} for cards in _everywhere(place)):
+        return
+    began = time.monotonic()
+    while (spent := time.monotonic() - began) < LET_GO_S:
+        run.say(_("Waiting for the machine to let go of it"), 20 + int(60 * spent / LET_GO_S))
+        with run.effect("detach"):
+            try:
+                place.hv.detach_card(str(place.guest.pk), mac, owner=place.owner, timeout_s=SLICE_S)
+                return
+            except errors.Busy:
+                continue
+    raise Conflict(
+        _("The machine did not let go of this card within %(seconds)d seconds."),
+        code="still_in_use",
+        seconds=LET_GO_S,
+        hint=_("Its system may still be starting: try again, or stop the machine."),
+    )
+
+
+def _everywhere(place: Place) -> tuple[tuple[SeenCard, ...], ...]:
+    """The cards of each definition of the machine; none where it is not defined."""
+    try:
+        return place.hv.cards(str(place.guest.pk)).everywhere()
+    except errors.Missing:
+        return ()

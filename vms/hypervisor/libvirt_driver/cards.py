@@ -1,0 +1,84 @@
+"""A domain's network cards, while it runs and for its next start."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+import libvirt
+
+from vms.hypervisor import allowlist
+from vms.hypervisor.cards import SeenCards
+from vms.hypervisor.errors import Busy, Refused
+from vms.hypervisor.libvirt_driver.disks import KEPT, LIVE, Disks, ask_to_let_go
+from vms.hypervisor.libvirt_driver.translate import translated
+from vms.hypervisor.xml.build import Element, to_xml
+from vms.hypervisor.xml.devices import Nic
+from vms.hypervisor.xml.metadata import Owner
+from vms.hypervisor.xml.parse import cards_of, root_of
+
+_POLL_S: Final = 0.1
+
+
+class Cards(Disks):
+    """The part of the driver that speaks of network cards."""
+
+    def cards(self, uuid: str) -> SeenCards:
+        """See the protocol."""
+        with translated(f"look at the cards of {uuid}"):
+            found = {flag: cards_of(root) for flag, root in _definitions(self._get(uuid))}
+            return SeenCards(kept=found[KEPT], live=found.get(LIVE))
+
+    def attach_card(self, uuid: str, card: Nic, *, owner: Owner) -> None:
+        """See the protocol."""
+        try:
+            element = card.element()
+            allowlist.check_interface(element)
+        except ValueError as error:
+            raise Refused(f"attach to {uuid}: {error}") from error
+        with translated(f"attach a card to {uuid}"):
+            raw = self._owned(uuid, owner)
+            self.raw.networkLookupByName(card.network)
+            for flag, root in _definitions(raw):
+                if _element_of(root, card.mac) is None:
+                    raw.attachDeviceFlags(to_xml(element), flag)
+
+    def detach_card(self, uuid: str, mac: str, *, owner: Owner, timeout_s: float) -> None:
+        """See the protocol."""
+        with translated(f"detach a card of {uuid}"):
+            if self._find(uuid) is None:
+                return
+            raw = self._owned(uuid, owner)
+            for flag, root in _definitions(raw):
+                element = _element_of(root, mac)
+                if element is None:
+                    continue
+                ask_to_let_go(raw, to_xml(element), flag)
+                if flag == LIVE:
+                    _await_gone(raw, mac, timeout_s=timeout_s)
+
+
+def _definitions(raw: Any) -> Iterator[tuple[int, Element]]:
+    """The running domain, if it runs, then that of its next start; each read when it is its turn."""
+    if raw.isActive():
+        yield LIVE, root_of(raw.XMLDesc(0))
+    yield KEPT, root_of(raw.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+
+
+def _element_of(root: Element, mac: str) -> Element | None:
+    """The ``<interface>`` with that MAC as libvirt itself writes it, or None."""
+    for card in root.findall("devices/interface"):
+        found = card.find("mac")
+        if found is not None and found.get("address") == mac:
+            return card
+    return None
+
+
+def _await_gone(raw: Any, mac: str, *, timeout_s: float) -> None:
+    """Look until the running domain has no such card; a lost event could not mislead it."""
+    end = time.monotonic() + timeout_s
+    while raw.isActive() and _element_of(root_of(raw.XMLDesc(0)), mac) is not None:
+        if time.monotonic() >= end:
+            raise Busy(f"the guest did not let go of the card {mac} within {timeout_s} s")
+        time.sleep(_POLL_S)

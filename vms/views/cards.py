@@ -1,0 +1,112 @@
+"""Network cards of a machine, and the dialogs to attach and detach one."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.http import HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from operations.selectors import operations_live_on
+from portal.core.forms import refusals_in
+from portal.core.htmx import part_template
+from tenants.actors import Actor
+from tenants.pages import page
+from tenants.policy import Permission
+from tenants.types import HttpRequest
+from vms.forms.cards import AttachPortForm
+from vms.models import Guest, Network, Port
+from vms.services.guests.allowed import Answer, answer
+from vms.services.ports import PORTS_MAX
+from vms.services.ports import port_attach as attach
+from vms.services.ports import port_detach as detach
+from vms.views.find import guest_or_404, tenant_of
+
+
+def cards_context(actor: Actor, guest: Guest, slug: str) -> dict[str, Any]:
+    """What the network tab shows of a machine's cards."""
+    rows = Port.objects.filter(guest=guest).select_related("network").prefetch_related("addresses").order_by("position")
+    ports = list(rows)
+    may = actor.may(Permission.GUEST_EDIT, guest) and not operations_live_on("guest", [guest.pk])
+    links = actor.may(Permission.NETWORK_VIEW)
+    return {
+        "cards": [_card(port, guest, slug, links=links) for port in ports],
+        "may_attach_port": may and len(ports) < PORTS_MAX and answer(guest, "guest.attach_port", actor) == Answer.NOW,
+        "may_detach_port": may and answer(guest, "guest.detach_port", actor) == Answer.NOW,
+    }
+
+
+def _card(port: Port, guest: Guest, slug: str, *, links: bool) -> dict[str, Any]:
+    network = port.network
+    return {
+        "pk": port.pk,
+        "network": network.name,
+        "network_url": reverse("vms:network_detail", args=[slug, network.pk]) if links else "",
+        "ip": ", ".join(address.ip for address in port.addresses.all()),
+        "mac": port.mac,
+        "name": f"{guest.name}.{network.domain}" if network.domain else guest.name,
+        "is_first": port.position == 0,
+    }
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page(Permission.GUEST_EDIT)
+def port_attach(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpResponse:
+    """Choose a network."""
+    guest = guest_or_404(request, guest_id)
+    form = AttachPortForm(request.POST if request.method == "POST" else None, guest=guest)
+    if form.is_bound and form.is_valid():
+        codes = dict.fromkeys(("address_taken", "invalid_address", "no_address"), "ip")
+        with refusals_in(form, codes):
+            attach(guest, form.cleaned_data["network"], actor=request.actor, ip=form.cleaned_data["ip"])
+            return _back(request, guest)
+    words = {
+        "title": _("Attach a network card to %s") % guest.name,
+        "text": _("Also while the machine runs; its system then asks the network for the address."),
+        "button": _("Attach"),
+        "none": "" if Network.objects.exclude(ports__guest=guest).exists() else _("It is on every network there is."),
+    }
+    return _dialog(request, guest, form, words)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page(Permission.GUEST_EDIT)
+def port_detach(request: HttpRequest, tenant: str, guest_id: UUID, port_id: UUID) -> HttpResponse:
+    """Ask first."""
+    guest = guest_or_404(request, guest_id)
+    rows = Port.objects.select_related("guest", "network").prefetch_related("addresses")
+    port = get_object_or_404(rows, guest=guest, pk=port_id)
+    form = forms.Form(request.POST if request.method == "POST" else None)
+    if form.is_bound and form.is_valid():
+        with refusals_in(form):
+            detach(port, actor=request.actor)
+            return _back(request, guest)
+    address = ", ".join(address.ip for address in port.addresses.all())
+    text = _("Its address, %s, is free for others afterwards.") % address
+    if port.position == 0:
+        text += " " + _("It is the card with the default route.")
+    words = {
+        "title": _("Detach %(guest)s from %(network)s?") % {"guest": guest.name, "network": port.network.name},
+        "text": text,
+        "button": _("Detach"),
+    }
+    return _dialog(request, guest, form, words)
+
+
+def _address(request: HttpRequest, guest: Guest) -> str:
+    return reverse("vms:guest_detail", args=[tenant_of(request).slug, guest.pk]) + "?tab=network"
+
+
+def _back(request: HttpRequest, guest: Guest) -> HttpResponseRedirect:
+    return redirect(_address(request, guest))
+
+
+def _dialog(request: HttpRequest, guest: Guest, form: forms.Form, words: dict[str, str]) -> HttpResponse:
+    context = {**words, "form": form, "back": {"url": _address(request, guest), "label": guest.name}}
+    template = part_template(request, "vms/card_form.html", default="dialog")
+    return render(request, template, context, status=422 if form.is_bound else 200)
