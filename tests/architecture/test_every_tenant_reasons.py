@@ -43,6 +43,7 @@ PLACES: dict[str, list[str]] = {
         "observations come from hosts, not from tenants",
     ],
     "vms/services/guests/lease.py": ["leases of every tenant end"],
+    "vms/services/guests/returning.py": ["machines of every tenant were lost with their host"],
     "vms/services/hosts.py": ["a host's room is shared by all tenants"],
     "vms/services/image_copies.py": ["projects below may use a shared image"],
     "vms/services/images.py": ["projects below may use a shared image"],
