@@ -17,6 +17,7 @@ from portal.core.clock import now
 from portal.core.errors import Conflict, FieldError, Invalid
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
+from tenants.journal.ledger import installation_journal_lock
 from tenants.policy import Permission
 
 
@@ -28,7 +29,8 @@ def price_list_write(row: PriceList | None, *, actor: Actor, **fields: Any) -> P
     """
     actor.require(Permission.OPERATE)
     fresh = row is None
-    list(PriceList.objects.select_for_update().order_by("pk").values("pk"))  # one is the default: they take turns
+    list(PriceList.objects.select_for_update().order_by("pk").values("pk"))  # one is the default: they take turns,
+    installation_journal_lock()  # also where there is no list yet
     row = PriceList.objects.get(pk=row.pk) if row is not None else PriceList()
     changes = {name: [getattr(row, name), value] for name, value in fields.items() if getattr(row, name) != value}
     errors = []

@@ -52,9 +52,8 @@ def _hurries(self: Any, operation: Operation, actor: Actor) -> Forecast:
 def _cancels(self: Any, operation: Operation, actor: Actor) -> Forecast:
     if not operation.is_live:
         return Forecast(False, _("has ended already"))
-    if operation.status == Status.RUNNING and not (
-        kind_of(operation.kind).cancellable or kind_of(operation.kind).group
-    ):
+    kind = kind_of(operation.kind)
+    if operation.goes_through or (operation.status == Status.RUNNING and not (kind.cancellable or kind.group)):
         return Forecast(False, _("can no longer be called off"))
     return Forecast(True, _("is called off"))
 

@@ -31,6 +31,8 @@ class Operation(models.Model):
     params_version = models.PositiveSmallIntegerField(default=1)
     generation = models.PositiveIntegerField(default=0)
     lane = models.CharField(max_length=40, blank=True)
+    long = models.BooleanField(default=False, db_default=False)
+    """Few of these run at once (``operations/services/lanes.py``)."""
 
     status = models.CharField(max_length=10, default=Status.QUEUED)
     progress = models.PositiveSmallIntegerField(default=0)
@@ -52,6 +54,8 @@ class Operation(models.Model):
     lease_owner = models.CharField(max_length=64, blank=True)
     lease_until = models.DateTimeField(null=True)
     cancel_requested_at = models.DateTimeField(null=True)
+    goes_through = models.BooleanField(default=False, db_default=False)
+    """Has it done what is not undone? Then nobody calls it off any more."""
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)

@@ -35,6 +35,8 @@ class Kind:
     cancellable: bool = False
     group: bool = False
     """Has no work of its own: its children's end is its end."""
+    long: bool = False
+    """Moves whole disks or waits for machines, many minutes of a worker: few at once, so that short work goes on beside it."""
 
 
 _kinds: dict[str, Kind] = {}

@@ -80,6 +80,11 @@ class Run:
         if asked is not None:
             raise Cancelled
 
+    def go_through(self) -> None:
+        """In the transaction of an effect that is not undone: the last moment at which it is called off or loses its lease."""
+        self.check()
+        services.operation_go_through(self.operation)
+
     def say(self, step: str, progress: int) -> None:
         """Show what is being done; raises ``LeaseLost``."""
         self.moved = time.monotonic()

@@ -66,7 +66,12 @@ def operation_label(operation: Operation) -> str:
 def operation_can_cancel(operation: Operation) -> bool:
     """May it still be called off?"""
     kind = kinds().get(operation.kind)
-    if operation.status not in LIVE or operation.cancel_requested_at is not None or kind is None:
+    if (
+        operation.status not in LIVE
+        or operation.cancel_requested_at is not None
+        or kind is None
+        or operation.goes_through
+    ):
         return False
     return operation.status == "queued" or kind.cancellable or kind.group
 

@@ -21,6 +21,8 @@ from tenants.models import IdempotentAnswer
 from tenants.scoping import every_tenant
 
 log = structlog.get_logger(__name__)
+LONGEST_S = 8 * 86400
+"""More than any kind's deadline. What is stuck is given up by its lease (``operations/runner.py``), not by Celery's clock."""
 
 
 @worker_process_init.connect
@@ -29,7 +31,7 @@ def _may_end(**kwargs: Any) -> None:
     runner.end_process = lambda: os.kill(os.getpid(), signal.SIGKILL)
 
 
-@shared_task(name=dispatch.RUN_TASK)
+@shared_task(name=dispatch.RUN_TASK, time_limit=LONGEST_S)
 def run_operation(operation_id: str) -> None:
     """Look at one operation; a forged, doubled or late message changes nothing."""
     try:
@@ -38,15 +40,7 @@ def run_operation(operation_id: str) -> None:
         log.warning("doorbell_without_operation")
         return
     if runner.run(pk) is not None:
-        _ring_next(pk)
-
-
-def _ring_next(pk: UUID) -> None:
-    """A place in the lane is free: ring for those who wait there, rather than leave them to the sweep."""
-    lane = Operation.objects.filter(pk=pk).values_list("lane", flat=True).first()
-    if lane:
-        waiting = Operation.objects.filter(lane=lane, status="queued", not_before__lte=now()).order_by("created_at")
-        for other in waiting.values_list("pk", flat=True)[: settings.LANE_WIDTH]:
+        for other in services.operations_next(pk):  # rather than leave them to the sweep
             dispatch.ring(str(other))
 
 

@@ -31,12 +31,14 @@ import vms.api.backup_schedules
 import vms.api.backups
 import vms.api.copies
 import vms.api.discs
+import vms.api.disk_exports
 import vms.api.flavors
 import vms.api.guest_inside
 import vms.api.guest_life
 import vms.api.guest_timing
 import vms.api.guests
 import vms.api.hosts
+import vms.api.image_catalogue
 import vms.api.image_tests
 import vms.api.image_uploads
 import vms.api.images
@@ -45,6 +47,7 @@ import vms.api.metrics
 import vms.api.networks
 import vms.api.pools
 import vms.api.ports
+import vms.api.restores
 import vms.api.snapshots
 import vms.api.storage_classes
 import vms.api.volumes
@@ -165,9 +168,11 @@ for nouns in (
     vms.api.ports,
     vms.api.volumes,
     vms.api.backups,
+    vms.api.restores,
     vms.api.backup_schedules,
     vms.api.snapshots,
     vms.api.copies,
+    vms.api.disk_exports,
     vms.api.keys,
     vms.api.metrics,
     tenants.api.members,
@@ -193,6 +198,7 @@ for shared in (
     operations.api.operators,
     vms.api.images.operators,
     vms.api.image_tests.operators,
+    vms.api.image_catalogue.operators,
     vms.api.hosts.router,
     vms.api.addresses.operators,
     vms.api.backups.operators,

@@ -21,13 +21,14 @@ from operations.routing import websocket_urlpatterns
 from operations.waiting import LongPoll
 from portal.core.front import BodyFirst
 from portal.core.origin import ExactOrigin
+from portal.core.sendfile import SendFile
 
 THREADS = 10
 
 threads: Any = WSGIMiddleware(cast(Any, wsgi), workers=THREADS)
 application = ProtocolTypeRouter(
     {
-        "http": BodyFirst(LongPoll(threads)),
+        "http": BodyFirst(LongPoll(SendFile(threads))),
         "websocket": ExactOrigin(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
     }
 )

@@ -15,6 +15,7 @@ SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "keep-time": {"task": "vms.tasks.keep_time", "schedule": timedelta(seconds=20)},
     "keep-backups": {"task": "vms.tasks.keep_backups", "schedule": timedelta(seconds=20)},
     "tidy-images": {"task": "vms.tasks.tidy_images", "schedule": timedelta(minutes=10)},
+    "tidy-exports": {"task": "vms.tasks.tidy_exports", "schedule": timedelta(minutes=1)},
     "sum-metrics": {"task": "vms.tasks.sum_metrics", "schedule": timedelta(minutes=5)},
     "send-letters": {"task": "tenants.tasks.letters_send", "schedule": timedelta(seconds=15)},
     "note-failed-sign-ins": {"task": "tenants.tasks.failed_sign_ins_note", "schedule": timedelta(seconds=60)},

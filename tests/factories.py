@@ -32,6 +32,7 @@ from vms.models import (
     BackupRepository,
     BackupSchedule,
     BackupStore,
+    DiskExport,
     Flavor,
     Guest,
     Host,
@@ -48,6 +49,7 @@ from vms.models.image_tests import Verdict
 from vms.models.snapshots import Consistency
 from vms.services.backups import backup_create, backup_schedule_create, store_write
 from vms.services.backups.schedules import ScheduleSpec
+from vms.services.disk_exports import disk_export_create, disk_export_record
 from vms.services.flavors import flavor_write
 from vms.services.guests import Observation, guest_create, guest_delete, guest_record_observation
 from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat
@@ -371,6 +373,18 @@ def snapshot(house: House, name: str = "", *, of: Guest | Volume | None = None) 
         operation = snapshot_create(whole, name=name or f"snapshot-{next(_numbers)}", actor=house.actor)
         row = Snapshot.objects.get(pk=operation.subject_id)
         snapshot_record_taken(row, Consistency.OFF)
+        operation_done(operation)
+        row.refresh_from_db()
+        return row
+
+
+def disk_export(house: House, of: Guest | Volume | Snapshot | None = None) -> DiskExport:
+    """An exported disk that is ready, as its row says: of a snapshot of a volume, where nothing is named."""
+    source = of or snapshot(house)
+    with tenant_scope(house.tenant):
+        operation = disk_export_create(source, actor=house.actor)
+        row = DiskExport.objects.get(pk=operation.subject_id)
+        disk_export_record(row, size=1000, sha256="2" * 64)
         operation_done(operation)
         row.refresh_from_db()
         return row

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 NAME: Final = re.compile(r"\A[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 PASSWORD_MAX: Final = 128
 DISK_MAX_GIB: Final = 64 * 1024
+START_ORDER_MAX: Final = 100
+START_DELAY_MAX_S: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +123,12 @@ class ImageSpec:
     default_user: str = "root"
     min_memory_mib: int = 64
     least_disk_gib: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StartOrder:
+    """When it is started after a restart of its host: the place among its project's machines, from 1 on, or None for after all
+    that have one; and how many seconds it runs before those of later places follow."""
+
+    order: int | None
+    delay_s: int

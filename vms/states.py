@@ -36,6 +36,15 @@ class ImageState(StrEnum):
     DELETING = "deleting"
 
 
+class ExportState(StrEnum):
+    """Where the file of a disk stands that somebody wants to take away."""
+
+    MAKING = "making"
+    READY = "ready"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
 class ImageKind(StrEnum):
     """What an image is: a disk that machines start from, a CD, or the CD whose drivers every Windows machine is given."""
 
@@ -110,6 +119,11 @@ class GuestStatus(StrEnum):
 
 SETTLED = frozenset({Power.STOPPED, Power.RUNNING, Power.PAUSED, Power.SUSPENDED, Power.CRASHED})
 """Powers that a host can report of a defined domain."""
+LOST = "off_since_boot"
+"""The reason of a stopped machine that its host has not had on since the host itself began: who saw it on has lost it with the
+host. Nobody stopped it."""
+STOPPED_BY_SOMEBODY = frozenset({"shutdown", "destroyed"})
+"""Reasons of a stopped machine that are somebody's deed, inside of it or on its host."""
 OFF = frozenset({Power.STOPPED, Power.CRASHED, Power.ABSENT})
 """Powers in which a machine has lost its memory: what comes next is a start."""
 ON = frozenset({Power.RUNNING, Power.PAUSED})

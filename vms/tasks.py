@@ -23,8 +23,10 @@ from vms.models import Guest, Host
 from vms.reconcile.sweep import sweep
 from vms.selectors.guests import guests_unremoved
 from vms.services.backups.slots import backup_schedules_run
+from vms.services.disk_exports import disk_exports_tidy
 from vms.services.guests import guest_delete, guests_mark_unknown
 from vms.services.guests.lease import leases_end
+from vms.services.guests.returning import guests_return
 from vms.services.halting import HALT_TASK, guests_halt
 from vms.services.hosts import hosts_check
 from vms.services.image_copies import copies_tidy
@@ -64,10 +66,12 @@ def _keep_saying() -> None:
 
 @shared_task(name="vms.tasks.check_hosts", time_limit=60)
 def check_hosts() -> None:
-    """Late hosts become suspect, then down; of a down host's guests nothing is known."""
+    """Late hosts become suspect, then down; of a down host's guests nothing is known. What one that is back lost is started."""
     for host in hosts_check():
         unknown = guests_mark_unknown(host)
         log.warning("host_down", host=host.name, guests=unknown)
+    if started := guests_return(at=now()):
+        log.info("guests_return", guests=started)
 
 
 @shared_task(name="vms.tasks.sweep_hosts", time_limit=60)
@@ -110,6 +114,15 @@ def tidy_images() -> None:
         tests = image_tests_tidy()
     if given_up or files or evicted or tests:
         log.info("images_tidied", uploads=given_up, files=files, copies=evicted, tests=tests)
+
+
+@shared_task(name="vms.tasks.tidy_exports", time_limit=300)
+def tidy_exports() -> None:
+    """Let go of exported disks whose time is over, and of what deaths left of others."""
+    with every_tenant(why="every tenant's exported disks"):
+        done = disk_exports_tidy(at=now())
+    if any(done.values()):
+        log.info("exports_tidied", **done)
 
 
 @shared_task(name="vms.tasks.empty_bins", time_limit=300)

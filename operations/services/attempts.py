@@ -14,17 +14,17 @@ from operations.models import Operation
 from operations.services.announce import announce
 from operations.services.barring import is_barred, operation_bar
 from operations.services.ending import Failure, end, mine
-from operations.services.lanes import lane_has_room
+from operations.services.lanes import Room, room_for
 from operations.states import Status
 from portal.core.clock import now, rfc3339
 
 
 def operation_claim(pk: UUID | str, *, worker: str) -> Operation | None:
-    """Take a queued operation for ``worker``; None where it is not ours to take (taken, over, too early, lane full).
+    """Take a queued operation for ``worker``; None where it is not ours to take (taken, over, too early, no room).
 
     What a tenant's people asked for and its standing no longer allows is called off here, whenever it was asked.
 
-    A compare-and-swap on the row, under the lane's lock: exactly one of many rings wins.
+    A compare-and-swap on the row, under the lock of what it is counted in: exactly one of many rings wins.
     """
     with transaction.atomic():
         operation = Operation.objects.select_related("tenant", "requested_by").filter(pk=pk).first()
@@ -34,7 +34,10 @@ def operation_claim(pk: UUID | str, *, worker: str) -> Operation | None:
         if is_barred(operation):
             operation_bar(operation.pk)
             return None
-        if operation.lane and not lane_has_room(operation.lane, at):
+        room = room_for(operation, at)
+        if room == Room.AFTER_OTHERS:
+            _say_waits(operation)
+        if room != Room.HERE:
             return None
         taken = Operation.objects.filter(pk=pk, status=Status.QUEUED, cancel_requested_at=None).update(
             status=Status.RUNNING,
@@ -42,12 +45,20 @@ def operation_claim(pk: UUID | str, *, worker: str) -> Operation | None:
             lease_until=at + timedelta(seconds=settings.OPERATION_LEASE_S),
             attempts=F("attempts") + 1,
             started_at=operation.started_at or at,
+            step="",
         )
         if not taken:
             return None
         operation.refresh_from_db()
         announce(operation)
         return operation
+
+
+def _say_waits(operation: Operation) -> None:
+    """Its pages tell why it does not begin; told once."""
+    words = _("Waiting for other copies and backups to finish")
+    if Operation.objects.filter(pk=operation.pk, status=Status.QUEUED).exclude(step=words).update(step=words):
+        announce(operation)
 
 
 def operation_renew(operation: Operation) -> bool:
@@ -58,6 +69,12 @@ def operation_renew(operation: Operation) -> bool:
             pk=operation.pk, status=Status.RUNNING, lease_owner=operation.lease_owner, attempts=operation.attempts
         ).update(lease_until=until)
     )
+
+
+def operation_go_through(operation: Operation) -> None:
+    """From the end of the caller's transaction on nobody calls it off; the caller has just renewed its lease."""
+    operation.goes_through = True
+    operation.save(update_fields=["goes_through"])
 
 
 @transaction.atomic

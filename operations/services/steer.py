@@ -28,7 +28,7 @@ def operation_cancel(operation: Operation, *, actor: Actor) -> Operation:
     actor.require(Permission.OPERATE if actor.tenant is None else Permission.OPERATION_CANCEL, operation)
     children = list(Operation.objects.select_for_update().filter(parent=operation.pk, status__in=LIVE).order_by("pk"))
     for child in children:
-        if child.status == Status.QUEUED or kind_of(child.kind).cancellable:
+        if not child.goes_through and (child.status == Status.QUEUED or kind_of(child.kind).cancellable):
             _call_off(child)
     row = Operation.objects.select_for_update().get(pk=operation.pk)
     if not children:
@@ -41,9 +41,9 @@ def operation_cancel(operation: Operation, *, actor: Actor) -> Operation:
 def _call_off(row: Operation) -> None:
     if row.status not in LIVE:
         raise Conflict(_("This has ended already."), code="operation_over", hint="")
-    if row.status == Status.QUEUED:
+    if row.status == Status.QUEUED and not row.goes_through:
         end(row, Status.CANCELLED, Failure("cancelled", _("Called off before it began.")))
-    elif kind_of(row.kind).cancellable:
+    elif kind_of(row.kind).cancellable and not row.goes_through:
         row.cancel_requested_at = now()
         row.save(update_fields=["cancel_requested_at"])
         announce(row)

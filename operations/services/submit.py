@@ -22,6 +22,9 @@ from portal.core.errors import Conflict
 from tenants.actors import Actor
 from tenants.models import Tenant
 
+LONG_S = 86400
+"""Long work waits for other long work first; no deadline of it is shorter."""
+
 
 class Subject(Protocol):
     """What an operation can be about: a row with an id and a name."""
@@ -53,14 +56,17 @@ def operation_submit(
     generation: int = 0,
     parent: Operation | None = None,
     after: Operation | None = None,
+    long: bool = False,
 ) -> Operation:
     """Write down work to be done and ring for a worker on commit; runs in the caller's transaction.
 
     Raises ``Conflict`` (``operation_in_progress``) while something it would hold is held. ``params`` carry ids and plain
     values, never secrets. What ``after`` holds, an operation that is just being settled, passes to the new one without a
-    moment between in which somebody else could have it.
+    moment between in which somebody else could have it. ``long`` where this one is, though not all of its kind are.
     """
     owner = tenant or getattr(subject, "tenant", None)
+    declared = kind_of(kind)
+    is_long = long or declared.long
     at = now()
     operation = Operation.objects.create(
         tenant=owner,
@@ -72,15 +78,16 @@ def operation_submit(
         params=params or {},
         generation=generation,
         lane=lane,
+        long=is_long,
         requested_by=actor.user,
         requested_label=actor.label,
         requested_via=actor.via,
         request_id=actor.request_id,
-        deadline_at=at + timedelta(seconds=kind_of(kind).deadline_s),
+        deadline_at=at + timedelta(seconds=max(declared.deadline_s, LONG_S) if is_long else declared.deadline_s),
         not_before=at,
         created_at=at,
-        status=Status.RUNNING if kind_of(kind).group else Status.QUEUED,
-        started_at=at if kind_of(kind).group else None,
+        status=Status.RUNNING if declared.group else Status.QUEUED,
+        started_at=at if declared.group else None,
     )
     if after is not None:
         after.locks.update(operation=operation)

@@ -8,15 +8,13 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
-from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q, QuerySet, Window
-from django.db.models.functions import RowNumber
 from django.utils.translation import gettext as _
 
 from operations.models import Operation
 from operations.services.announce import announce
 from operations.services.ending import Failure, end, operation_fail
+from operations.services.turns import operations_due
 from operations.states import Status
 from portal.core.clock import now
 from portal.core.database import will_pass
@@ -35,14 +33,7 @@ def operations_expire(*, batch: int = 200) -> Iterable[UUID]:
     for operation in overdue:
         with _alone(operation):
             _time_out(operation)
-    yield from _due(at).values_list("pk", flat=True)[:batch]
-
-
-def _due(at: datetime) -> QuerySet[Operation]:
-    """What may be taken, oldest first; of each host no more than can run there at once, so that a hung one hides no other."""
-    turn = Window(RowNumber(), partition_by=[F("lane")], order_by=[F("not_before"), F("pk")])
-    waiting = Operation.objects.filter(status=Status.QUEUED, not_before__lte=at).annotate(turn=turn)
-    return waiting.filter(Q(lane="") | Q(turn__lte=settings.LANE_WIDTH)).order_by("not_before")
+    yield from operations_due(at, batch=batch)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils.csp import CSP
 
-from portal.settings.env import BASE_DIR
+from portal.settings.env import BASE_DIR, env
 
 INSTALLED_APPS = [
     "portal.admin_app.OperatorAdminConfig",
@@ -201,6 +201,8 @@ OPERATION_LEASE_S = 15
 OPERATION_STUCK_S = 60
 OPERATION_RETRY_MAX_S = 30
 LANE_WIDTH = 3
+LONG_AT_ONCE = max(1, env.int("GUESTHOUSE_LONG_AT_ONCE", default=2))
+"""How many copies, backups and the like run at once, everywhere: leave some of all workers' processes for the rest."""
 HOST_SUSPECT_AFTER_S = 10
 HOST_DOWN_AFTER_S = 20
 EVENT_RETENTION = timedelta(days=7)
@@ -212,6 +214,12 @@ IMAGE_COPY_KEEP = timedelta(days=30)
 """How long a host keeps the copy of an image that no disk there is made of."""
 UPLOAD_KEEP = timedelta(hours=24)
 """How long an image's upload waits for its next bytes."""
+EXPORT_KEEP = timedelta(hours=24)
+"""How long the file of an exported disk waits to be fetched."""
+EXPORT_RECORD_KEEP = timedelta(days=7)
+"""How long it is shown that there was one."""
+EXPORT_ROOM_GIB = 500
+"""How much of the portal's own storage all such files may take together; one project at most half of it."""
 TENANT_NETWORK_SUPERNET = "10.128.0.0/9"
 TENANT_NETWORK_PREFIX = 24
 RESERVED_NETWORKS: list[str] = []
@@ -233,6 +241,9 @@ CAPS = {
     "power_schedules": 10,
     "backup_schedules": 20,
     "images": 100,
+    "image_tests": 4,
+    "disk_exports": 20,
+    "disk_exports_at_once": 2,
     "batch": 20,
     "sign_ins": 50,
 }

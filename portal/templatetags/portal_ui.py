@@ -28,6 +28,8 @@ STATE_OF = {
     "planned": "building",
     "creating": "building",
     "reverting": "building",
+    "making": "building",
+    "expired": "stopped",
 }
 """Words of operations, images, volumes and snapshots that borrow a machine state's shape."""
 SYSTEMS = frozenset({"debian", "ubuntu", "windows", "alpine", "fedora", "rocky"})

@@ -32,10 +32,12 @@ PLACES: dict[str, list[str]] = {
     "vms/management/commands/import_image.py": ["an operator at the command line"],
     "vms/management/commands/seed.py": ["seeding an empty installation"],
     "vms/management/commands/setup.py": ["an operator at the command line"],
+    "vms/management/commands/stray_images.py": ["an operator at the command line"],
     "vms/reconcile/audit.py": ["the audit looks at everything"],
     "vms/reconcile/sample.py": ["a host carries guests of many tenants"],
     "vms/reconcile/watch.py": ["a host carries guests of many tenants"],
     "vms/selectors/fleet.py": ["operators look at the whole installation"],
+    "vms/services/disk_exports/ask.py": ["exported disks of all share the portal's storage"],
     "vms/services/guests/observe.py": [
         "a host's guests are of many tenants",
         "observations come from hosts, not from tenants",
@@ -57,6 +59,7 @@ PLACES: dict[str, list[str]] = {
     "vms/tasks.py": [
         "a host carries guests of many tenants",
         "every tenant's bin is emptied",
+        "every tenant's exported disks",
         "every tenant's uploads, and the hosts' copies of images",
     ],
 }

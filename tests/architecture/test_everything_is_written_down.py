@@ -106,6 +106,7 @@ FORMS: dict[str, dict[str, str]] = {
     "vms:guest_rename": {"name": "renamed"},
     "vms:guest_tags": {"tags": "web"},
     "vms:guest_protect": {"protected": "true"},
+    "vms:guest_start_order": {"start_order": "2", "start_delay_s": "30"},
     "vms:guest_lease": {"ends_at": "2028-01-01"},
     "vms:guest_schedule_add": {"action": "stop", "cron": "0 20 * * *", "timezone": "UTC"},
     "vms:guest_schedule_change": {"deed": "off"},
@@ -134,6 +135,8 @@ FORMS: dict[str, dict[str, str]] = {
     "vms:snapshot_edit": {"name": "renamed"},
     "vms:snapshot_image": {"name": "again", "position": "0"},
     "vms:snapshot_volume": {"name": "again", "position": "0"},
+    "vms:snapshot_export": {"position": "0"},
+    "vms:disk_export_delete": YES,
     "vms:key_create": {"key-name": "fresh", "key-public_key": factories.public_key()},
 }
 """What is sent from a page for it to do something; nothing, where a click is all."""
@@ -164,6 +167,7 @@ IDLE_PAGES = {
     "vms:guest_look": BUILT,
     "vms:guest_snapshot": BUILT,
     "vms:guest_clone": BUILT,
+    "vms:guest_export": BUILT,
     "vms:guest_image": BUILT,
     "vms:guest_password": BUILT,
     "vms:guest_keys": BUILT,
@@ -175,6 +179,7 @@ IDLE_PAGES = {
     "vms:guest_restore": BUILT,
     "vms:console_ticket": BUILT,
     "vms:backup_create": BUILT,
+    "vms:backup_put_back": BUILT,
     "vms:volume_attach": BUILT,
     "vms:volume_detach": "it hangs on no machine",
 }

@@ -58,6 +58,7 @@ def out_of_reach(row: Row, who: Persona) -> bool:
             "{backup_id}",
             "{backup_schedule_id}",
             "{snapshot_id}",
+            "{disk_export_id}",
             "{port_id}",
             "{operation_id}",
         ),
@@ -153,11 +154,11 @@ def _unseen(row: PageRow, who: Persona) -> bool:
     seen = {
         "tagged": (
             "guest", "console", "volume_detail", "volume_edit", "volume_attach", "volume_detach", "volume_extend",
-            "volume_limits", "volume_delete", "backup_detail", "backup_verify", "backup_restore", "backup_delete",
-            "disc_insert", "disc_eject", "disc_boot", "port_attach", "port_detach",
+            "volume_limits", "volume_delete", "backup_detail", "backup_verify", "backup_restore", "backup_put_back",
+            "backup_delete", "disc_insert", "disc_eject", "disc_boot", "port_attach", "port_detach",
             "backup_schedule_detail", "backup_schedule_edit", "backup_schedule_delete",
             "volume_snapshot", "snapshot_edit", "snapshot_revert", "snapshot_delete", "snapshot_copy",
-            "snapshot_volume", "snapshot_image",
+            "snapshot_volume", "snapshot_image", "volume_export", "snapshot_export", "export_content", "export_delete",
             "operation_detail", "operation_partial", "operation_cancel",
         )
     }.get(who.name, ())  # fmt: skip

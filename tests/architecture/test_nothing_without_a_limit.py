@@ -17,7 +17,8 @@ from tenants.services.roles import Grants, role_create, role_named
 from tenants.services.tokens import token_create
 from tests import factories
 from tests.support.crowd import together
-from vms.models import Guest
+from vms.models import Guest, Snapshot
+from vms.services.disk_exports import disk_export_create
 from vms.services.guests import guest_edit
 from vms.services.keys import key_create
 from vms.services.power_schedules import schedule_create
@@ -47,6 +48,7 @@ LIMITS: dict[str, tuple[str, str]] = {
     "vms.NetworkOnHost": (WITH, "vms.Network"),
     "vms.HostClaim": (WITH, "vms.Guest"),
     "vms.Disc": (WITH, "vms.Guest"),
+    "vms.DiskExport": (CAP, "disk_exports_at_once"),
     "vms.Reading": (WITH, "vms.Guest"),
     "vms.Spare": (WITH, "vms.Guest"),
     "vms.MetricPoint": (WITH, "vms.Guest"),
@@ -150,6 +152,8 @@ def make(cap: str, house: factories.House, number: int) -> None:
                 key_create(tenant, name=f"k{number}", public_key=factories.public_key(), actor=house.actor)
             case "quota_requests":
                 quota_request_make(tenant, {"guests": 99}, reason="More.", actor=house.actor)
+            case "disk_exports_at_once":
+                disk_export_create(Snapshot.objects.select_related("tenant").get(), actor=house.actor)
             case _:
                 make_on_machine(cap, house, number)
 
@@ -178,6 +182,10 @@ def test_a_cap_is_exact_however_many_ask_at_once(cap: str, settings: Any) -> Non
     if cap in ("tags", "power_schedules", "backup_schedules"):
         for _ in range(9 if cap == "tags" else 1):
             factories.guest(house)
+
+    if cap == "disk_exports_at_once":
+        factories.host_up()
+        factories.snapshot(house)
 
     answers = together([partial(make, cap, house, number) for number in range(9)])
 

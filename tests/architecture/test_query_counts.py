@@ -19,7 +19,7 @@ from tenants.scoping import tenant_scope
 from tests import factories
 from tests.architecture.test_pages import browser
 from tests.factories import House
-from vms.models import Volume
+from vms.models import DiskExport, Volume
 from vms.services.guests import guest_power
 from vms.services.keys import key_create
 from vms.states import Power, VolumeState
@@ -34,6 +34,7 @@ LISTS = [
     "vms:volume_list",
     "vms:snapshot_list",
     "vms:backup_list",
+    "vms:disk_export_list",
     "vms:image_list",
     "vms:network_list",
     "vms:key_list",
@@ -67,6 +68,7 @@ def fill(house: House, amount: int) -> None:
         factories.snapshot(house, of=guest)
         factories.backup(house, guest)
         with tenant_scope(house.tenant):
+            DiskExport.objects.create(tenant=house.tenant, name="root", guest=guest, size_gib=1, made_by="somebody")
             if number % 2:
                 guest_power(guest, "start", actor=house.actor)
             key_create(house.tenant, name=f"key-{number}", public_key=factories.public_key(), actor=house.actor)

@@ -44,6 +44,7 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "vms.SnapshotDisk": (GOES, ""),
     "vms.HostClaim": (GOES, ""),
     "vms.Disc": (GOES, ""),
+    "vms.DiskExport": (GOES, ""),
     "vms.Reading": (GOES, ""),
     "vms.PowerSchedule": (GOES, ""),
     "vms.Spare": (GOES, ""),

@@ -47,6 +47,7 @@ TASKS = [
     Task("vms.tasks.keep_time", SYSTEM, "each tenant's, one after another", EARLY),
     Task("vms.tasks.keep_backups", SYSTEM, "each tenant's, one after another", EARLY),
     Task("vms.tasks.tidy_images", SYSTEM, EVERY, EARLY),
+    Task("vms.tasks.tidy_exports", SYSTEM, EVERY, EARLY),
     Task("vms.tasks.sum_metrics", SYSTEM, EVERY, EARLY),
     Task("vms.tasks.empty_bins", SYSTEM, "each tenant's, one after another", EARLY),
 ]  # fmt: skip
@@ -76,6 +77,7 @@ KINDS = [
     Work("guest.wake", P.GUEST_POWER),
     Work("guest.resize", P.GUEST_EDIT),
     Work("guest.rebuild", P.GUEST_DELETE),
+    Work("guest.putback", P.BACKUP_MANAGE),
     Work("guest.rescue", P.GUEST_EDIT),
     Work("guest.unrescue", P.GUEST_EDIT),
     Work("guest.tidy", None),
@@ -103,6 +105,7 @@ KINDS = [
     Work("volume.limit", P.VOLUME_MANAGE),
     Work("volume.delete", P.VOLUME_MANAGE),
     Work("volume.copy", P.SNAPSHOT_MANAGE),
+    Work("volume.export", P.SNAPSHOT_MANAGE),
     Work("guest.clone", P.SNAPSHOT_MANAGE),
     Work("image.capture", P.SNAPSHOT_MANAGE),
     Work("snapshot.create", P.SNAPSHOT_MANAGE),

@@ -63,7 +63,11 @@ class World:
 
     def path(self, route: str, ids: dict[str, str] | None = None) -> str:
         """``route`` with its braces filled."""
-        pools = {"kind": "quota", "pool_id": self.host_pool if "host-pools" in route else self.storage_pool}
+        pools = {
+            "kind": "quota",
+            "key": "debian-12",
+            "pool_id": self.host_pool if "host-pools" in route else self.storage_pool,
+        }
         named = self.own if route.startswith("/tenants/") else self.ids
         return route.format(**{"tenant": self.house.tenant.slug, **named, **pools, **(ids or {})})
 
@@ -103,6 +107,7 @@ def build(slug: str = "") -> World:
             "backup_id": factories.backup(house, guest).pk,
             "backup_schedule_id": factories.backup_schedule(house, guest).pk,
             "snapshot_id": factories.snapshot(house).pk,
+            "disk_export_id": factories.disk_export(house).pk,
             "key_id": key.pk,
             "disc_id": disc_lay(guest, factories.disc_image()).pk,
             "schedule_id": schedule_create(guest, action="start", cron="0 8 * * *", actor=house.actor).pk,
@@ -192,6 +197,7 @@ def _post_body(world: World, last: str) -> Any:
         "backup-schedules": {"name": "fresh", "guests": [world.ids["guest_id"]]},
         "backup-stores": {"name": "fresh", "kind": "folder", "location": "/srv/fresh"},
         "snapshots": {"name": "fresh", "volume": world.ids["volume_id"]},
+        "disk-exports": {"snapshot": world.ids["snapshot_id"]},
         "attach": {"guest": world.ids["guest_id"]},
         "extend": {"size_gib": 2},
         "limits": {"iops": 100},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from portal.core.ports import Item
 from tenants.scoping import tenant_scope
 from tests import factories
 from tests.portal.api.rest import Rest
-from tests.support.crowd import meeting
+from tests.support.crowd import meeting, together
 from vms.models import BackupRepository, StorageClass
 
 OPEN = pytest.mark.django_db
@@ -231,3 +232,19 @@ def test_disks_and_backups_have_their_price_too(retail: PriceList, client: Clien
     assert foreseen == {"hour": "0.010000", "month": "7.30", "currency": "EUR"}
     assert "EUR 7.30" in recap.content.decode()
     assert "EUR 1.46" in backups.content.decode(), "20 GiB"
+
+
+def test_two_first_lists_at_once_take_turns(transactional_db: None) -> None:
+    """There was no row yet for them to wait at, and one of the two was a fault of ours."""
+    desk = factories.desk()
+
+    def first(name: str) -> Any:
+        return partial(price_list_write, None, name=name, currency="EUR", is_default=True, actor=desk)
+
+    differently = together([first("retail"), first("trade")])
+    alike = together([first("partners"), first("partners")])
+
+    assert all(isinstance(answer, PriceList) for answer in differently), differently
+    assert sorted(type(answer).__name__ for answer in alike) == ["Invalid", "PriceList"], alike
+    assert PriceList.objects.filter(is_default=True).count() == 1
+    assert PriceList.objects.count() == 3

@@ -32,6 +32,7 @@ class Things:
     backup: str
     schedule: str
     snapshot: str
+    export: str
     network: str
 
     def pages(self) -> dict[str, str]:
@@ -79,7 +80,12 @@ class Things:
             "volume-delete": f"volumes/{self.volume}/delete/",
             "backups": "backups/",
             "snapshots": "snapshots/",
+            "exports": "exports/",
+            "export-delete": f"exports/{self.export}/delete/",
+            "machine-export": f"{machine}export/",
+            "volume-export": f"volumes/{self.volume}/export/",
             "backup": f"backups/{self.backup}/",
+            "backup-put-back": f"backups/{self.backup}/put-back/",
             "backup-delete": f"backups/{self.backup}/delete/",
             "backup-schedules": "backups/schedules/",
             "backup-schedule": f"backups/schedules/{self.schedule}/",
@@ -124,8 +130,10 @@ def things(customer: Customer, operator: Customer, tmp_path_factory: pytest.Temp
     still, shielded, thrown = (made[name]["id"] for name in ("still", "shielded", "thrown"))
     nightly = {"name": "nightly", "guests": [made["still"]["id"]], "tags": ["db"], "keep": {"daily": 7, "monthly": 12}}
     schedule = customer.post("/backup-schedules", nightly).json()["id"]
+    export = customer.done(customer.post("/disk-exports", {"snapshot": snapshot}))["subject"]["id"]
     network = customer.get("/networks").json()["items"][0]["id"]
-    yield Things(still, shielded, thrown, last["id"], volume, own, backup, schedule, snapshot, network)
+    yield Things(still, shielded, thrown, last["id"], volume, own, backup, schedule, snapshot, export, network)
+    customer.delete(f"/disk-exports/{export}")
     customer.delete(f"/backup-schedules/{schedule}")
     customer.done(customer.delete(f"/backups/{backup}"))
     customer.done(customer.delete(f"/volumes/{volume}"))

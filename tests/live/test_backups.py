@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,14 +19,18 @@ from tests.live.livebench import LiveBench, work
 from tests.operations.kinds import lapse
 from tests.vms.reconcile.backup_lives import Backups
 from tests.vms.reconcile.copy_lives import Copies
+from tests.vms.reconcile.volume_lives import Disks
+from vms.berths import berth
 from vms.hypervisor import pool
-from vms.models import Backup, Guest
+from vms.models import Backup, Guest, Volume
 from vms.names import backup_socket, serial_socket
+from vms.selectors.installation import installation_owner
 from vms.services.backups import backup_schedule_create
 from vms.services.backups.retention import Keep
 from vms.services.backups.schedules import ScheduleSpec
 from vms.services.backups.slots import backup_schedules_run
 from vms.services.guests import guest_create
+from vms.services.putback import backup_put_back
 from vms.services.snapshots.tidy import snapshots_tidy
 from vms.specs import GuestSpec
 
@@ -77,6 +83,59 @@ def clone_of(bench: LiveBench, guest: Guest) -> Guest:
         return Guest.objects.select_related("tenant", "host").get(pk=operation.subject_id)
 
 
+def note_on(volume: Volume, folder: Path) -> str:
+    """What stands in the note on a disk that nobody has: its second partition, read as its system left it."""
+    assert volume.pool is not None
+    raw, root = folder / "disk.raw", folder / "root.ext4"
+    file = berth(volume, volume.pool.host, installation_owner()).path
+    subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", file, raw], check=True)
+    with raw.open("rb") as disk:
+        disk.seek(446 + 16 + 8)
+        start, length = struct.unpack("<II", disk.read(8))
+    command = [
+        "dd",
+        f"if={raw}",
+        f"of={root}",
+        "bs=512",
+        f"skip={start}",
+        f"count={length}",
+        "conv=sparse",
+        "status=none",
+    ]
+    subprocess.run(command, check=True)
+    subprocess.run(["e2fsck", "-fy", root], check=False, stdout=subprocess.DEVNULL)  # its plug was pulled
+    return subprocess.check_output(["debugfs", "-R", "cat /root/note", root], text=True).strip()
+
+
+def goes_back_in_place(backups: Backups, guest: Guest, line: Serial, tmp_path: Path) -> None:
+    """One that runs, by a worker that died between the swap and the next start; what it held since is on its former disk."""
+    bench, disks = backups.bench, Disks(backups.bench)
+    backup = backups.backup(guest)
+    line.ask("echo fifth > /root/note; sync")
+    known = line.ask("cat /sys/block/vda/serial")
+    line.close()
+    with tenant_scope(bench.house.tenant):
+        former = Volume.objects.get(guest=guest)
+        operation = backup_put_back(backups.fresh(backup.pk), actor=bench.house.actor, stop=True)
+    killed = work(operation, die_at="guest.putback:swap:after", data=Path(settings.DATA_DIR))
+    assert killed.returncode == -9, killed.stderr
+    lapse(operation)
+    bench.settle()
+    operation.refresh_from_db()
+    assert (operation.status, operation.error_code) == ("succeeded", ""), operation.error_detail
+    assert bench.findings() == []
+
+    line = line_of(guest)
+    line.type("")
+    line.log_in("root", PASSWORD, timeout_s=BOOT_S)
+    assert line.ask("cat /root/note") == "second"
+    assert line.ask("cat /sys/block/vda/serial") == known
+    line.close()
+    assert note_on(disks.fresh(former.pk), tmp_path) == "fifth"
+    assert run(disks.ask(former, "delete").pk) == "succeeded"
+    assert bench.findings() == []
+
+
 def test_a_machine_comes_back_as_it_was_at_its_last_backup(bench: LiveBench, tmp_path: Path) -> None:
     backups = Backups(bench, tmp_path / "store")
     with tenant_scope(bench.house.tenant):
@@ -122,7 +181,7 @@ def test_a_machine_comes_back_as_it_was_at_its_last_backup(bench: LiveBench, tmp
     line = line_of(again)
     line.log_in("root", PASSWORD, timeout_s=BOOT_S)
     assert line.ask("cat /root/note") == "second"
-    line.close()
+    goes_back_in_place(backups, again, line, tmp_path)
     line = line_of(twin)
     line.type("")  # it may have asked before anybody listened
     line.log_in("root", PASSWORD, timeout_s=BOOT_S)

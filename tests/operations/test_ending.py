@@ -8,6 +8,7 @@ from django.db import transaction
 from operations import runner, services
 from operations.models import Operation, OperationLock
 from operations.runner import Retry, Run, run
+from operations.selectors import operation_can_cancel
 from operations.services import Failure, operation_cancel, operation_fail, operation_retry, operations_expire
 from operations.states import LIVE, MOVES, TERMINAL, Status, may_move
 from portal.core.clock import now
@@ -193,6 +194,32 @@ def test_work_that_cannot_be_called_off_goes_on() -> None:
 
     with kind(resists):
         assert run(submit(house).pk) == Status.SUCCEEDED
+
+
+@pytest.mark.django_db
+def test_work_that_has_done_what_is_not_undone_goes_through_also_when_it_waits_again() -> None:
+    house = factories.tenant_with_owner()
+    passes: list[str] = []
+
+    def swap(work: Run) -> None:
+        if not work.operation.goes_through:
+            work.go_through()
+        with pytest.raises(Conflict) as refusal:
+            operation_cancel(work.operation, actor=house.actor)
+        passes.append(refusal.value.code)
+        if len(passes) == 1:
+            raise Retry("the host is silent")
+
+    with kind(swap, cancellable=True):
+        operation = submit(house)
+        assert run(operation.pk) == Status.QUEUED
+        operation.refresh_from_db()
+        assert not operation_can_cancel(operation)
+        with pytest.raises(Conflict):
+            operation_cancel(operation, actor=house.actor)
+        Operation.objects.update(not_before=now())
+        assert run(operation.pk) == Status.SUCCEEDED
+    assert passes == ["not_cancellable"] * 2
 
 
 @pytest.mark.django_db

@@ -50,7 +50,7 @@ def test_processes_get_the_environment_that_bin_up_gives_them(installation: Inst
     }
 
     for name in OURS:
-        assert set(SERVICES[name]["environment"]) == given | {"EMAIL_URL"}, name
+        assert set(SERVICES[name]["environment"]) == given | {"EMAIL_URL", "GUESTHOUSE_LONG_AT_ONCE"}, name
 
 
 def test_images_come_from_stages_that_exist_and_name_no_registry() -> None:

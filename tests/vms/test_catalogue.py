@@ -18,6 +18,7 @@ from operations.services import operation_cancel
 from portal.core.errors import Conflict, Forbidden, Missing
 from tenants.scoping import every_tenant
 from tests import factories
+from tests.portal.api.rest import Rest
 from tests.vms.disks.corpus import MIB, sparse
 from vms import catalogue as package
 from vms.catalogue import BadCatalogue, Entry, catalogue, read_catalogue
@@ -245,3 +246,27 @@ def test_it_comes_once_at_a_time_can_be_called_off_and_only_operators_ask(maker:
     house = factories.tenant_with_owner()
     with pytest.raises(Forbidden), every_tenant(why="test"):
         catalogue_fetch("own-1", actor=house.actor)
+
+
+def test_operators_read_it_and_have_one_fetched_over_rest(maker: Maker) -> None:
+    _person, token = factories.operator()
+    rest, house = Rest(token), factories.tenant_with_owner()
+    states = lambda: {row["key"]: row["state"] for row in rest.get("/image-catalogue").json["items"]}  # noqa: E731
+
+    assert states() == {"own-1": "absent", "by-hand": "absent"}
+    asked = rest.post("/image-catalogue/own-1/fetch", Idempotency_Key="once")
+    before = rest.get("/image-catalogue/own-1")
+    assert (asked.status, before.json["state"], before.json["operation"]) == (202, "coming", asked.json["id"])
+    assert rest.post("/image-catalogue/own-1/fetch").json["code"] == "image_coming"
+    run(asked.json["id"])
+
+    after = rest.get("/image-catalogue/own-1")
+    assert (after.json["state"], after.json["image"]) == ("here", asked.json["subject"]["id"])
+    assert after.headers["ETag"] != before.headers["ETag"]
+    assert [row["key"] for row in rest.get("/image-catalogue?state=absent").json["items"]] == ["by-hand"]
+    assert rest.get("/image-catalogue?nonsense=1").status == 422
+    for path in ("by-hand/fetch", "nowhere/fetch"):
+        assert rest.post(f"/image-catalogue/{path}").status == 404
+    assert rest.get("/image-catalogue/nowhere").status == 404
+    for answer in (Rest(house.token).get("/image-catalogue"), Rest(house.token).post("/image-catalogue/own-1/fetch")):
+        assert answer.status == 403

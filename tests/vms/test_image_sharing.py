@@ -9,13 +9,14 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from portal.core.errors import Conflict, Forbidden, Invalid
+from portal.core.errors import Conflict, FieldError, Forbidden, Invalid
 from tenants.models import Quota
-from tenants.scoping import ABOVE_MOST, tenant_scope
+from tenants.scoping import ABOVE_MOST, every_tenant, tenant_scope
 from tenants.services.tenants.make import DEPTH_MAX
 from tests import factories
 from tests.factories import House
 from tests.portal.api.rest import Rest
+from vms.api.pick import pick_image
 from vms.models import Image, ImageCopy
 from vms.selectors.stock import images_offered, images_usable
 from vms.services.guests import guest_rebuild
@@ -168,3 +169,38 @@ def test_pages_share_it_and_show_it_below(top: House, image: Image) -> None:
     assert image.name in theirs.get(f"/t/{child.tenant.slug}/images/").content.decode()
     assert theirs.post(f"{there}share/", {"shared": "false"}).status_code == 404
     assert theirs.post(f"{there}delete/", {"confirmed": "yes"}).status_code == 404
+
+
+def test_a_name_means_the_nearest_image_that_is_ready_and_never_one_of_two(top: House) -> None:
+    """Once a coin was thrown among a project's own, what is shared with it, and what is everybody's."""
+    under = below(top)
+    everybodys, shared, own = factories.image("golden"), factories.own_image(top, "golden"), None
+    share(top, shared)
+    rest, body = Rest(under.token), {"name": "data", "size_gib": 2, "image": "golden"}
+
+    def says(image: Image, state: str) -> None:
+        with every_tenant(why="test"):
+            Image.objects.filter(pk=image.pk).update(state=state)
+
+    def meant() -> Any:
+        with tenant_scope(under.tenant):
+            errors: list[FieldError] = []
+            found = pick_image(Image.objects.all(), "golden", "/image", errors)
+            return errors[0].code if errors else found
+
+    assert meant() == shared
+    own = factories.own_image(under, "golden")
+    assert meant() == own
+    says(own, "failed")
+    assert meant() == shared, "what is ready goes first"
+    says(own, "ready")
+    twin = factories.own_image(under, "golden")
+    refused = rest.post(f"{under.url}/volumes", body)
+    assert (refused.status, refused.json["errors"][0]["code"], meant()) == (422, "ambiguous", "ambiguous")
+    assert all(str(image.pk) in refused.json["errors"][0]["message"] for image in (own, twin))
+    assert str(everybodys.pk) not in refused.json["errors"][0]["message"]
+    with every_tenant(why="test"):
+        errors: list[FieldError] = []
+        assert pick_image(Image.objects.all(), "golden", "/replacement", errors) == everybodys
+        assert pick_image(Image.objects.all(), "nothing", "/image", errors) is None
+    assert [fault.code for fault in errors] == ["unknown"]

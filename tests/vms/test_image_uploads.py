@@ -7,17 +7,19 @@ import os
 import stat
 from datetime import timedelta
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 
 import vms.handlers  # noqa: F401  (registers the handlers)
 from operations.models import Operation
 from operations.runner import run
 from portal.core.clock import now
 from portal.core.errors import OverQuota
-from tenants.models import Quota
+from tenants.models import InstallationEntry, Quota
 from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.quota import quota_verify
 from tests import factories
@@ -26,6 +28,8 @@ from tests.portal.api.rest import Answer, Rest
 from tests.support.crowd import together
 from tests.vms.disks.corpus import MIB, qcow2, sparse
 from vms.models import Image, ImageUpload
+from vms.reconcile.spool import spool_differs
+from vms.services.catalogue import catalogue_scratch
 from vms.services.image_uploads import files_tidy, uploads_tidy
 from vms.services.images import image_path, upload_path
 
@@ -224,11 +228,39 @@ def test_what_a_death_left_is_removed_and_what_is_needed_is_not(house: House, tm
     for path in (*tmp_path.rglob("*"),):
         os.utime(path, (0, 0))
 
-    with every_tenant(why="test"):
+    with every_tenant(why="test"), catalogue_scratch("import", Image(name="slow")) as held:
+        os.utime(held, (0, 0))
         assert sorted(files_tidy()) == [stray.name, folder.name]
+        assert held.exists(), "somebody is bringing an image in there, and takes long"
 
     assert needed.exists()
     assert image_path(image).exists()
+
+
+@commits
+def test_images_files_without_a_row_are_found_and_removed_only_by_hand(house: House, tmp_path: Path) -> None:
+    image = factories.own_image(house)
+    young, old = (tmp_path / "images" / f"{number * 32}.qcow2" for number in "12")
+    old.parent.mkdir()
+    for path in (image_path(image), young, old):
+        path.write_bytes(b"x" * MIB)
+    for path in (image_path(image), old):
+        os.utime(path, (0, 0))
+    finding = f"I2 file {old.name} belongs to no image; manage.py stray_images lists and removes such"
+    with every_tenant(why="test"):
+        assert list(spool_differs()) == [finding]
+
+    said = [command_words("stray_images"), command_words("stray_images", "--remove")]
+
+    assert said == [f"{old.name}  1 MiB\n1 files of no image\n", f"{old.name}  1 MiB\n1 files removed\n"]
+    assert sorted(path.name for path in old.parent.iterdir()) == sorted([image_path(image).name, young.name])
+    assert InstallationEntry.objects.get(action="image.files_remove").changes == {"files": [old.name]}
+
+
+def command_words(*words: str) -> str:
+    said = StringIO()
+    call_command(*words, stdout=said)
+    return said.getvalue()
 
 
 @commits

@@ -102,7 +102,7 @@ def test_a_worker_that_froze_puts_no_file_in_the_place_of_its_successors(
         if told:
             raise LeaseLost
 
-    monkeypatch.setattr(catalogue, "_flush", freeze)
+    monkeypatch.setattr(catalogue, "flush", freeze)
 
     with pytest.raises(LeaseLost):
         catalogue.catalogue_place(

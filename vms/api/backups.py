@@ -8,7 +8,7 @@ from typing import Any, Literal
 from django.db.models import Q
 from django.http import HttpResponse
 from ninja import Query, Router, Status
-from pydantic import BaseModel, Field, StrictBool, StrictInt
+from pydantic import BaseModel, Field, StrictBool
 
 from operations.api import OperationOut, accepted
 from operations.models import Operation
@@ -19,15 +19,13 @@ from portal.core.etags import etag_of, find
 from portal.core.paging import Sorts, keyset_page
 from tenants.policy import Permission
 from tenants.types import HttpRequest
-from vms.api.pick import pick, pick_all, refuse
-from vms.models import Backup, BackupDisk, BackupStore, Flavor, Network, SshKey
+from vms.api.pick import pick, refuse
+from vms.models import Backup, BackupDisk, BackupStore
 from vms.selectors.backups import BACKUP_SORTS, backups_visible
 from vms.selectors.guests import guests_visible
 from vms.services.backups import (
     backup_create,
     backup_delete,
-    backup_restore_guest,
-    backup_restore_volume,
     backup_verify,
     store_write,
 )
@@ -77,20 +75,6 @@ class BackupIn(Body):
     guest: str = Field(max_length=63)
     name: str = Field(default="", max_length=63, description="Named after the machine where empty.")
     full: StrictBool = Field(default=False, description="Read all of it, also what has not changed.")
-
-
-class RestoreIn(Body):
-    """What is to be made of a backup: a new machine of all its disks, or a volume of one of them."""
-
-    to: Literal["guest", "volume"]
-    name: str = Field(max_length=63)
-    flavor: str = Field(default="", max_length=40, description="A machine's size; the former one's where empty.")
-    networks: list[str] = Field(default=[], max_length=16, description="A machine's; the default network where empty.")
-    ssh_keys: list[str] = Field(default=[], max_length=50)
-    tags: list[str] = Field(default=[], max_length=20, description="A machine's.")
-    start: StrictBool = True
-    position: StrictInt = Field(default=0, ge=0, le=24, description="A volume: of which disk.")
-    guest: str = Field(default="", max_length=63, description="A volume: the machine that it is plugged into.")
 
 
 class BackupQuery(Listing):
@@ -218,40 +202,6 @@ def backup_verify_post(
 ) -> Status[OperationOut]:
     """Read all of it back and compare; the backup says afterwards what came of it."""
     return accepted(request, response, backup_verify(_backup(request, backup_id), actor=request.actor))
-
-
-@router.post(
-    "/backups/{backup_id}/restore", response={202: OperationOut}, exclude_unset=True, summary="Restore a backup"
-)
-def backup_restore_post(
-    request: HttpRequest, backup_id: str, response: HttpResponse, body: RestoreIn
-) -> Status[OperationOut]:
-    """As a new machine with addresses of its own, or one disk as a volume. The operation's subject is what is made."""
-    actor = request.actor
-    actor.require(Permission.BACKUP_MANAGE)
-    backup = _backup(request, backup_id)
-    errors: list[FieldError] = []
-    if body.to == "volume":
-        machines = guests_visible(actor).filter(binned_at=None)
-        guest = pick(machines, body.guest, "/guest", errors) if body.guest else None
-        refuse(errors)
-        operation = backup_restore_volume(backup, actor=actor, name=body.name, position=body.position, guest=guest)
-        return accepted(request, response, operation)
-    flavor = pick(Flavor.objects.all(), body.flavor, "/flavor", errors) if body.flavor else None
-    networks = pick_all(Network.objects.all(), body.networks, "/networks", errors)
-    keys = pick_all(SshKey.objects.all(), body.ssh_keys, "/ssh_keys", errors)
-    refuse(errors)
-    operation = backup_restore_guest(
-        backup,
-        actor=actor,
-        name=body.name,
-        flavor=flavor,
-        networks=networks,
-        ssh_keys=keys,
-        tags=tuple(body.tags),
-        start=body.start,
-    )
-    return accepted(request, response, operation)
 
 
 def store_out(store: BackupStore) -> StoreOut:

@@ -6,21 +6,20 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any
 
-from django.db import models
 from pydantic import BaseModel, Field, StrictBool, StrictInt
 
 from portal.core.bodies import Body, Listing
 from portal.core.errors import FieldError
 from portal.core.ports import Money
-from vms.api.pick import pick, pick_all, refuse
+from vms.api.pick import pick, pick_all, pick_image, refuse
 from vms.models import Flavor, Guest, Image, Network, SshKey, StorageClass
 from vms.seed_preview import Preview
 from vms.selectors.guests import AddressRow, GuestFilters, GuestRow
 from vms.services.guests.create import Fit
 from vms.services.guests.resize import When
 from vms.services.keys import TYPES, key_parse
-from vms.specs import DISK_MAX_GIB, GuestSpec, VolumeSpec
-from vms.states import GuestStatus, ImageState, Power
+from vms.specs import DISK_MAX_GIB, START_DELAY_MAX_S, START_ORDER_MAX, GuestSpec, StartOrder, VolumeSpec
+from vms.states import GuestStatus, Power
 
 
 class AddressOut(BaseModel):
@@ -73,6 +72,10 @@ class GuestOut(BaseModel):
     volumes: list[GuestVolumeOut]
     tags: list[str]
     protected: bool
+    start_order: int | None = Field(
+        description="After a restart of its host those with a smaller number are started first, those without one last."
+    )
+    start_delay_s: int = Field(description="How long it runs then before those with a larger number follow.")
     in_rescue: bool = Field(description="Does it start from a rescue disk, with its own beside it?")
     firmware: str
     secure_boot: bool
@@ -153,6 +156,16 @@ class GuestPatch(Body):
     name: str = Field(default="", max_length=63)
     tags: list[str] = Field(default=[], max_length=20)
     protected: StrictBool = False
+    start_order: StrictInt | None = Field(default=None, ge=1, le=START_ORDER_MAX, description="null: after all others.")
+    start_delay_s: StrictInt = Field(default=0, ge=0, le=START_DELAY_MAX_S)
+
+    def changes(self, guest: Guest) -> dict[str, Any]:
+        """For ``guest_edit``."""
+        given = self.model_dump(exclude_unset=True)
+        if {"start_order", "start_delay_s"} & given.keys():
+            order = given.pop("start_order", guest.start_order)
+            given["start"] = StartOrder(order, given.pop("start_delay_s", guest.start_delay_s))
+        return given
 
 
 class ShutdownIn(Body):
@@ -259,6 +272,8 @@ def guest_out(row: GuestRow, *, operator: bool = False) -> GuestOut:
         ],
         tags=row.tags,
         protected=guest.protected,
+        start_order=guest.start_order,
+        start_delay_s=guest.start_delay_s,
         in_rescue=guest.in_rescue,
         firmware=guest.firmware,
         secure_boot=guest.secure_boot,
@@ -326,7 +341,7 @@ def flavor_named(text: str) -> Flavor:
 def image_named(text: str) -> Image:
     """An image of the scope, by id or name; raises ``Invalid``."""
     errors: list[FieldError] = []
-    image = pick(Image.objects.order_by("state", "-created_at"), text, "/image", errors)
+    image = pick_image(Image.objects.all(), text, "/image", errors)
     refuse(errors)
     assert image is not None
     return image
@@ -336,8 +351,7 @@ def guest_spec(body: GuestIn) -> GuestSpec:
     """The body with its words turned into rows of the scope; raises ``Invalid`` with every word that names nothing."""
     errors: list[FieldError] = []
     flavor = pick(Flavor.objects.filter(enabled=True), body.flavor, "/flavor", errors)
-    offered = models.Case(models.When(state=ImageState.READY, then=0), default=1)
-    image = pick(Image.objects.order_by(offered, "-created_at"), body.image, "/image", errors)
+    image = pick_image(Image.objects.all(), body.image, "/image", errors)
     networks = pick_all(Network.objects.all(), body.networks, "/networks", errors)
     inline = [key for key in body.ssh_keys if key.split(None, 1)[:1] and key.split(None, 1)[0] in TYPES]
     named = [key for key in body.ssh_keys if key not in inline]

@@ -78,9 +78,9 @@ def guest_get(request: HttpRequest, guest_id: str, response: HttpResponse) -> Gu
 
 @router.patch("/guests/{guest_id}", response=GuestOut, exclude_unset=True, summary="Change a guest")
 def guest_patch(request: HttpRequest, guest_id: str, response: HttpResponse, body: GuestPatch) -> GuestOut:
-    """Rename, tag or protect; the host name inside the machine stays what it was."""
-    changes = body.model_dump(exclude_unset=True)
-    guest = guest_edit(_guest(request, guest_id), actor=request.actor, **changes)
+    """Rename, tag, protect, or say when it is started; the host name inside the machine stays what it was."""
+    guest = _guest(request, guest_id)
+    guest = guest_edit(guest, actor=request.actor, **body.changes(guest))
     return guest_answer(request, response, guest)
 
 

@@ -20,7 +20,7 @@ from tenants.actors import Actor
 from tenants.api.tenants import tenant_in_path
 from tenants.policy import Permission
 from tenants.types import HttpRequest
-from vms.api.pick import pick, refuse
+from vms.api.pick import pick_image, refuse
 from vms.models import Image
 from vms.models.hardware import DiskBus, NicModel
 from vms.models.image_tests import Verdict
@@ -211,7 +211,7 @@ def _edited(request: HttpRequest, response: HttpResponse, image: Image, body: Im
     changes = body.model_dump(exclude_unset=True)
     if body.replacement is not None:
         errors: list[FieldError] = []
-        changes["replacement"] = pick(images_usable(), body.replacement, "/replacement", errors)
+        changes["replacement"] = pick_image(images_usable(), body.replacement, "/replacement", errors)
         refuse(errors)
     return _shown(request, response, image_edit(image, actor=request.actor, **changes))
 

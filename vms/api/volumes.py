@@ -21,7 +21,7 @@ from tenants.api.tenants import tenant_in_path
 from tenants.policy import Permission
 from tenants.types import HttpRequest
 from vms.api.guest_shapes import FitOut, fit_out
-from vms.api.pick import pick, refuse
+from vms.api.pick import pick, pick_image, refuse
 from vms.models import Guest, Image, StorageClass, Volume
 from vms.selectors.guests import guests_visible
 from vms.selectors.volumes import VOLUME_SORTS, volumes_visible
@@ -187,12 +187,12 @@ def volume_post(
 def _spec(request: HttpRequest, body: VolumeIn) -> VolumeSpec:
     """The body with its words turned into rows; raises ``Invalid`` with every word that names nothing."""
     errors: list[FieldError] = []
-    classes, images = StorageClass.objects.all(), Image.objects.order_by("state", "-created_at")
+    classes = StorageClass.objects.all()
     spec = VolumeSpec(
         name=body.name,
         size_gib=body.size_gib,
         storage_class=pick(classes, body.storage_class, "/storage_class", errors) if body.storage_class else None,
-        image=pick(images, body.image, "/image", errors) if body.image else None,
+        image=pick_image(Image.objects.all(), body.image, "/image", errors) if body.image else None,
         guest=pick(_guests(request), body.guest, "/guest", errors) if body.guest else None,
         delete_with_guest=body.delete_with_guest,
         iops=body.iops,

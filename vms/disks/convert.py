@@ -88,10 +88,12 @@ def flatten(
     *,
     limits: Limits | None = None,
     progress: Callable[[float], None] | None = None,
+    packed: bool = False,
 ) -> Inspected:
     """The same of a disk in several files: topmost first, each over the next, whatever they say themselves.
 
-    Each is inspected as an image is, so none of them may name another file.
+    Each is inspected as an image is, so none of them may name another file. ``packed`` has what is written compressed, by
+    zlib, which every reader of qcow2 knows.
     """
     limits = limits or Limits()
     inspected = [inspect(file, limits=limits.image, declared=format_) for file, format_ in layers]
@@ -104,7 +106,7 @@ def flatten(
         with ExitStack() as lent:
             for source, _format in sources:
                 lent.enter_context(_readable(source, work))
-            argv = _argv(sources, work, limits=limits, largest=largest)
+            argv = _argv(sources, work, limits=limits, largest=largest, packed=packed)
             _run(argv, deadline_s=limits.deadline_s, progress=progress)
         made = work / "image"
         written = _accept(made, size=seen.virtual_size, limits=limits)
@@ -126,14 +128,16 @@ def grow(file: Path, size: int) -> None:
         raise ConversionFailed("The copy could not be made larger.", detail=done.stderr[-500:])
 
 
-def _argv(sources: Sequence[tuple[Path, Format]], work: Path, *, limits: Limits, largest: int) -> list[str]:
+def _argv(
+    sources: Sequence[tuple[Path, Format]], work: Path, *, limits: Limits, largest: int, packed: bool = False
+) -> list[str]:
     root = os.geteuid() == 0
     here = [(Path(f"/mnt/{number}") if root else file, format_) for number, (file, format_) in enumerate(sources)]
     made = Path("/mnt/out/image") if root else work / "image"
     qemu_img = [
         "prlimit", f"--as={limits.memory}", f"--cpu={limits.cpu_s}", f"--fsize={largest}",
         f"--nofile={limits.open_files}", f"--stack={_STACK_BYTES}", "--core=0", "--",
-        "qemu-img", "convert", "-p", "-O", "qcow2", "-o", "compat=1.1", _named(here), str(made),
+        "qemu-img", "convert", "-p", *(["-c"] if packed else []), "-O", "qcow2", "-o", "compat=1.1", _named(here), str(made),
     ]  # fmt: skip
     if not root:
         return [*_without_network(), *qemu_img]

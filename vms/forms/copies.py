@@ -77,10 +77,9 @@ class CloneForm(forms.Form):
         )
 
 
-class CaptureForm(forms.Form):
-    """An image of one disk."""
+class DiskForm(forms.Form):
+    """One disk of several."""
 
-    name = forms.CharField(label=_("Name"), max_length=100)
     position = forms.TypedChoiceField(label=_("Disk"), coerce=int, widget=Choice)
 
     def __init__(self, *args: Any, disks: list[SnapshotDisk], **kwargs: Any) -> None:
@@ -88,3 +87,10 @@ class CaptureForm(forms.Form):
         field = self.fields["position"]
         assert isinstance(field, forms.TypedChoiceField)
         field.choices = [(disk.position, f"{disk.volume.name} · {disk.size_gib} GiB") for disk in disks]
+
+
+class CaptureForm(DiskForm):
+    """An image of one disk."""
+
+    name = forms.CharField(label=_("Name"), max_length=100)
+    field_order = ("name", "position")

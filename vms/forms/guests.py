@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from tenants.actors import Actor
 from vms.models import Flavor, Image, Network, SshKey
 from vms.selectors.stock import images_startable
-from vms.specs import PASSWORD_MAX, GuestSpec
+from vms.specs import PASSWORD_MAX, START_DELAY_MAX_S, START_ORDER_MAX, GuestSpec, StartOrder
 
 USER_DATA_MAX = 65536
 PLACEHOLDER = "machine"
@@ -135,6 +135,27 @@ class TagsForm(forms.Form):
     def spec(self) -> dict[str, Any]:
         """The change, for ``guest_edit``."""
         return {"tags": self.cleaned_data["tags"]}
+
+
+class StartOrderForm(forms.Form):
+    """When it is started after a restart of its host."""
+
+    start_order = forms.IntegerField(
+        label=_("Place"), required=False, min_value=1, max_value=START_ORDER_MAX,
+        help_text=_("1 is started first; those of the same number together. Empty: after all that have one."),
+    )  # fmt: skip
+    start_delay_s = forms.IntegerField(
+        label=_("Seconds until the next"), required=False, min_value=0, max_value=START_DELAY_MAX_S,
+        help_text=_("How long it runs before those of larger numbers follow."),
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+    def spec(self) -> dict[str, Any]:
+        """The change, for ``guest_edit``."""
+        given = self.cleaned_data
+        return {"start": StartOrder(given["start_order"], given["start_delay_s"] or 0)}
 
 
 class ProtectForm(forms.Form):

@@ -176,8 +176,10 @@ def _why_full(run: Run, backup: Backup, basis: Backup | None, *, known: bool) ->
     if run.params.get("full"):
         return "asked"
     if basis is None:
-        former = backups_kept(backup.repository).filter(guest=backup.guest_id).exclude(checkpoint="")
-        return "disks" if former.exists() else "first"
+        former = backups_kept(backup.repository).filter(guest=backup.guest_id).exclude(why_full="off")
+        if not former.exists():
+            return "first"
+        return "disks" if former.exclude(checkpoint="").exists() else "unknown"
     return "" if known else "unknown"
 
 

@@ -144,7 +144,8 @@ def ensure_disks(run: Run, place: Place) -> None:
 def ensure_volume(run: Run, there: There, volume: Volume, *, effect: str) -> None:
     """The volume's disk is there, and its row says so.
 
-    Of a whole copy only that tells whether it is whole: while the row does not, the copy is made anew.
+    Of a whole copy only that tells whether it is whole: while the row does not, the copy is made anew. Raises ``Conflict``
+    where that is gone which it was to be a copy of: an empty disk would pass for it.
     """
     if volume.source is not None and volume.state == VolumeState.PLANNED:
         fill_from_backup(run, there, volume, volume.source, effect=effect)
@@ -152,6 +153,8 @@ def ensure_volume(run: Run, there: There, volume: Volume, *, effect: str) -> Non
     if volume.snapshot_disk is not None and volume.state == VolumeState.PLANNED:
         fill_from_snapshot(run, there, volume, volume.snapshot_disk, effect=effect)
         return
+    if volume.state == VolumeState.PLANNED and str(volume.pk) in run.params.get("copied", ()):
+        raise Conflict(_("What this disk was to be made of is gone."), code="source_gone", hint="")
     spot = berth(volume, there.host, there.owner)
     capacity = volume.size_gib * GIB
     if is_home(volume.pool, there.host):

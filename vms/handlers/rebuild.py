@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.db import transaction
 from django.utils.translation import gettext as _
 
 from operations.registry import handles
@@ -9,6 +13,7 @@ from operations.runner import Run
 from vms.handlers.guests import (
     drop_file,
     drop_firmware,
+    drop_volume,
     ensure_discs,
     ensure_disk,
     ensure_networks,
@@ -20,13 +25,15 @@ from vms.handlers.guests import (
 )
 from vms.handlers.image_copies import ensure_copy
 from vms.handlers.place import at
-from vms.models import Spare
+from vms.models import Spare, Volume
 from vms.models.spares import SpareRole
 from vms.names import pool_name, volume_name
 from vms.reconcile.converge import Place, apply, converge, define, observe, step_words
 from vms.reconcile.plan import Seen, Step, Want, plan
 from vms.services.guests.rescue import rescue_record
 from vms.services.guests.spares import spare_become_root, spare_forget, spare_of, spares_left
+from vms.services.volumes.record import volume_doom
+from vms.services.volumes.settle import volume_forget
 from vms.states import Power
 
 
@@ -77,6 +84,7 @@ def tidy(run: Run) -> None:
     """Remove the disks that are left over; the machine is not touched."""
     with at(run) as place:
         tidy_up(run, place)
+        drop_alone(run, place, run.params.get("volumes", ()))
 
 
 def make(run: Run, place: Place, spare: Spare) -> None:
@@ -127,6 +135,17 @@ def tidy_up(run: Run, place: Place) -> None:
     place.guest.refresh_from_db(fields=["in_rescue"])
     for spare in spares_left(place.guest):
         drop(run, place, spare)
+
+
+def drop_alone(run: Run, place: Place, ids: Iterable[UUID | str]) -> None:
+    """These volumes, which hang on no machine, go with their files; the operation holds them."""
+    for volume in Volume.objects.select_related("tenant", "storage_class", "pool__host").filter(pk__in=ids, guest=None):
+        run.say(_("Deleting its disks"), 95)
+        with transaction.atomic():
+            run.check()
+            volume_doom(volume)
+        drop_volume(run, place, volume)
+        volume_forget(volume)
 
 
 def drop(run: Run, place: Place, spare: Spare | None) -> None:

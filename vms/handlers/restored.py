@@ -23,6 +23,8 @@ from portal.core.units import GIB
 from vms.backups.disks import give_back
 from vms.backups.restic import StoreFailed
 from vms.berths import berth
+from vms.disks.errors import DiskError
+from vms.disks.soundness import is_sound
 from vms.handlers.place import There
 from vms.models import BackupDisk, Volume
 from vms.reconcile.stores import repository_place
@@ -92,10 +94,17 @@ def pack(raw: Path, packed: Path, *, tick: Callable[[], None]) -> None:
     finally:
         process.kill()
         _out, said = process.communicate()
-    if process.returncode:
-        raise Broken(
-            _("The disk could not be packed."), code="pack_failed", detail=said.decode(errors="replace")[-500:]
-        )
+    detail = said.decode(errors="replace")[-500:] if process.returncode else _unsound(packed)
+    if detail:
+        raise Broken(_("The disk could not be packed."), code="pack_failed", detail=detail)
+
+
+def _unsound(packed: Path) -> str:
+    """Why a disk is not to be used, for operators; empty where it is whole."""
+    try:
+        return "" if is_sound(packed) else "qemu-img check finds it damaged"
+    except DiskError as error:
+        return str(error)
 
 
 @contextmanager

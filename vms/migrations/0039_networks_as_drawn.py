@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("vms", "0034_backup_turn_waits_until"),
+        ("vms", "0038_marks_of_reverted_disks"),
     ]
 
     operations = [

@@ -3,6 +3,7 @@
 from vms.models.backup_schedules import BackupSchedule, BackupTurn
 from vms.models.backups import Backup, BackupDisk, BackupRepository, BackupStore
 from vms.models.discs import Disc
+from vms.models.disk_exports import DiskExport
 from vms.models.flavors import Flavor
 from vms.models.guests import Guest, Tag
 from vms.models.hosts import Drift, Host, HostClaim, HostPool
@@ -28,6 +29,7 @@ __all__ = [
     "BackupStore",
     "BackupTurn",
     "Disc",
+    "DiskExport",
     "Drift",
     "Flavor",
     "Guest",

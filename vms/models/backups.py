@@ -13,7 +13,7 @@ from vms.models.flavors import Flavor
 from vms.models.guests import Guest
 from vms.models.hardware import Hardware
 from vms.models.images import Image
-from vms.models.volumes import Volume
+from vms.models.volumes import Volume, serial_of
 from vms.states import BackupState
 
 
@@ -128,6 +128,8 @@ class BackupDisk(TenantOwned):
     size_gib = models.PositiveIntegerField()
     volume = models.ForeignKey(Volume, null=True, on_delete=models.SET_NULL, related_name="+")
     """The disk it was read from, as long as there is one."""
+    known_as = models.CharField(max_length=20, blank=True, default="", db_default="")
+    """That disk's serial; empty of a backup from before serials could move."""
 
     class Meta:
         ordering = ["position"]
@@ -137,3 +139,8 @@ class BackupDisk(TenantOwned):
     def folder(self) -> str:
         """Where it lies in the snapshot."""
         return f"disk{self.position}"
+
+    @property
+    def serial(self) -> str:
+        """By what the machine's system knew the disk; empty where nobody knows any more."""
+        return self.known_as or (serial_of(self.volume_id) if self.volume_id is not None else "")

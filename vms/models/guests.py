@@ -14,7 +14,7 @@ from vms.models.flavors import Flavor
 from vms.models.hardware import Hardware
 from vms.models.hosts import Host
 from vms.models.images import Image
-from vms.states import GuestStatus, Power
+from vms.states import LOST, GuestStatus, Power
 
 WANTED = [Power.RUNNING.value, Power.STOPPED.value, Power.PAUSED.value, Power.SUSPENDED.value, Power.ABSENT.value]
 
@@ -88,6 +88,10 @@ class Guest(TenantOwned, Hardware):
     purge_after = models.DateTimeField(null=True, db_index=True)
     lease_ends_at = models.DateTimeField(null=True, db_index=True)
     """When it goes to the bin by itself."""
+    start_order = models.PositiveSmallIntegerField(null=True)
+    """After a restart of its host those with a smaller number are started before it; those without one come last."""
+    start_delay_s = models.PositiveSmallIntegerField(default=0, db_default=0)
+    """How long it runs then before those with a larger number follow."""
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(default=timezone.now)
 
@@ -100,6 +104,11 @@ class Guest(TenantOwned, Hardware):
             models.Index(fields=["tenant", "seen_power"], name="guest_by_power"),
             models.Index(
                 fields=["tenant"], condition=Q(binned_at__isnull=False) | Q(built_at__isnull=True), name="guest_aside"
+            ),
+            models.Index(
+                fields=["tenant"],
+                name="guest_lost",
+                condition=Q(want_power=Power.RUNNING.value, seen_power=Power.STOPPED.value, seen_reason=LOST),
             ),
         ]
         constraints = [
@@ -115,6 +124,9 @@ class Guest(TenantOwned, Hardware):
             ),
             models.CheckConstraint(
                 condition=Q(binned_at=None) | Q(lease_ends_at=None), name="guest_in_the_bin_has_no_lease"
+            ),
+            models.CheckConstraint(
+                condition=Q(start_order=None) | Q(start_order__gte=1), name="guest_start_order_from_1"
             ),
         ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
@@ -26,6 +27,11 @@ class HostPool(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+def host_lane(pk: UUID) -> str:
+    """The lane of the host with this id."""
+    return f"host.{pk.hex}"
 
 
 class Host(models.Model):
@@ -69,7 +75,7 @@ class Host(models.Model):
     @property
     def lane(self) -> str:
         """The name of its lane for operations."""
-        return f"host.{self.pk.hex}"
+        return host_lane(self.pk)
 
 
 class HostClaim(TenantOwned):

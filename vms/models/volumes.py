@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from typing import Any
+from uuid import UUID
 
 from django.core.validators import RegexValidator
 from django.db import models
@@ -15,6 +16,11 @@ from tenants.scoping import TenantOwned
 from vms.models.hardware import DiskBus
 from vms.models.hosts import Host
 from vms.states import VolumeState
+
+
+def serial_of(pk: UUID) -> str:
+    """The serial that a volume has from the start."""
+    return pk.hex[:20]
 
 
 class Scrub(models.TextChoices):
@@ -127,6 +133,8 @@ class Volume(TenantOwned):
     """The disk of a backup that it is made of."""
     snapshot_disk = models.ForeignKey("vms.SnapshotDisk", null=True, on_delete=models.SET_NULL, related_name="+")
     """The disk of a snapshot that it is made of."""
+    known_as = models.CharField(max_length=20, blank=True, default="", db_default="")
+    """The serial that it took over from the disk whose place it took, or gave its own for; empty is its own."""
     storage_class = models.ForeignKey(StorageClass, on_delete=models.PROTECT, related_name="+")
     pool = models.ForeignKey(StoragePool, null=True, on_delete=models.PROTECT, related_name="volumes")
     size_gib = models.PositiveIntegerField()
@@ -170,4 +178,4 @@ class Volume(TenantOwned):
     @property
     def serial(self) -> str:
         """How the guest's system finds it by itself, wherever it is plugged in: QEMU shows 20 characters at most."""
-        return self.pk.hex[:20]
+        return self.known_as or serial_of(self.pk)

@@ -47,6 +47,7 @@ from vms.names import (
 )
 from vms.reconcile.converge import guest_id
 from vms.reconcile.members import cards_differ, members_differ
+from vms.reconcile.spool import spool_differs
 from vms.reconcile.stores import stores_differ
 from vms.selectors.installation import installation_owner
 from vms.selectors.volumes import volumes_home, volumes_in
@@ -65,6 +66,7 @@ def audit(*, logs: Path | None = None, secrets: tuple[str, ...] = ()) -> list[st
     """
     with every_tenant(why="the audit looks at everything"):
         findings = [*_counters(), *_operations(), *_guards(), *_journals(), *_rows(), *_spares(), *stores_differ()]
+        findings += spool_differs()
         for host in Host.objects.all():
             findings += list(_host(host))
     if logs is not None:

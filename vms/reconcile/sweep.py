@@ -87,7 +87,7 @@ def _guests(
         seen = Seen(Power.ABSENT) if there is None else Seen(there.power, there.generation)
         record(Place(guest, host, hv, owner), there, seen, at=at)
         if pk in out:
-            discs_follow(guest, out[pk])
+            discs_follow(guest, out[pk], at=at)
         _guest_drift(host, guest, there)
     return len(rows)
 

@@ -57,6 +57,16 @@ def machines_of(guests: Collection[UUID], tags: Collection[str]) -> QuerySet[Gue
     return Guest.objects.filter(pk__in=list(guests)) | Guest.objects.filter(pk__in=tagged)
 
 
+def schedules_of(actor: Actor, guest: Guest) -> list[BackupSchedule]:
+    """The schedules within the actor's reach that back the machine up, as things are; by name."""
+    chosen = set(
+        BackupSchedule.guests.through._base_manager.filter(guest=guest).values_list("backupschedule", flat=True)
+    )
+    worn = set(guest.tag_names())
+    rows = backup_schedules_visible(actor).order_by("name", "pk")
+    return [row for row in rows if row.pk in chosen or worn.intersection(row.tags)]
+
+
 def schedule_machines(schedule: BackupSchedule) -> QuerySet[Guest]:
     """The machines that it backs up, as things are."""
     rows = machines_of(list(schedule.guests.values_list("pk", flat=True)), schedule.tags)

@@ -25,6 +25,12 @@ def item_price(meter: str, quantity: int, word: str = "") -> Money | None:
     return today.price([Item(meter, quantity, word)]) if today is not None else None
 
 
+def disks_price(disks: Iterable[tuple[int, str]]) -> Money | None:
+    """So many disks, each GiB and its class's name; None where no prices are kept."""
+    today = tariff()
+    return today.price([Item("disk_gib", size_gib, name) for size_gib, name in disks]) if today is not None else None
+
+
 def repository_price(tenant: Tenant) -> Money | None:
     """What a tenant's backups cost as they are; None where it has none, or no prices are kept."""
     repository = BackupRepository.objects.select_related("store").filter(tenant=tenant).first()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import tempfile
@@ -16,6 +17,7 @@ from django.utils.translation import gettext as _
 from portal.core.errors import Invalid
 from tenants.actors import Actor
 from vms.disks.convert import flatten, to_qcow2
+from vms.disks.durable import flush
 from vms.disks.errors import DiskError, UnsafeImage
 from vms.disks.inspect import Format, inspect
 from vms.models import Image
@@ -33,6 +35,18 @@ def catalogue_dir() -> Path:
     path = images_dir()
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
+
+
+@contextmanager
+def catalogue_scratch(what: str, image: Image) -> Iterator[Path]:
+    """A folder for bringing ``image`` in, gone afterwards; held as long as it is used, however long that is."""
+    with tempfile.TemporaryDirectory(dir=catalogue_dir(), prefix=f"{what}-{image.pk.hex}-") as folder:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # the kernel lets go of it when we die
+            yield Path(folder)
+        finally:
+            os.close(descriptor)
 
 
 def catalogue_add(
@@ -87,8 +101,8 @@ def catalogue_place(
     refused. ``progress`` gets 0 … 100; what it raises cancels. ``charge`` is told, before anything is unpacked, how many bytes
     that may make. When this returns, the image is on the disk. Raises ``Invalid``; then nothing was changed.
     """
-    with tempfile.TemporaryDirectory(dir=catalogue_dir(), prefix=f"import-{image.pk.hex}-") as scratch:
-        clean = Path(scratch) / "clean.qcow2"
+    with catalogue_scratch("import", image) as scratch:
+        clean = scratch / "clean.qcow2"
         try:
             found = inspect(file, declared=declared)
             if image.kind != ImageKind.DISK and found.content != "iso":
@@ -108,21 +122,12 @@ def catalogue_place(
                 _("This image cannot be used: %(reason)s"), code="bad_image", reason=error.sentence, detail=error.detail
             ) from error
         os.chmod(clean, 0o600)
-        _flush(clean)
+        flush(clean)
         if progress:
             progress(100.0)  # a worker that froze until here puts nothing in the place of its successor's
         os.replace(clean, image_path(image))
-        _flush(catalogue_dir())
+        flush(catalogue_dir())
         return image_path(image).stat().st_size, checked.virtual_size, digest()
-
-
-def _flush(path: Path) -> None:
-    """A file's bytes, or a folder's names, reach the disk before a row says that the image is there."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -89,14 +90,17 @@ def disc_lay(guest: Guest, image: Image) -> Disc:
     return Disc.objects.create(tenant=guest.tenant, guest=guest, drive=1, image=image, boot=DiscBoot.AFTER)
 
 
-def discs_follow(guest: Guest, out: Collection[int]) -> bool:
-    """Write down in which drives of a running machine no CD is to be seen, though it has one; True if that is news.
+def discs_follow(guest: Guest, out: Collection[int], *, at: datetime) -> bool:
+    """Write down in which drives of a running machine no CD was to be seen at ``at``, though it has one; True if that is news.
 
-    Not while something is done with it. Safe to repeat.
+    Not while something is done with it, nor where something was since then: the look is older than what lies there. Safe to
+    repeat.
     """
     with tenant_scope(guest.tenant), transaction.atomic():
         row = Guest.objects.select_for_update(of=("self",)).filter(pk=guest.pk).first()
         if row is None or operations_live_on("guest", [row.pk]):
+            return False
+        if Operation.objects.filter(subject_id=row.pk, finished_at__gte=at).exists():
             return False
         changed = [disc for disc in Disc.objects.filter(guest=row) if disc.is_out != (disc.drive in out)]
         for disc in changed:

@@ -18,6 +18,7 @@ from vms.models import (
     Backup,
     BackupRepository,
     BackupSchedule,
+    DiskExport,
     Guest,
     Host,
     Image,
@@ -29,6 +30,7 @@ from vms.models import (
     Volume,
 )
 from vms.services.backups import backup_delete, backup_schedule_delete
+from vms.services.disk_exports import disk_export_delete
 from vms.services.guests import guest_delete, guest_edit
 from vms.services.images import image_delete
 from vms.services.keys import key_delete
@@ -107,6 +109,17 @@ def backups(tenant: Tenant, actor: Actor | None) -> list[Left]:
     left += [Left("backup", row.name, _("Something is being done with it.")) for row in repositories if row.pk in busy]
     if repositories and not busy and actor is not None:
         BackupRepository.objects.all().delete()
+    return left
+
+
+@takes_away
+def disk_exports(tenant: Tenant, actor: Actor | None) -> list[Left]:
+    """Disks that were made into files, at once; one that is still being made when that has ended."""
+    left = []
+    for export in DiskExport.objects.order_by("created_at", "pk"):
+        why = _refusal(lambda row=export: disk_export_delete(row, actor=actor)) if actor is not None else ""
+        if actor is None or why:
+            left.append(Left("exported disk", export.name, why))
     return left
 
 

@@ -16,13 +16,14 @@ from vms.models import Backup, Guest, Image, MetricPoint, Network, Port, SshKey,
 from vms.models.hardware import HARDWARE
 from vms.models.metrics import AMOUNTS, HOUR
 from vms.selectors.backup_schedules import backup_schedules_visible
+from vms.selectors.disk_exports import disk_exports_visible
 from vms.selectors.snapshots import snapshots_visible
 from vms.services.backups.retention import keep_of
 
 Facts = dict[str, Any]
 GUEST: Final = (
     "id", "name", "vcpus", "memory_mib", "disk_gib", *HARDWARE, "protected", "want_power", "seen_power", "created_at",
-    "built_at", "binned_at", "purge_after",
+    "built_at", "binned_at", "purge_after", "start_order", "start_delay_s",
 )  # fmt: skip
 
 NETWORK: Final = ("id", "name", "description", "outward", "domain", "mtu", "created_at")
@@ -93,6 +94,13 @@ def _snapshots(tenant: Tenant, actor: Actor) -> Iterator[Facts]:
     for snapshot in rows.iterator(chunk_size=CHUNK):
         disks = [{"volume": disk.volume_id, "size_gib": disk.size_gib} for disk in snapshot.disks.all()]
         yield {**{name: getattr(snapshot, name) for name in columns}, "disks": disks}
+
+
+@exports("disk_exports", Permission.SNAPSHOT_VIEW)
+def _disk_exports(tenant: Tenant, actor: Actor) -> Iterator[Any]:
+    rows = disk_exports_visible(actor).order_by("created_at", "pk")
+    columns = ("id", "name", "guest_id", "guest_name", "volume_id", "size_gib", "state", "size", "sha256", "made_by")
+    yield from rows.values(*columns, "expires_at", "created_at").iterator(chunk_size=CHUNK)
 
 
 @exports("networks", Permission.NETWORK_VIEW)

@@ -9,6 +9,7 @@ import re
 from typing import Final
 
 import structlog
+from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext as _
 
@@ -71,11 +72,16 @@ def image_test(image: Image, *, actor: Actor) -> Operation:
 
 
 def _refuse_second(image: Image) -> None:
-    """Raise ``Conflict`` while another image of its tenant has room on a host; asked while the hosts are locked.
+    """Raise ``Conflict`` while another image of its tenant, or many of all, have room on hosts; asked while those are locked.
 
-    No quota counts what a test boot takes: without this a tenant could take all hosts from everybody else.
+    No quota counts what a test boot takes: without this a tenant, or many together, could take all hosts from everybody else.
     """
-    others = ImageTest.objects.filter(image__tenant=image.tenant_id).exclude(host=None)
+    on_hosts = ImageTest.objects.exclude(host=None)
+    if on_hosts.count() >= settings.CAPS["image_tests"]:
+        raise Conflict(
+            _("As many images are being tried as can be at once."), code="tests_under_way", hint=_("Try again soon.")
+        )
+    others = on_hosts.filter(image__tenant=image.tenant_id)
     if image.tenant_id is not None and others.exists():
         raise Conflict(
             _("Another image of this project is being tried."), code="test_under_way", hint=_("Try again soon.")

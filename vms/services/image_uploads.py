@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import time
@@ -208,5 +209,17 @@ def _is_needed(path: Path) -> bool:
     except (ValueError, IndexError):
         return True
     if path.is_dir():
-        return Image.objects.filter(pk=pk, state=ImageState.IMPORTING).exists()
+        return _is_held(path) or Image.objects.filter(pk=pk, state=ImageState.IMPORTING).exists()
     return ImageUpload.objects.filter(pk=pk).exists()
+
+
+def _is_held(folder: Path) -> bool:
+    """Is somebody bringing an image in there (``catalogue_scratch``)?"""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -27,10 +27,12 @@ from tenants.policy import Permission
 from tenants.shapes import Gauge, gauges
 from tenants.types import HttpRequest
 from vms.forms.backups import BackupForm, RestoreGuestForm, RestoreVolumeForm
-from vms.models import Backup, Guest
+from vms.models import Backup, BackupSchedule, Guest
+from vms.selectors.backup_schedules import schedules_of
 from vms.selectors.backups import backup_page, backups_visible
 from vms.selectors.prices import repository_price
 from vms.services import backups as services
+from vms.services.backups.slots import next_turn
 from vms.services.volumes.check import may_reach
 from vms.states import BackupState
 from vms.views.find import tenant_of
@@ -123,8 +125,17 @@ def backup_shown(backup: Backup, operation: Operation | None, actor: Actor, slug
         "created_at": backup.created_at,
         "is_ready": ready,
         "may_use": may and ready and operation is None,
+        "may_put_back": may
+        and ready
+        and operation is None
+        and _is_there(backup)
+        and actor.may(Permission.VOLUME_MANAGE),
         "may_delete": may and operation is None,
     }
+
+
+def _is_there(backup: Backup) -> bool:
+    return backup.guest is not None and backup.guest.binned_at is None
 
 
 def _files(backup: Backup) -> str:
@@ -140,8 +151,15 @@ def guest_backups(actor: Actor, guest: Guest, slug: str) -> dict[str, Any]:
     rows = list(backups_visible(actor).filter(guest=guest).order_by("-created_at")[:ON_A_MACHINE]) if may else []
     return {
         "backups": _shown(rows, actor, slug),
+        "schedules": [_schedule_shown(row, guest, slug) for row in (schedules_of(actor, guest) if may else [])],
         "may_back_up": actor.may(Permission.BACKUP_MANAGE) and may_reach(actor, guest) and guest.binned_at is None,
     }
+
+
+def _schedule_shown(schedule: BackupSchedule, guest: Guest, slug: str) -> dict[str, Any]:
+    """A schedule that backs the machine up, and when it begins next."""
+    url = reverse("vms:backup_schedule_detail", args=[slug, schedule.pk])
+    return {"name": schedule.name, "url": url, "enabled": schedule.enabled, "next": next_turn(schedule, guest.pk, None)}
 
 
 def _find(request: HttpRequest, backup_id: UUID) -> Backup:
@@ -184,7 +202,11 @@ def backup_restore_guest(request: HttpRequest, tenant: str, backup_id: UUID) -> 
     """Make a machine of it, and show that."""
     backup = _find(request, backup_id)
     form = RestoreGuestForm(request.POST, backup=backup)
-    return _restore(request, backup, form, "guest", services.backup_restore_guest)
+
+    def restore(words: dict[str, Any]) -> Operation:
+        return services.backup_restore_guest(backup, services.RestoredGuest(**words), actor=request.actor)
+
+    return _restore(request, backup, form, "guest", restore)
 
 
 @require_POST
@@ -193,15 +215,19 @@ def backup_restore_volume(request: HttpRequest, tenant: str, backup_id: UUID) ->
     """Make a volume of one of its disks, and show that."""
     backup = _find(request, backup_id)
     form = RestoreVolumeForm(request.POST, backup=backup, actor=request.actor)
-    return _restore(request, backup, form, "volume", services.backup_restore_volume)
+
+    def restore(words: dict[str, Any]) -> Operation:
+        return services.backup_restore_volume(backup, services.RestoredVolume(**words), actor=request.actor)
+
+    return _restore(request, backup, form, "volume", restore)
 
 
 def _restore(
-    request: HttpRequest, backup: Backup, form: forms.Form, what: str, service: Callable[..., Operation]
+    request: HttpRequest, backup: Backup, form: forms.Form, what: str, restore: Callable[[dict[str, Any]], Operation]
 ) -> HttpResponse:
     if form.is_valid():
         with refusals_in(form, {"over_quota": "name", "no_room": "name", "no_storage": "name", "name_taken": "name"}):
-            operation = service(backup, actor=request.actor, **form.cleaned_data)
+            operation = restore(form.cleaned_data)
             return redirect(f"vms:{what}_detail", tenant_of(request).slug, operation.subject_id)
     return _detail(request, backup, **{f"{what}_form": form})
 

@@ -81,6 +81,15 @@ def snapshot_copy(request: HttpRequest, tenant: str, snapshot_id: UUID) -> HttpR
             "may": actor.may(Permission.IMAGE_MANAGE),
         },
     ]
+    choices.append(
+        {
+            "url": reverse("vms:snapshot_export", args=[tenant, snapshot.pk]),
+            "icon": "download",
+            "title": _("A file"),
+            "text": _("One of its disks as qcow2, to fetch and to take away."),
+            "may": True,
+        }
+    )
     if snapshot.guest is not None:
         machine = {
             "url": reverse("vms:guest_clone", args=[tenant, snapshot.guest_id]) + f"?snapshot={snapshot.pk}",
@@ -110,7 +119,7 @@ def snapshot_volume(request: HttpRequest, tenant: str, snapshot_id: UUID) -> Htt
         operation = services.snapshot_to_volume(snapshot, actor=request.actor, **words)
         return operation, reverse("vms:volume_detail", args=[tenant_of(request).slug, operation.subject_id])
 
-    return _dialog(
+    return copy_dialog(
         request,
         CopyVolumeForm(_given(request, start), disks=disks, actor=request.actor),
         Dialog(
@@ -146,7 +155,7 @@ def guest_clone(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpRespon
         operation = services.guest_clone(guest, form.spec(), actor=actor)
         return operation, reverse("vms:guest_detail", args=[tenant, operation.subject_id])
 
-    return _dialog(
+    return copy_dialog(
         request,
         form,
         Dialog(
@@ -207,7 +216,7 @@ def _capture(
         return operation, reverse("vms:image_detail", args=[tenant_of(request).slug, operation.subject_id])
 
     start = {"name": of.name[:90], "position": disks[0].position if disks else ""}
-    return _dialog(
+    return copy_dialog(
         request,
         CaptureForm(_given(request, start), disks=disks),
         Dialog(
@@ -240,7 +249,7 @@ def _given(request: HttpRequest, start: dict[str, Any]) -> Any:
     return request.GET if "name" in request.GET else start
 
 
-def _dialog(request: HttpRequest, form: forms.Form, dialog: Dialog) -> HttpResponse:
+def copy_dialog(request: HttpRequest, form: forms.Form, dialog: Dialog) -> HttpResponse:
     """Show it with what it takes; asked for, show what is made."""
     posted = request.method == "POST"
     if form.is_valid() and posted:

@@ -16,7 +16,7 @@ from tenants.pages import page
 from tenants.policy import Permission
 from tenants.types import HttpRequest
 from vms.forms.guest_timing import LeaseForm, ScheduleForm
-from vms.forms.guests import ProtectForm, RenameForm, TagsForm
+from vms.forms.guests import ProtectForm, RenameForm, StartOrderForm, TagsForm
 from vms.models import Guest, PowerSchedule
 from vms.services.guests import guest_edit
 from vms.services.guests.lease import guest_lease as lease
@@ -46,7 +46,16 @@ def guest_protect(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpResp
     return _edit(request, guest_id, ProtectForm(request.POST, actor=request.actor))
 
 
-def _edit(request: HttpRequest, guest_id: UUID, form: RenameForm | TagsForm | ProtectForm) -> HttpResponse:
+@require_POST
+@page(Permission.GUEST_EDIT)
+def guest_start_order(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpResponse:
+    """Say when it is started after a restart of its host."""
+    return _edit(request, guest_id, StartOrderForm(request.POST, actor=request.actor))
+
+
+def _edit(
+    request: HttpRequest, guest_id: UUID, form: RenameForm | TagsForm | ProtectForm | StartOrderForm
+) -> HttpResponse:
     guest = guest_or_404(request, guest_id)
     if form.is_valid():
         with refusals_in(form, {"name_taken": "name", "too_many_tags": "tags", "own_reach": "tags"}):

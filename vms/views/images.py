@@ -176,10 +176,12 @@ def _detail(request: HttpRequest, image: Image, form: ImageEditForm | None) -> H
     own = image.tenant_id is not None and actor.may(Permission.IMAGE_MANAGE, image)
     below = own and actor.tenant is not None and actor.tenant.children.exists()
     fit = image.state in (ImageState.READY, ImageState.DEPRECATED)
+    shown = image_shown(image, actor, live)
     context = {
         "test": services_of_tests.image_tested(image),
+        "trying": shown["operation"] if live is not None and live.kind == "image.test" else None,
         "may_test": own and live is None and fit and image.kind == ImageKind.DISK,
-        "image": image_shown(image, actor, live),
+        "image": shown,
         "form": (form or ImageEditForm(image=image, actor=actor)) if own and live is None else None,
         "may_delete": own and live is None and image.state != ImageState.UPLOADING,
         "may_offer": own and fit,

@@ -164,6 +164,7 @@ class GuestShown:
     may_unrescue: bool
     may_clone: bool
     may_capture: bool
+    may_export: bool
     in_rescue: bool
     price: None = None
     spark: str = field(default="", compare=False)
@@ -182,6 +183,7 @@ class _Offer:
     may_unrescue: bool
     may_clone: bool
     may_capture: bool
+    may_export: bool
     console: bool
 
 
@@ -223,6 +225,7 @@ class _Page:
             may_unrescue=may("guest.unrescue", edit),
             may_clone=may("guest.clone", copy and self.actor.may(Permission.GUEST_CREATE)),
             may_capture=may("guest.clone", copy and self.actor.may(Permission.IMAGE_MANAGE)),
+            may_export=may("guest.clone", copy),
             console=console,
         )
 
@@ -265,6 +268,7 @@ class _Page:
             may_unrescue=offer.may_unrescue,
             may_clone=offer.may_clone,
             may_capture=offer.may_capture,
+            may_export=offer.may_export,
             in_rescue=guest.in_rescue,
             spark=row.spark,
         )

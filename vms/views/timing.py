@@ -1,4 +1,4 @@
-"""What a machine's page shows of the clock: its schedules and its lease."""
+"""What a machine's page shows of its times: when it is switched and started, and its lease."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 from tenants.actors import Actor
 from tenants.policy import Permission
 from vms.forms.guest_timing import LeaseForm, ScheduleForm
+from vms.forms.guests import StartOrderForm
 from vms.models import Guest, PowerSchedule
 from vms.models.schedules import SwitchAction
 from vms.services.power_schedules import MISSED, UNREADABLE
@@ -65,6 +66,12 @@ def timing_context(guest: Guest, actor: Actor, form: forms.Form | None = None) -
         "may_time": there and actor.may(Permission.GUEST_POWER, guest),
         "may_lease": there and actor.may(Permission.GUEST_DELETE, guest),
         "lease_ends_at": guest.lease_ends_at,
+        "start_form": form if isinstance(form, StartOrderForm) else _start_form(guest, actor),
         "schedule_form": form if isinstance(form, ScheduleForm) else ScheduleForm(actor=actor),
         "lease_form": form if isinstance(form, LeaseForm) else LeaseForm(actor=actor, ends_at=guest.lease_ends_at),
     }
+
+
+def _start_form(guest: Guest, actor: Actor) -> StartOrderForm:
+    now = {"start_order": guest.start_order, "start_delay_s": guest.start_delay_s}
+    return StartOrderForm(actor=actor, initial=now)

@@ -111,6 +111,7 @@ def volume_shown(volume: Volume, operation: Operation | None, actor: Actor, slug
         "may_change": may and ready,
         "may_attach": may and ready and guest is None,
         "may_detach": may and ready and guest is not None and not volume.is_root,
+        "may_export": ready and actor.may(Permission.SNAPSHOT_MANAGE),
         "may_delete": may and operation is None and (guest is None or volume.state == VolumeState.DELETING),
     }
 

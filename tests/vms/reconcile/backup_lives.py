@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from operations.models import Operation
 from operations.runner import run
@@ -64,10 +65,13 @@ class Backups:
         return self.fresh(backup.pk)
 
     def deed(self, backup: Backup, verb: str, **more: object) -> Operation:
-        """``delete``, ``verify``, ``restore_guest`` or ``restore_volume``, by the tenant's owner."""
+        """``delete``, ``verify``, ``restore_guest`` or ``restore_volume``, by the tenant's owner or ``actor``."""
+        actor = more.pop("actor", self.bench.house.actor)
+        made: Any = {"restore_guest": services.RestoredGuest, "restore_volume": services.RestoredVolume}.get(verb)
+        spec = (made(**more),) if made is not None else ()
         with tenant_scope(self.bench.house.tenant):
             service: Callable[..., Operation] = getattr(services, f"backup_{verb}")
-            return service(self.fresh(backup.pk), actor=self.bench.house.actor, **more)
+            return service(self.fresh(backup.pk), *spec, actor=actor)
 
     def fresh(self, pk: object) -> Backup:
         with every_tenant(why="test"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import subprocess
 import tempfile
@@ -16,13 +17,14 @@ from tenants.scoping import every_tenant, tenant_scope
 from tests.vms.reconcile.bench import Bench
 from tests.vms.reconcile.snapshot_lives import SINCE, THEN, Shots
 from tests.vms.reconcile.volume_lives import Disks
-from vms.models import Guest, Snapshot, Volume
+from vms.models import DiskExport, Guest, Snapshot, Volume
 from vms.names import volume_name
 from vms.services import copies as services
+from vms.services.disk_exports import disk_export_create, disk_export_path
 from vms.states import Power
 
 _numbers = itertools.count(1)
-COPIES = {"volume.copy", "guest.clone", "image.capture"}
+COPIES = {"volume.copy", "guest.clone", "image.capture", "volume.export"}
 """The kinds of operations that are tried here."""
 
 
@@ -53,6 +55,11 @@ class Copies:
         with tenant_scope(self.bench.house.tenant):
             fresh = self.bench.fresh(of) if isinstance(of, Guest) else self.shots.fresh(of.pk)
             return services.image_capture(fresh, actor=self.bench.house.actor, name=f"image {next(_numbers)}", **more)
+
+    def export(self, of: Guest | Volume | Snapshot, **more: Any) -> Operation:
+        with tenant_scope(self.bench.house.tenant):
+            fresh = type(of).objects.select_related("tenant").get(pk=of.pk)
+            return disk_export_create(fresh, actor=self.bench.house.actor, **more)
 
     def passing(self, operation: Operation) -> Snapshot:
         """The snapshot that is taken for it, taken."""
@@ -138,6 +145,12 @@ def _volume_of_volume(copies: Copies) -> Copied:
     return Copied(volume, snapshot, copies.volume(snapshot, guest=guest))
 
 
+def _file_of_volume(copies: Copies) -> Copied:
+    volume = Disks(copies.bench).volume()
+    snapshot = copies.shots.snapshot(volume)
+    return Copied(volume, snapshot, copies.export(snapshot))
+
+
 COPY_RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -147,8 +160,21 @@ COPY_RECIPES = {
         CopyRecipe("a machine as it is, off", "guest.clone", _now(Power.STOPPED, Copies.clone), Power.STOPPED),
         CopyRecipe("an image of a snapshot", "image.capture", _image_then, Power.STOPPED),
         CopyRecipe("an image of a running machine", "image.capture", _now(Power.RUNNING, Copies.image), Power.RUNNING),
+        CopyRecipe("a file of a running machine", "volume.export", _now(Power.RUNNING, Copies.export), Power.RUNNING),
+        CopyRecipe("a file of a volume", "volume.export", _file_of_volume, None),
         CopyRecipe("a volume of a volume, plugged in", "volume.copy", _volume_of_volume, None, plugged=True),
     )
 }
 
-__all__ = ["COPIES", "COPY_RECIPES", "THEN", "Copied", "Copies", "CopyRecipe", "every_tenant"]
+
+def assert_file(_copies: Copies, _recipe: CopyRecipe, copied: Copied) -> None:
+    """Whole, named by nothing but its row, and its checksum is that of the bytes which are given out."""
+    with every_tenant(why="test"):
+        export = DiskExport.objects.get(pk=copied.operation.subject_id)
+    content = disk_export_path(export).read_bytes()
+    assert (export.state, export.size) == ("ready", len(content))
+    assert export.sha256 == hashlib.sha256(content).hexdigest()
+    assert words_in(content, export.size_gib << 30) == THEN
+
+
+__all__ = ["COPIES", "COPY_RECIPES", "THEN", "Copied", "Copies", "CopyRecipe", "assert_file", "every_tenant"]

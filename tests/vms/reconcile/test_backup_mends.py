@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tenants.scoping import every_tenant, tenant_scope
 from tests.vms.reconcile.backup_lives import Backups
 from tests.vms.reconcile.bench import Bench
 from tests.vms.reconcile.lives import at_points
+from tests.vms.reconcile.snapshot_lives import Shots
 from vms.backups import restic
 from vms.hypervisor.errors import Refused
 from vms.models import Backup, BackupRepository, Guest, Image, Volume
@@ -83,7 +85,8 @@ def test_a_restored_machine_is_built_as_it_was_and_wears_the_tags_that_are_asked
     actor = replace(bench.house.actor, tagged=narrow)
 
     with tenant_scope(bench.house.tenant):
-        made = services.backup_restore_guest(backup, actor=actor, name="again", tags=("mine",), start=False)
+        spec = services.RestoredGuest(name="again", tags=("mine",), start=False)
+        made = services.backup_restore_guest(backup, spec, actor=actor)
         again = Guest.objects.get(pk=made.subject_id)
 
         assert (again.firmware, again.disk_bus, again.tag_names()) == ("uefi", "sata", ["mine"])
@@ -115,3 +118,41 @@ def test_buttons_are_there_for_machines_within_reach_alone(backups: Backups) -> 
 
     assert [(each["may_use"], each["may_delete"]) for each in shown] == [(True, True), (False, False)]
     assert [each["may_back_up"] for each in offered] == [True, False]
+
+
+def test_what_comes_out_of_a_store_has_a_day_and_without_it_there_is_no_empty_disk_in_its_place(
+    backups: Backups,
+) -> None:
+    bench = backups.bench
+    backup = backups.backup(bench.guest(), b"one")
+    asked = [backups.deed(backup, verb, name="again") for verb in ("restore_guest", "restore_volume")]
+    assert {operation.deadline_at - operation.created_at for operation in asked} == {timedelta(days=1)}
+    with every_tenant(why="test"):
+        Volume.objects.update(source=None)
+        paid = Volume.objects.count()
+
+    for operation in asked:
+        assert run(operation.pk) == "failed"
+        operation.refresh_from_db()
+        assert operation.error_code == "source_gone"
+    bench.settle()
+
+    with every_tenant(why="test"):
+        assert Volume.objects.count() == paid - 2
+    assert bench.findings() == []
+
+
+def test_after_a_disk_went_back_to_a_snapshot_all_of_it_is_read(backups: Backups) -> None:
+    """What it became then, no bitmap saw being written."""
+    bench = backups.bench
+    guest = bench.guest()
+    snapshot = Shots(bench).snapshot(guest)
+    backups.backup(guest, b"one")
+    assert backups.backup(guest, b"two").changed_only
+
+    assert run(Shots(bench).ask(snapshot, "revert").pk) == "succeeded"
+    assert run(bench.ask(guest, "start").pk) == "succeeded"
+
+    assert backups.backup(guest, b"three").why_full == "unknown"
+    assert backups.backup(guest, b"four").changed_only
+    assert bench.findings() == []

@@ -26,7 +26,6 @@ from vms.handlers.restored import scratch
 from vms.hypervisor.errors import Refused, Unreachable
 from vms.models import Backup, Guest, Volume
 from vms.reconcile.stores import repository_place
-from vms.services import backups as services
 from vms.services.backups.record import backup_charge
 from vms.states import Power
 
@@ -294,8 +293,7 @@ def test_whose_role_changes_some_machines_makes_nothing_of_what_another_held(bac
     backup = backups.backup(backups.bench.guest(), b"one")
     narrow = replace(house.actor, tagged={Permission.GUEST_EDIT: (frozenset({"mine"}),)})
 
-    with tenant_scope(house.tenant):
-        for verb in ("restore_volume", "restore_guest", "verify"):
-            more = {} if verb == "verify" else {"name": "copy"}
-            with pytest.raises(Forbidden):
-                getattr(services, f"backup_{verb}")(backup, actor=narrow, **more)
+    for verb in ("restore_volume", "restore_guest", "verify"):
+        more = {} if verb == "verify" else {"name": "copy"}
+        with pytest.raises(Forbidden):
+            backups.deed(backup, verb, actor=narrow, **more)

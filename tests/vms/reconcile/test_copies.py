@@ -20,7 +20,7 @@ from tenants.policy import Permission
 from tenants.scoping import every_tenant, tenant_scope
 from tests.operations.kinds import lapse
 from tests.vms.reconcile.bench import Bench
-from tests.vms.reconcile.copy_lives import COPIES, COPY_RECIPES, Copied, Copies, CopyRecipe, words_in
+from tests.vms.reconcile.copy_lives import COPIES, COPY_RECIPES, Copied, Copies, CopyRecipe, assert_file, words_in
 from tests.vms.reconcile.lives import Killed, at_points
 from tests.vms.reconcile.snapshot_lives import SINCE, THEN
 from vms.hypervisor.errors import Missing, Refused, Unreachable
@@ -62,9 +62,12 @@ def volume_of(copied: Copied) -> Volume:
 def assert_as_wanted(copies: Copies, recipe: CopyRecipe, copied: Copied) -> None:
     """The copy holds what the snapshot does, stands by itself, and the source has not noticed."""
     assert copies.bench.findings() == []
-    {"volume.copy": assert_volume, "guest.clone": assert_twin, "image.capture": assert_image}[recipe.kind](
-        copies, recipe, copied
-    )
+    {
+        "volume.copy": assert_volume,
+        "guest.clone": assert_twin,
+        "image.capture": assert_image,
+        "volume.export": assert_file,
+    }[recipe.kind](copies, recipe, copied)
     assert_untouched(copies, recipe, copied)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from operations.models import Operation
 from operations.runner import run
+from portal.core.clock import now
 from portal.core.errors import Conflict, Invalid
 from tenants.scoping import every_tenant, tenant_scope
 from tests import factories
@@ -18,7 +19,7 @@ from vms.hypervisor.errors import Refused, Unreachable
 from vms.hypervisor.xml.domain import DomainSpec
 from vms.models import Disc, Guest, Image, ImageCopy, Snapshot, Volume
 from vms.reconcile.sweep import sweep
-from vms.services.discs import disc_edit, disc_eject, disc_insert
+from vms.services.discs import disc_edit, disc_eject, disc_insert, discs_follow
 from vms.services.guests import guest_create
 from vms.services.guests.observe import guests_mark_unknown
 from vms.services.image_copies import copy_evict
@@ -145,6 +146,17 @@ def test_what_the_machines_system_ejects_is_seen_and_in_again_at_its_next_start(
     look(bench)
     assert not latest(guest).is_out
     assert held(bench, guest)["now"] == {"sdc"}
+
+
+def test_a_look_from_before_a_cd_went_in_says_nothing_of_it(bench: Bench) -> None:
+    guest = bench.guest()
+    before = now()
+    insert(bench, guest)
+
+    assert not discs_follow(bench.fresh(guest), [1], at=before)
+    assert not latest(guest).is_out
+    assert discs_follow(bench.fresh(guest), [1], at=now())
+    assert latest(guest).is_out
 
 
 def test_the_order_of_starting_is_as_each_cd_says(bench: Bench) -> None:

@@ -33,8 +33,9 @@ from tests.vms.reconcile.snapshot_lives import Shots
 from tests.vms.reconcile.test_kill_points import clear
 from tests.vms.reconcile.volume_lives import Disks
 from vms.hypervisor.errors import Refused
-from vms.models import BackupStore, Disc, Guest, Port, Snapshot, Volume
+from vms.models import Backup, BackupStore, Disc, Guest, Port, Snapshot, Volume
 from vms.reconcile.sweep import sweep
+from vms.services.backups import backup_create
 from vms.services.guests import guests_mark_unknown
 from vms.services.guests.allowed import OURS, TABLE, Answer, Condition, condition_of, refuse_unless_allowed
 from vms.services.hosts import host_record_heartbeat
@@ -57,7 +58,8 @@ class Wish:
             return f"/guests/{guest.pk}{self.path.format(disc=_disc(guest), port=_port(guest))}"
         with every_tenant(why="test"):
             kept = Snapshot.objects.filter(guest=guest).first()
-            names = {"hung": _data(guest), "free": _data(None), "kept": kept}
+            saved = Backup.objects.filter(guest=guest).first()
+            names = {"hung": _data(guest), "free": _data(None), "kept": kept, "saved": saved}
         return self.path.format(**{name: row.pk if row is not None else "" for name, row in names.items()})
 
 
@@ -90,6 +92,7 @@ WISHES: Final = {
     "guest.clone": Wish("POST", "/clone", lambda _bench, _guest: {"name": f"twin-{next(_numbers)}"}),
     "guest.resize": Wish("POST", "/resize", lambda bench, _guest: {"flavor": bench.larger.name}),
     "guest.rebuild": Wish("POST", "/rebuild"),
+    "guest.putback": Wish("POST", "/backups/{saved}/restore", lambda _bench, _guest: {"to": "in_place", "stop": True}),
     "guest.rescue": Wish("POST", "/rescue", lambda bench, _guest: {"image": str(bench.image.pk)}),
     "guest.unrescue": Wish("POST", "/unrescue"),
     "guest.insert": Wish("POST", "/discs", lambda bench, _guest: {"image": str(bench.cd.pk)}),
@@ -195,6 +198,24 @@ def ask(bench: Bench, guest: Guest, kind: str) -> Said:
     return Rest(bench.house.token).ask(wish.method, bench.house.url + wish.url(guest), wish.body(bench, guest))
 
 
+def refused(bench: Bench, guest: Guest, kind: str) -> Said:
+    """Of a wish that is not taken: what it needs is there by rows alone."""
+    if kind != "guest.putback":
+        return ask(bench, guest, kind)
+    saved = factories.backup(bench.house, guest)
+    said = ask(bench, guest, kind)
+    with every_tenant(why="test"):
+        saved.delete()
+    return said
+
+
+def save(bench: Bench, guest: Guest) -> None:
+    """A backup of it, which is really there."""
+    with tenant_scope(bench.house.tenant):
+        operation = backup_create(bench.fresh(guest), actor=bench.house.actor)
+    assert run(operation.pk) == "succeeded"
+
+
 def furnish(bench: Bench, *, shots: bool = True) -> None:
     """From now on a machine has a CD and a data volume, and there is a volume that hangs on none; with ``shots`` a snapshot."""
     disks = Disks(bench)
@@ -249,7 +270,7 @@ def test_what_the_table_refuses_is_a_409_in_its_words_and_changes_nothing(condit
     for kind in TABLE:
         if answered(kind, condition, bench) != Answer.NO:
             continue
-        said = ask(bench, guest, kind)
+        said = refused(bench, guest, kind)
         if (kind, condition) in NOT_ON_OFFER:
             assert (said.status, said.json["errors"][0]["pointer"]) == (422, "/guest")
             continue
@@ -280,11 +301,15 @@ def test_what_the_table_takes_is_done_and_the_books_agree(
 
 def accepted(bench: Bench, condition: Condition, kind: str) -> Operation:
     speak(bench)
-    if kind.startswith("backup."):
+    if kind.startswith("backup.") or kind == "guest.putback":
         a_place(bench)
+    if kind == "guest.putback":
+        bench.furnish = lambda guest: save(bench, guest)
     elif kind == "guest.eject":
         bench.furnish = bench.disc
-    elif not kind.startswith("guest."):
+    elif kind.startswith("guest."):
+        bench.furnish = lambda _guest: None
+    else:
         furnish(bench, shots=kind.startswith("snapshot."))
     guest = MAKE[condition](bench)
     assert condition_of(bench.fresh(guest)) == condition
@@ -314,12 +339,12 @@ def test_a_machine_that_is_being_worked_on_takes_no_second_wish(bench: Bench) ->
     guest = bench.guest()
     live = bench.ask(guest, "reboot")
 
-    codes = {kind: ask(bench, guest, kind) for kind in TABLE}
+    codes = {kind: refused(bench, guest, kind) for kind in TABLE}
 
     assert {said.status for said in codes.values()} == {409}
     for kind, said in codes.items():
         free = answered(kind, Condition.RUNNING, bench) == Answer.NO
-        torn = kind in ("guest.rebuild", "volume.detach") and said.json["code"] == "has_snapshots"
+        torn = kind in ("guest.rebuild", "guest.putback", "volume.detach") and said.json["code"] == "has_snapshots"
         assert free or torn or said.json["code"] == "operation_in_progress", (kind, said)
     assert run(live.pk) == "succeeded"
     assert bench.findings() == []

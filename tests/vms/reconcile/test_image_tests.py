@@ -345,6 +345,19 @@ def test_a_project_tries_one_image_at_a_time(bench: Bench) -> None:
     ask(bench)
 
 
+def test_the_installation_tries_only_so_many_at_once(bench: Bench, settings: Any) -> None:
+    settings.CAPS = {**settings.CAPS, "image_tests": 2}
+    ask(bench)
+    first, second = (factories.tenant_with_owner() for _each in range(2))
+
+    with tenant_scope(first.tenant):
+        image_test(factories.own_image(first), actor=first.actor)
+    with tenant_scope(second.tenant), pytest.raises(Conflict) as refused:
+        image_test(factories.own_image(second), actor=second.actor)
+
+    assert refused.value.code == "tests_under_way"
+
+
 def test_two_on_one_host_take_turns(bench: Bench) -> None:
     """Each has a worker for as long as it takes."""
     first, other = ask(bench), factories.image("other", virtual_size=bench.image.virtual_size, size=4096)

@@ -30,7 +30,11 @@ from vms.selectors.installation import installation_owner
 from vms.states import Power
 
 SAMPLE = 3
-UNTRIED = {"guest.batch": "has no work of its own", "guest.clone": "tests/vms/reconcile/test_copies.py"}
+UNTRIED = {
+    "guest.batch": "has no work of its own",
+    "guest.clone": "tests/vms/reconcile/test_copies.py",
+    "guest.putback": "tests/vms/reconcile/test_putback.py",
+}
 
 
 def assert_as_wanted(bench: Bench, guest: Guest, power: Power | None) -> None:

@@ -15,7 +15,7 @@ from tests import factories
 from tests.architecture.test_pages import browser
 from tests.factories import House
 from tests.portal.api.rest import Rest
-from vms.models import BackupSchedule, BackupTurn, Guest
+from vms.models import BackupSchedule, BackupTurn, Guest, Tag
 from vms.services.backups.slots import backup_schedules_run
 from vms.states import Power
 
@@ -158,3 +158,18 @@ def test_beat_asks_for_what_is_due(house: House, guest: Guest) -> None:
     assert list(Operation.objects.filter(status="queued").values_list("kind", "requested_via")) == [
         ("backup.create", "backup schedule")
     ]
+
+
+def test_a_machine_names_the_schedules_that_back_it_up(house: House, guest: Guest, client: Client) -> None:
+    schedules = [factories.backup_schedule(house, guest, name) for name in ("chosen", "tagged", "of-another")]
+    with tenant_scope(house.tenant):
+        guest.tags.add(Tag.objects.create(tenant=house.tenant, name="db"))
+        for schedule in schedules[1:]:
+            schedule.guests.clear()
+        BackupSchedule.objects.filter(name="tagged").update(tags=["db"], next_at=None)
+        BackupSchedule.objects.filter(name="of-another").update(tags=["web"])
+
+    shown = client.get(url(house, "guest_detail", guest.pk) + "?tab=backups").content.decode()
+
+    linked = [url(house, "backup_schedule_detail", schedule.pk) in shown for schedule in schedules]
+    assert (linked, "Backed up by the clock" in shown) == ([True, True, False], True)

@@ -48,6 +48,7 @@ def test_a_click_asks_for_it_and_another_one_waits(house: House, image: Image) -
     assert ImageTest.objects.count() == 1
     shown = client.get(page(house, image)).content.decode()
     assert "Nobody has tried yet" not in shown, "nothing to press while it is under way"
+    assert shown.count("Waiting for its turn") == 2, "in its state, and in the card where it was asked for"
 
     called_off = Rest(house.token).post(f"{house.url}/operations/{operation.pk}/cancel")
 

@@ -25,7 +25,7 @@ from vms.hypervisor.xml.domain import DomainSpec
 from vms.hypervisor.xml.network import NetworkSpec
 from vms.hypervisor.xml.nwfilter import FilterSpec
 from vms.hypervisor.xml.pool import PoolSpec
-from vms.states import ON, Power
+from vms.states import LOST, ON, Power
 
 
 @dataclass(slots=True)
@@ -151,6 +151,16 @@ class FakeHost:
 
     def speak_again(self) -> None:
         self.silent = False
+
+    def restart(self) -> None:
+        """Its power was cut and is back: definitions and saved memory are there, and nothing runs. Nobody hears of it."""
+        with self.lock:
+            self.silent = False
+            self._listeners.clear()
+            self.held.clear()
+            for domain in list(self.domains.values()):
+                if domain.power != Power.SUSPENDED:
+                    self.turn(domain, Power.STOPPED, LOST)
 
     def happen(self, uuid: str, power: Power, reason: str = "") -> None:
         """The guest, its operator or fate changed the domain: tell the listeners as libvirt would."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import libvirt
 
 from vms.hypervisor.driver import PowerEvent
-from vms.states import Power
+from vms.states import LOST, Power
 
 _STATES = {
     libvirt.VIR_DOMAIN_RUNNING: Power.RUNNING,
@@ -35,6 +35,8 @@ _PAUSED_REASONS = {
 }
 
 _SHUTOFF_REASONS = {
+    # libvirt keeps no reason over its own end: so says a daemon that has not seen the machine on.
+    libvirt.VIR_DOMAIN_SHUTOFF_UNKNOWN: LOST,
     libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN: "shutdown",
     libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED: "destroyed",
     libvirt.VIR_DOMAIN_SHUTOFF_CRASHED: "crashed",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from tenants.actors import system_actor
 from tenants.scoping import every_tenant
 from vms.disks.errors import DiskError
 from vms.disks.fetch import fetch
-from vms.services.catalogue import catalogue_add, catalogue_dir
+from vms.models import Image
+from vms.services.catalogue import catalogue_add, catalogue_scratch
 
 LARGEST = 64 * 1024**3
 
@@ -42,12 +42,12 @@ class Command(BaseCommand):
         source = options["source"]
         with (
             every_tenant(why="an operator at the command line"),
-            tempfile.TemporaryDirectory(dir=catalogue_dir(), prefix="fetch-") as scratch,
+            catalogue_scratch("fetch", Image(name=options["name"])) as scratch,
         ):
             if source.startswith(("http://", "https://")):
                 if not options["sha256"]:
                     raise CommandError("An address needs --sha256.")
-                file = Path(scratch) / "fetched"
+                file = scratch / "fetched"
                 try:
                     fetch(
                         source,

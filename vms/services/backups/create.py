@@ -63,6 +63,7 @@ def backup_create(
             name=volume.name,
             size_gib=volume.size_gib,
             volume=volume,
+            known_as=volume.serial,
         )
     assert guest.host is not None
     operation = operation_submit(

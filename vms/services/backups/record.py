@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.db import transaction
 from django.db.models import QuerySet
 
@@ -11,7 +13,7 @@ from portal.core.units import GIB
 from tenants.journal.events import event_append
 from tenants.journal.usage import usage_switch
 from tenants.services.quota import quota_lock, quota_release, quota_reserve
-from vms.models import Backup, BackupRepository, Guest
+from vms.models import Backup, BackupRepository, Guest, Volume
 from vms.states import BackupState
 
 
@@ -29,15 +31,15 @@ def backup_basis(backup: Backup) -> Backup | None:
     """
     rows = Backup.objects.filter(guest=backup.guest_id, repository=backup.repository_id, state=BackupState.READY)
     found = rows.exclude(checkpoint="").exclude(pk=backup.pk).order_by("-created_at").first()
-    if found is None or _disks(found) != _disks(backup) or _went_back(found):
+    if found is None or _disks(found) != _disks(backup):
         return None
     return found
 
 
-def _went_back(backup: Backup) -> bool:
-    """Has anything of its project gone back to a snapshot since? What a disk becomes then, no bitmap saw being written."""
-    reverts = Operation.objects.filter(tenant=backup.tenant_id, kind="snapshot.revert", started_at__isnull=False)
-    return reverts.filter(created_at__gte=backup.created_at).exists()
+def backups_outdated(volumes: Iterable[Volume]) -> None:
+    """These disks become what they were, which no bitmap sees: no backup of them is a basis any more; theirs is read whole."""
+    rows = Backup.objects.filter(disks__volume__in=list(volumes)).exclude(checkpoint="")
+    Backup.objects.filter(pk__in=list(rows.values_list("pk", flat=True))).update(checkpoint="")
 
 
 def _disks(backup: Backup) -> list[tuple[int, object, int]]:

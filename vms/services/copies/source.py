@@ -37,14 +37,14 @@ def disk_at(disks: list[SnapshotDisk], position: int | None) -> SnapshotDisk:
     return found
 
 
-def passing_snapshot(guest: Guest, *, actor: Actor) -> tuple[Snapshot, list[SnapshotDisk]]:
-    """Ask for a snapshot of a machine as it is now, to copy from, and its disks by position.
+def passing_snapshot(of: Guest | Volume, *, actor: Actor) -> tuple[Snapshot, list[SnapshotDisk]]:
+    """Ask for a snapshot of a machine or a volume as it is now, to copy from, and its disks by position.
 
     It is taken before the copy begins, counts as any other, and goes once nobody copies from it (``snapshots_tidy``). Raises
     what ``snapshot_create`` raises.
     """
     name = f"copy-{uuid7().hex[-12:]}"
-    operation = snapshot_create(guest, name=name, description=_("Taken to copy from."), actor=actor, passing=True)
+    operation = snapshot_create(of, name=name, description=_("Taken to copy from."), actor=actor, passing=True)
     snapshot = Snapshot.objects.select_related("tenant").get(pk=operation.subject_id)
     return snapshot, list(snapshot.disks.select_related("volume__storage_class", "volume__image").order_by("position"))
 

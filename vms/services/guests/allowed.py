@@ -164,6 +164,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "guest.clone": Row(_PLUGS | {_P}, instead={_Z: _LET_IT_RUN[_Z]}),
     "guest.resize": Row(_in(_S, _R, _C)),
     "guest.rebuild": Row(_in(_S, _R, _P, _Z, _C)),
+    "guest.putback": Row(_in(_S, _R, _P, _Z, _C)),
     "guest.rescue": Row(_in(_S, _R, _P, _C)),
     "guest.unrescue": Row(
         _in(_RR, _RO),
@@ -192,8 +193,10 @@ TABLE: Final[Mapping[str, Row]] = {
     "guest.eject": Row(_PLUGS | {_P, _RR, _RO, _A, _B}, instead={_Z: _LET_IT_RUN[_Z]}),
 }
 """Every kind of operation that somebody can ask of a machine that is there, of its disks and volumes, or of their snapshots."""
-OURS: Final = frozenset({"guest.batch", "guest.create", "guest.tidy", "guest.withdraw", "volume.copy", "volume.delete"})
-"""Kinds that nobody asks of a machine: it is not there yet, it has let go, or the portal alone asks."""
+OURS: Final = frozenset(
+    {"guest.batch", "guest.create", "guest.tidy", "guest.withdraw", "volume.copy", "volume.delete", "volume.export"}
+)
+"""Kinds that nobody asks of a machine: it is not there yet, it has let go, it is not touched, or the portal alone asks."""
 
 
 def answer(guest: Guest, kind: str, actor: Actor) -> Answer:

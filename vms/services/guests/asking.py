@@ -31,6 +31,7 @@ def guest_ask(
     parent: Operation | None = None,
     after: Operation | None = None,
     more: Sequence[Hold] = (),
+    long: bool = False,
 ) -> Operation:
     """Write down work on a locked guest, in its host's lane and of its newest generation; its pages hear of it.
 
@@ -47,6 +48,7 @@ def guest_ask(
         params=params,
         parent=parent,
         after=after,
+        long=long,
     )
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
     return operation

@@ -1,8 +1,9 @@
-"""What can be changed of a machine without touching its host: name, tags, protection."""
+"""What can be changed of a machine without touching its host: name, tags, protection, its place in the order of starts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -17,7 +18,7 @@ from vms.models import Guest
 from vms.services.guests.check import tag_errors
 from vms.services.guests.tagging import guest_set_tags
 from vms.services.volumes.check import guest_locked
-from vms.specs import NAME
+from vms.specs import NAME, START_DELAY_MAX_S, START_ORDER_MAX, StartOrder
 
 
 @transaction.atomic
@@ -28,14 +29,19 @@ def guest_edit(
     name: str | None = None,
     tags: Sequence[str] | None = None,
     protected: bool | None = None,
+    start: StartOrder | None = None,
 ) -> Guest:
-    """Rename, tag or protect; None leaves a thing as it is. The host name inside the machine stays what it was."""
+    """Rename, tag, protect, or say when it is started; None leaves a thing as it is.
+
+    The host name inside the machine stays what it was.
+    """
     actor.require(Permission.GUEST_EDIT, guest)
     guest = guest_locked(guest.pk)
     errors: list[FieldError] = []
     if name is not None and not NAME.match(name):
         errors.append(FieldError("/name", "invalid_name", _("Use small letters, digits and hyphens, at most 63.")))
     errors += tag_errors(tags or ())
+    errors += _start_errors(start)
     if errors:
         raise Invalid(errors=errors)
     changes: dict[str, Any] = {}
@@ -43,6 +49,9 @@ def guest_edit(
         changes["name"], guest.name = [guest.name, name], name
     if protected is not None and protected != guest.protected:
         changes["protected"], guest.protected = [guest.protected, protected], protected
+    if start is not None and start != (before := StartOrder(guest.start_order, guest.start_delay_s)):
+        changes["start"] = [asdict(before), asdict(start)]
+        guest.start_order, guest.start_delay_s = start.order, start.delay_s
     if tags is not None and sorted(set(tags)) != guest.tag_names():
         _refuse_reach(actor, guest.tag_names(), tags)
         changes["tags"] = [guest.tag_names(), sorted(set(tags))]
@@ -52,12 +61,24 @@ def guest_edit(
     guest.version += 1
     try:
         with transaction.atomic():
-            guest.save(update_fields=["name", "protected", "version"])
+            guest.save(update_fields=["name", "protected", "start_order", "start_delay_s", "version"])
     except IntegrityError as error:
         raise Conflict(_("A machine called %(name)s exists."), code="name_taken", hint="", name=name) from error
     audit_record(actor, "guest.edit", guest, **changes)
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
     return guest
+
+
+def _start_errors(start: StartOrder | None) -> list[FieldError]:
+    if start is None:
+        return []
+    errors = []
+    if start.order is not None and not 1 <= start.order <= START_ORDER_MAX:
+        errors.append(FieldError("/start_order", "invalid_order", _("Between 1 and %d.") % START_ORDER_MAX))
+    if not 0 <= start.delay_s <= START_DELAY_MAX_S:
+        message = _("Between 0 and %d seconds.") % START_DELAY_MAX_S
+        errors.append(FieldError("/start_delay_s", "invalid_delay", message))
+    return errors
 
 
 def _refuse_reach(actor: Actor, before: Sequence[str], after: Sequence[str]) -> None:

@@ -219,9 +219,17 @@ def _volumes_write(guest: Guest, spec: GuestSpec) -> None:
 def _guest_ask(guest: Guest, spec: GuestSpec, *, actor: Actor, parent: Operation | None) -> Operation:
     """Ask the worker for a written guest, and say so in the journal."""
     guest_set_tags(guest, spec.tags)
-    more = source_holds(Volume.objects.filter(guest=guest))
-    kind = "guest.create" if spec.like is None else "guest.clone"
-    operation = guest_ask(guest, kind, actor=actor, params=copy_params(spec.root), parent=parent, more=more)
+    rows = Volume.objects.select_related("snapshot_disk").filter(guest=guest)
+    disks, sources = list(rows), source_holds(rows)
+    operation = guest_ask(
+        guest,
+        "guest.create" if spec.like is None else "guest.clone",
+        actor=actor,
+        params=copy_params(disks),
+        parent=parent,
+        more=sources,
+        long=bool(sources),
+    )
     HostClaim.objects.filter(guest=guest).update(operation_id=operation.pk)
     audit_record(
         actor,

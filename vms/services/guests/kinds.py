@@ -9,12 +9,10 @@ from vms.services import discs, hosts, image_arrival, image_copies, image_tests,
 from vms.services.guests import inside, settle
 
 POWER_DEADLINE_S = 300
-COPY_S = 4 * 3600
-"""All of its disks go through the worker."""
 
-declare(Kind("guest.batch", _("Create %(name)s"), deadline_s=3600, group=True))
+declare(Kind("guest.batch", _("Create %(name)s"), deadline_s=2 * 86400, group=True))
 declare(Kind("guest.create", _("Create %(name)s"), settle=settle.created, deadline_s=900, cancellable=True))
-declare(Kind("guest.clone", _("Clone into %(name)s"), settle=settle.created, deadline_s=COPY_S, cancellable=True))
+declare(Kind("guest.clone", _("Clone into %(name)s"), settle=settle.created, cancellable=True, long=True))
 declare(Kind("guest.start", _("Start %(name)s"), settle=settle.powered, deadline_s=POWER_DEADLINE_S))
 declare(Kind("guest.shutdown", _("Shut down %(name)s"), settle=settle.powered, deadline_s=900, cancellable=True))
 declare(Kind("guest.stop", _("Stop %(name)s"), settle=settle.powered, deadline_s=POWER_DEADLINE_S))
@@ -50,11 +48,11 @@ declare(Kind("host.clear", _("Clear %(name)s of a removed machine"), deadline_s=
 declare(Kind("host.probe", _("Test host %(name)s"), settle=hosts.host_settle_probe, deadline_s=300))
 for way in ("image.import", "image.fetch", "image.receive"):
     settle_arrival = image_arrival.image_settle_arrival
-    declare(Kind(way, _("Import image %(name)s"), settle=settle_arrival, deadline_s=7200, cancellable=True))
-declare(Kind("image.capture", _("Make image %(name)s"), settle=settle_arrival, deadline_s=COPY_S, cancellable=True))
+    declare(Kind(way, _("Import image %(name)s"), settle=settle_arrival, cancellable=True, long=True))
+declare(Kind("image.capture", _("Make image %(name)s"), settle=settle_arrival, cancellable=True, long=True))
 declare(Kind("image.delete", _("Delete image %(name)s"), settle=images.image_settle_delete, deadline_s=7 * 86400))
 declare(Kind("image.evict", _("Take %(name)s off its host"), settle=image_copies.copy_settle_evict, deadline_s=900))
 for trial in ("image.try", "image.test"):
     settle_test = image_tests.image_settle_test
-    declare(Kind(trial, _("Test boot of %(name)s"), settle=settle_test, deadline_s=7200, cancellable=True))
+    declare(Kind(trial, _("Test boot of %(name)s"), settle=settle_test, cancellable=True, long=True))
 declare(Kind("image.tidy", _("Remove what a test boot of %(name)s left"), deadline_s=7 * 86400))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
+from django.utils.translation import gettext as _
 
 from operations.models import OperationLock
 from portal.core.clock import now
@@ -20,7 +21,9 @@ from vms.models import Disc, Guest, Host
 from vms.models.discs import DiscBoot
 from vms.services.guests.resize import size_follow
 from vms.services.guests.wanting import WISH, guest_follow, guest_want
-from vms.states import OFF, ON, SETTLED, Power
+from vms.states import LOST, OFF, ON, SETTLED, STOPPED_BY_SOMEBODY, Power
+
+HOST_RESTARTED: Final = "host_restarted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ def guest_record_observation(pk: UUID | str, seen: Observation, *, host: Host | 
     """Write down what was seen; True if it changed anything. Late ones, and other hosts' ones, change nothing.
 
     A machine that was seen to stop, start or pause by itself, with no operation on it, is believed: the wish follows, so that
-    nobody starts again what its owner shut down from inside. A crash or silence changes no wish.
+    nobody starts again what its owner shut down from inside, also while its host was silent. A crash or silence changes no
+    wish; nor does a host that restarted: what is wanted on is started again (``vms.services.guests.returning``).
     """
     with every_tenant(why="observations come from hosts, not from tenants"):
         tenant = Guest.objects.filter(pk=pk).select_related("tenant").first()
@@ -74,10 +78,11 @@ def _write(guest: Guest, seen: Observation) -> bool:
     if before != seen.power:
         guest.seen_power, guest.seen_since, guest.seen_reason = seen.power, seen.at, seen.reason[:40]
         fields += ["seen_power", "seen_since", "seen_reason"]
-        if _believed(guest, before, seen.power):
+        if _believed(guest, before, seen):
             guest_want(guest, seen.power, forced=True)
             guest.version += 1
             fields.append("version")
+        fields += _say_lost(guest)
         if started and not guest.in_rescue:
             Disc.objects.filter(guest=guest, boot=DiscBoot.ONCE).update(boot=DiscBoot.AFTER, version=F("version") + 1)
         if seen.power not in (Power.RUNNING, Power.PAUSED):
@@ -102,13 +107,36 @@ def _started(guest: Guest, before: Power, seen: Observation) -> bool:
     return before in OFF or (before == Power.UNKNOWN and (seen.generation or 0) > guest.seen_generation)
 
 
-def _believed(guest: Guest, before: Power, after: Power) -> bool:
-    """Does the wish follow? Only from one known power to another, on a built machine nobody is working on."""
-    if before not in SETTLED or after not in SETTLED - {Power.CRASHED} or guest.want_power in (after, Power.ABSENT):
+def _believed(guest: Guest, before: Power, seen: Observation) -> bool:
+    """Does the wish follow? Only from one known power to another, on a built machine nobody is working on.
+
+    After a silence only that it was stopped, where the host says so.
+    """
+    if seen.power not in SETTLED - {Power.CRASHED} or guest.want_power in (seen.power, Power.ABSENT):
         return False
-    if guest.built_at is None or guest.binned_at is not None:
+    if guest.built_at is None or guest.binned_at is not None or is_lost(guest):
+        return False
+    told = seen.power == Power.STOPPED and seen.reason in STOPPED_BY_SOMEBODY | {LOST}
+    if before not in SETTLED and not (before == Power.UNKNOWN and told):
         return False
     return not OperationLock.objects.filter(resource_type="guest", resource_id=guest.pk).exists()
+
+
+def is_lost(guest: Guest) -> bool:
+    """Is it wanted on, and off since its host restarted? What was paused has lost what it was paused with: it stays off."""
+    return (guest.want_power, guest.seen_power, guest.seen_reason) == (Power.RUNNING, Power.STOPPED, LOST)
+
+
+def _say_lost(guest: Guest) -> list[str]:
+    """Its page says why it is off and what comes next, for as long as it is so; the columns that changed."""
+    if is_lost(guest) and guest.built_at is not None and guest.binned_at is None:
+        guest.problem_code = HOST_RESTARTED
+        guest.problem_message = _("Its host restarted. It is started again when its turn comes.")
+    elif guest.problem_code == HOST_RESTARTED:
+        guest.problem_code = guest.problem_message = ""
+    else:
+        return []
+    return ["problem_code", "problem_message"]
 
 
 def _meter(guest: Guest, seen: Observation) -> None:

@@ -16,6 +16,7 @@ from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.policy import Permission
 from vms.models import Disc, Guest, Snapshot, SnapshotDisk, Volume
+from vms.services.backups.record import backups_outdated
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.asking import guest_wish
 from vms.services.snapshots.check import locked, refuse_unready
@@ -118,6 +119,7 @@ def snapshot_revert(snapshot: Snapshot, *, actor: Actor, memory: bool = False) -
         generation=guest.want_generation if guest is not None else 0,
         params=params,
     )
+    backups_outdated(disks)
     audit_record(actor, "snapshot.revert", snapshot, memory=memory)
     snapshot_say(snapshot)
     return operation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from tenants.journal.audit import audit_record
 from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.services.quota import Line, quota_foresee, quota_reserve
-from vms.models import BackupDisk, Guest, SnapshotDisk, StorageClass, StoragePool, Volume
+from vms.models import Guest, StorageClass, StoragePool, Volume
 from vms.pool_kinds import ABILITIES, Ability
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.volumes.attach import free_position
@@ -83,7 +83,8 @@ def volume_create(tenant: Tenant, spec: VolumeSpec, *, actor: Actor) -> Operatio
             *source_holds(Volume.objects.filter(pk=volume.pk)),
         ],
         lane=pool.host.lane,
-        params=copy_params(spec.source),
+        params=copy_params([volume]),
+        long=spec.source is not None,
     )
     audit_record(
         actor,
@@ -98,9 +99,12 @@ def volume_create(tenant: Tenant, spec: VolumeSpec, *, actor: Actor) -> Operatio
     return operation
 
 
-def copy_params(source: BackupDisk | SnapshotDisk | None) -> dict[str, Any]:
-    """The snapshot that an operation copies from, which says so also once the row is gone."""
-    return {"snapshot": str(source.snapshot_id)} if isinstance(source, SnapshotDisk) else {}
+def copy_params(volumes: Iterable[Volume]) -> dict[str, Any]:
+    """Which of the volumes that an operation makes are copies, and of what snapshot, which says so also once that is gone."""
+    copied = [volume for volume in volumes if volume.source_id is not None or volume.snapshot_disk_id is not None]
+    params: dict[str, Any] = {"copied": [str(volume.pk) for volume in copied]} if copied else {}
+    snapshot = next((volume.snapshot_disk for volume in copied if volume.snapshot_disk is not None), None)
+    return params if snapshot is None else {**params, "snapshot": str(snapshot.snapshot_id)}
 
 
 def guest_for(spec: VolumeSpec, actor: Actor) -> Guest | None:

@@ -8,13 +8,11 @@ from operations.registry import Kind, declare
 from vms.services.volumes import settle
 
 DEADLINE_S = 900
-COPY_S = 4 * 3600
-"""All of a disk goes through the worker."""
 LONG_S = 7 * 86400
 """A deletion waits for a silent host, and writes zeros over whatever its class says."""
 
 declare(Kind("volume.create", _("Create volume %(name)s"), settle=settle.created, deadline_s=DEADLINE_S))
-declare(Kind("volume.copy", _("Copy volume %(name)s"), settle=settle.created, deadline_s=COPY_S, cancellable=True))
+declare(Kind("volume.copy", _("Copy volume %(name)s"), settle=settle.created, cancellable=True, long=True))
 declare(Kind("volume.attach", _("Attach volume %(name)s"), settle=settle.attached, deadline_s=DEADLINE_S))
 declare(Kind("volume.detach", _("Detach volume %(name)s"), settle=settle.detached, deadline_s=DEADLINE_S))
 declare(Kind("volume.extend", _("Extend volume %(name)s"), settle=settle.extended, deadline_s=DEADLINE_S))

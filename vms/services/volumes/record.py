@@ -27,6 +27,15 @@ def volume_record(volume: Volume, state: VolumeState) -> None:
         volume.save(update_fields=["state"])
 
 
+def volume_doom(volume: Volume) -> None:
+    """From now on nobody has to do with it but who deletes it; the caller's operation holds it. Safe to repeat."""
+    if volume.state != VolumeState.DELETING:
+        volume.state = VolumeState.DELETING
+        volume.version += 1
+        volume.save(update_fields=["state", "version"])
+        volumes_say([volume])
+
+
 def made_of(source: BackupDisk | SnapshotDisk | None) -> dict[str, Any]:
     """The columns that say what a new volume is made of."""
     return {"snapshot_disk" if isinstance(source, SnapshotDisk) else "source": source}

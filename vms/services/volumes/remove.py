@@ -12,6 +12,7 @@ from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.policy import Permission
 from vms.models import Volume
+from vms.models.volumes import Scrub
 from vms.services.volumes.check import locked, refuse_kept, require_reach
 from vms.services.volumes.record import volumes_say
 from vms.states import VolumeState
@@ -60,6 +61,7 @@ def _ask(volume: Volume, *, actor: Actor, after: Operation | None = None) -> Ope
         after=after,
         lane=volume.pool.host.lane if volume.pool is not None else "",
         params={"was_ready": was_ready},
+        long=volume.storage_class.scrub == Scrub.ZERO,
     )
     volumes_say([volume])
     return operation

@@ -53,7 +53,7 @@ def created(operation: Operation) -> None:
         return
     if not _ended(operation):
         if not _began(operation):
-            _forget(volume)
+            volume_forget(volume)
             return
         volume_clear(volume, actor=system_actor(volume.tenant, why="settle"), after=operation)
         return
@@ -129,7 +129,7 @@ def deleted(operation: Operation) -> None:
     if volume is None:
         return
     if _ended(operation):
-        _forget(volume)
+        volume_forget(volume)
         return
     if not _began(operation) and operation.params["was_ready"]:
         volume.state = VolumeState.READY
@@ -155,7 +155,8 @@ def _let_go(volume: Volume) -> None:
         event_append(volume.tenant, "guest.changed", "guest", guest)
 
 
-def _forget(volume: Volume) -> None:
+def volume_forget(volume: Volume) -> None:
+    """Its file is gone, or never was: its row goes, and what it held returns."""
     tenant, pk, guest = volume.tenant, volume.pk, volume.guest_id
     quota_release(tenant, volume_cost(volume.storage_class, volume.size_gib))
     usage_close(tenant, resource_ids=[pk], at=now())
