@@ -104,4 +104,5 @@ def _port(port: Any, slug: str) -> dict[str, Any]:
         "guest_url": reverse("vms:guest_detail", args=[slug, port.guest_id]) + "?tab=network",
         "addresses": [address.ip for address in port.addresses.all()],
         "mac": port.mac,
+        "is_binned": port.guest.binned_at is not None,
     }
