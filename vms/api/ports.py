@@ -33,7 +33,7 @@ class PortIn(Body):
 )
 def port_post(request: HttpRequest, guest_id: str, response: HttpResponse, body: PortIn) -> Status[OperationOut]:
     """While the machine runs or is off. Only its first card has a default route. The operation's subject is the machine."""
-    guest = find(request, guests_visible(request.actor).filter(binned_at=None), guest_id)
+    guest = find(request, guests_visible(request.actor), guest_id)
     request.actor.require(Permission.GUEST_EDIT, guest)
     errors: list[FieldError] = []
     network = pick(Network.objects.all(), body.network, "/network", errors)

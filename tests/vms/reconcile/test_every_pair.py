@@ -118,8 +118,7 @@ WISHES: Final = {
 }
 """Every kind of the table."""
 NOT_ON_OFFER: Final = {
-    (kind, Condition.BINNED)
-    for kind in ("backup.create", "volume.create", "volume.attach", "snapshot.create", "guest.attach_port")
+    (kind, Condition.BINNED) for kind in ("backup.create", "volume.create", "volume.attach", "snapshot.create")
 }
 """REST knows no such machine: what is in the bin is offered nothing."""
 STILL: Final = {
