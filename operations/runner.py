@@ -18,7 +18,7 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import Error, close_old_connections, connection
+from django.db import Error, close_old_connections, connection, transaction
 from django.utils.translation import gettext as _
 
 from operations import services
@@ -103,9 +103,14 @@ class Run:
             self.say(step, progress)
 
     def hold(self, resource_type: str, resource_id: UUID) -> None:
-        """Hold one thing more until the operation's end; raises ``Retry`` while another operation has it."""
-        if not services.operation_hold(self.operation, Hold(resource_type, resource_id)):
-            raise Retry(_("Waiting for other work to finish"), close_lane=False)
+        """Hold one thing more until the operation's end; raises ``Retry`` while another operation has it.
+
+        Raises ``LeaseLost`` or ``Cancelled`` as ``check`` does, in the same transaction: what is over holds nothing.
+        """
+        with transaction.atomic():
+            self.check()
+            if not services.operation_hold(self.operation, Hold(resource_type, resource_id)):
+                raise Retry(_("Waiting for other work to finish"), close_lane=False)
 
     @contextmanager
     def effect(self, name: str) -> Iterator[None]:

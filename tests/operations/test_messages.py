@@ -9,8 +9,8 @@ import pytest
 from django.db import connection
 
 from operations import runner, services, tasks
-from operations.models import Operation
-from operations.runner import Retry, Run, run
+from operations.models import Operation, OperationLock
+from operations.runner import LeaseLost, Retry, Run, run
 from operations.services import Failure, Hold, operation_fail, operation_retry, operations_expire
 from operations.states import Status
 from portal.core.errors import Conflict
@@ -180,3 +180,17 @@ def test_an_operation_can_hold_more_while_it_runs_but_not_what_another_has() -> 
         assert not services.operation_hold(second, Hold("network", subject))
         assert operation_fail(first, Failure("x", "X."))
         assert services.operation_hold(second, Hold("network", subject))
+
+
+@pytest.mark.django_db
+def test_a_worker_that_thaws_late_holds_nothing_for_what_is_over() -> None:
+    subject = uuid7()
+    with kind():
+        claimed = services.operation_claim(submit().pk, worker="w")
+        assert claimed is not None
+        assert operation_fail(Operation.objects.get(pk=claimed.pk), Failure("x", "X."))
+
+        with pytest.raises(LeaseLost):
+            Run(claimed).hold("network", subject)
+
+    assert not OperationLock.objects.filter(resource_id=subject).exists()
