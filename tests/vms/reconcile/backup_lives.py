@@ -1,4 +1,4 @@
-"""What is asked of backups on a bench, and what is looked at afterwards; the store is a folder."""
+"""What is asked of backups on a bench, and what is looked at afterwards; the store is a folder, or behind an S3 address."""
 
 from __future__ import annotations
 
@@ -31,13 +31,16 @@ class Backups:
 
     bench: Bench
     folder: Path
+    s3: str = ""
+    """Where the store is instead."""
     store: BackupStore = field(init=False)
 
     def __post_init__(self) -> None:
         with every_tenant(why="test"):
-            self.store = services.store_write(
-                None, actor=factories.desk(), name="store", kind="folder", location=str(self.folder)
-            )
+            place = {"kind": "folder", "location": str(self.folder)}
+            if self.s3:
+                place = {"kind": "s3", "location": self.s3, "access_key": "key", "secret_key": "hunter2"}
+            self.store = services.store_write(None, actor=factories.desk(), name="store", **place)
 
     def write(self, guest: Guest, content: bytes, *, position: int = 0) -> None:
         """From inside the machine: these are the first bytes of its disk."""
