@@ -55,6 +55,9 @@ def test_a_power_cut_takes_nothing_for_long_that_was_on(
     assert [bench.fresh(one).seen_power for one in (on, stopped)] == [Power.RUNNING, Power.STOPPED]
     assert second.virsh("list", "--uuid").split() == [str(on.pk)]
     assert bench.findings() == []
+    for one in (on, stopped):
+        assert run(bench.ask(one, "purge").pk) == "succeeded"
+    assert bench.findings() == []
 
 
 def returns(bench: LiveBench) -> list[str]:

@@ -138,12 +138,12 @@ def test_a_moment_of_any_offset_is_taken_or_refused(house: House, moment: str) -
 
 
 def test_an_unknown_field_is_named(house: House, rest: Rest) -> None:
-    answer = rest.post(f"{house.url}/networks", {"name": "x", "tenant": "other", "cidr": "10.0.0.0/8"})
+    answer = rest.post(f"{house.url}/networks", {"name": "x", "tenant": "other", "bridge": "virbr0"})
 
     is_problem(answer, 422, "invalid")
     assert {(fault["pointer"], fault["code"]) for fault in answer.json["errors"]} == {
         ("/tenant", "extra_forbidden"),
-        ("/cidr", "extra_forbidden"),
+        ("/bridge", "extra_forbidden"),
     }
 
 
