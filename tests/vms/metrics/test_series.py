@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection
@@ -22,6 +23,7 @@ from vms.selectors.metrics import cpu_sparks, metric_series
 from vms.services.metrics import metric_points_write, metrics_roll_up
 
 pytestmark = pytest.mark.django_db
+ATHENS, MINUTE = ZoneInfo("Europe/Athens"), timedelta(minutes=1)
 BUSY = {"cpu_ms": 30_000, "disk_read_bytes": 6000, "net_sent_packets": 90, "memory_mib_s": 6000, "memory_s": 60}
 
 
@@ -168,10 +170,13 @@ def test_the_emulators_own_work_is_not_shown_as_the_guests() -> None:
 
 
 def test_times_are_utc(house: House, guest: Guest) -> None:
-    answer = ask(house, guest, **{"from": "2026-11-22T10:00:30+02:00", "to": "2026-11-22T10:05:00+02:00"})
+    minute = now().replace(second=0, microsecond=0) - timedelta(hours=2)
+    begins, ends = (at.astimezone(ATHENS).isoformat() for at in (minute.replace(second=30), minute + 5 * MINUTE))
 
-    assert datetime.fromisoformat(answer.json["from"]) == datetime(2026, 11, 22, 8, tzinfo=UTC)
-    assert datetime.fromisoformat(answer.json["to"]) == datetime(2026, 11, 22, 8, 5, tzinfo=UTC)
+    answer = ask(house, guest, **{"from": begins, "to": ends})
+
+    assert datetime.fromisoformat(answer.json["from"]) == minute
+    assert datetime.fromisoformat(answer.json["to"]) == minute + 5 * MINUTE
     assert len(answer.json["points"]) == 5
     assert answer.json["points"][0]["at"].endswith("Z")
 
