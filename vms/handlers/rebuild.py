@@ -145,7 +145,9 @@ def drop_alone(run: Run, place: Place, ids: Iterable[UUID | str]) -> None:
             run.check()
             volume_doom(volume)
         drop_volume(run, place, volume)
-        volume_forget(volume)
+        with transaction.atomic():
+            run.check()  # a worker that thaws after another did it would return the quota twice
+            volume_forget(volume)
 
 
 def drop(run: Run, place: Place, spare: Spare | None) -> None:
