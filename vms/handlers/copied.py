@@ -11,7 +11,7 @@ from operations.runner import LeaseLost, Retry, Run
 from portal.core.errors import Conflict
 from portal.core.units import GIB
 from vms.berths import berth
-from vms.disks.convert import flatten, grow
+from vms.disks.convert import Limits, flatten, grow
 from vms.disks.errors import DiskError
 from vms.handlers.place import There, connect, host_words
 from vms.handlers.restored import scratch
@@ -43,26 +43,7 @@ def fill_from_snapshot(run: Run, there: There, volume: Volume, disk: SnapshotDis
     """Have the volume hold what the disk of the snapshot holds; of one whose row does not say yet that it is there."""
     words = _("Making the disk")
     with scratch(run) as folder:
-        layers = fetch(run, disk, folder)
-        packed = folder / "disk.qcow2"
-
-        def packing(percent: float) -> None:
-            run.tick(words, FETCHED + int(percent * (PACKED - FETCHED) / 100))
-
-        run.say(words, FETCHED)
-        try:
-            flatten([(layer.file, layer.format) for layer in layers], packed, progress=packing)
-            grow(packed, volume.size_gib * GIB)
-        except DiskError as error:
-            raise Conflict(
-                _("The disk could not be copied: %(reason)s"),
-                code="copy_failed",
-                hint=_("Nothing was changed. Ask the operator."),
-                reason=error.sentence,
-                detail=error.detail,
-            ) from error
-        for layer in layers:
-            layer.file.unlink()
+        packed = one_file(run, disk, folder, words=words, upto=PACKED, size_gib=volume.size_gib)
         length = packed.stat().st_size
 
         def sent(done: int) -> None:
@@ -74,6 +55,44 @@ def fill_from_snapshot(run: Run, there: There, volume: Volume, disk: SnapshotDis
                 raise LeaseLost  # a successor has made it, and it is somebody's by now
             there.hv.upload_volume(spot.pool, spot.name, packed, disk_format="qcow2", progress=sent)
             volume_record(volume, VolumeState.READY)
+
+
+def one_file(
+    run: Run,
+    disk: SnapshotDisk,
+    folder: Path,
+    *,
+    words: str,
+    upto: int,
+    size_gib: int = 0,
+    limits: Limits | None = None,
+    packed: bool = False,
+) -> Path:
+    """The disk as it was in its snapshot, as a single qcow2 file in ``folder``, ``size_gib`` large or as it was.
+
+    ``upto`` is how far the operation is then, in percent; ``packed`` compresses. Raises ``Conflict`` (``copy_failed``).
+    """
+
+    def packing(percent: float) -> None:
+        run.tick(words, FETCHED + int(percent * (upto - FETCHED) / 100))
+
+    layers, made = fetch(run, disk, folder), folder / "disk.qcow2"
+    run.say(words, FETCHED)
+    try:
+        flatten([(layer.file, layer.format) for layer in layers], made, limits=limits, progress=packing, packed=packed)
+        if size_gib:
+            grow(made, size_gib * GIB)
+    except DiskError as error:
+        raise Conflict(
+            _("The disk could not be copied: %(reason)s"),
+            code="copy_failed",
+            hint=_("Nothing was changed. Ask the operator."),
+            reason=error.sentence,
+            detail=error.detail,
+        ) from error
+    for layer in layers:
+        layer.file.unlink()
+    return made
 
 
 def fetch(run: Run, disk: SnapshotDisk, folder: Path) -> tuple[Fetched, ...]:

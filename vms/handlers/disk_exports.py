@@ -10,13 +10,11 @@ from typing import Final
 from django.utils.translation import gettext as _
 
 from operations.registry import handles
-from operations.runner import Run
+from operations.runner import LeaseLost, Run
 from operations.services.submit import LONG_S
-from portal.core.errors import Conflict
-from vms.disks.convert import Limits, flatten
+from vms.disks.convert import Limits
 from vms.disks.durable import flush
-from vms.disks.errors import DiskError
-from vms.handlers.copied import FETCHED, await_snapshot, fetch
+from vms.handlers.copied import await_snapshot, one_file
 from vms.handlers.restored import scratch
 from vms.models import DiskExport, SnapshotDisk
 from vms.services.disk_exports import disk_export_path, disk_export_record
@@ -38,39 +36,19 @@ def export(run: Run) -> None:
     await_snapshot(run)
     disk = SnapshotDisk.objects.get(pk=run.params["disk"])
     with scratch(run) as folder:
-        packed = folder / "disk.qcow2"
-        _pack(run, disk, folder, packed)
+        limits = Limits(cpu_s=max(Limits().cpu_s, CPU_S_PER_GIB * disk.size_gib), deadline_s=LONG_S)
+        words = _("Compressing the disk")
+        packed = one_file(run, disk, folder, words=words, upto=PACKED, limits=limits, packed=True)
         digest = _digest(run, packed)
         size = packed.stat().st_size
         flush(packed)
         path = disk_export_path(row)
         with run.effect("place"):
+            if not DiskExport.objects.filter(pk=row.pk, state=ExportState.MAKING).exists():
+                raise LeaseLost  # a successor's file is given out by now, under its own checksum
             os.replace(packed, path)
             flush(path.parent)
         disk_export_record(row, size=size, sha256=digest)
-
-
-def _pack(run: Run, disk: SnapshotDisk, folder: Path, packed: Path) -> None:
-    words = _("Compressing the disk")
-
-    def packing(percent: float) -> None:
-        run.tick(words, FETCHED + int(percent * (PACKED - FETCHED) / 100))
-
-    layers = fetch(run, disk, folder)
-    run.say(words, FETCHED)
-    limits = Limits(cpu_s=max(Limits().cpu_s, CPU_S_PER_GIB * disk.size_gib), deadline_s=LONG_S)
-    try:
-        flatten([(layer.file, layer.format) for layer in layers], packed, limits=limits, progress=packing, packed=True)
-    except DiskError as error:
-        raise Conflict(
-            _("The disk could not be exported: %(reason)s"),
-            code="export_failed",
-            hint=_("Nothing was changed. Ask the operator."),
-            reason=error.sentence,
-            detail=error.detail,
-        ) from error
-    for layer in layers:
-        layer.file.unlink()
 
 
 def _digest(run: Run, file: Path) -> str:

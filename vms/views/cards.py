@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django import forms
-from django.http import HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404, redirect, render
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from operations.selectors import operations_live_on
 from portal.core.forms import refusals_in
-from portal.core.htmx import part_template
 from tenants.actors import Actor
 from tenants.pages import page
 from tenants.policy import Permission
@@ -25,7 +24,10 @@ from vms.services.guests.allowed import Answer, answer
 from vms.services.ports import PORTS_MAX
 from vms.services.ports import port_attach as attach
 from vms.services.ports import port_detach as detach
-from vms.views.find import guest_or_404, tenant_of
+from vms.views.find import guest_or_404
+from vms.views.parts import PartDialog
+
+DIALOG: Final = PartDialog(tab="network", icon="network")
 
 
 def cards_context(actor: Actor, guest: Guest, slug: str) -> dict[str, Any]:
@@ -64,14 +66,14 @@ def port_attach(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpRespon
         codes = dict.fromkeys(("address_taken", "invalid_address", "no_address"), "ip")
         with refusals_in(form, codes):
             attach(guest, form.cleaned_data["network"], actor=request.actor, ip=form.cleaned_data["ip"])
-            return _back(request, guest)
+            return DIALOG.back(request, guest)
     words = {
         "title": _("Attach a network card to %s") % guest.name,
         "text": _("Also while the machine runs; its system then asks the network for the address."),
         "button": _("Attach"),
         "none": "" if Network.objects.exclude(ports__guest=guest).exists() else _("It is on every network there is."),
     }
-    return _dialog(request, guest, form, words)
+    return DIALOG.show(request, guest, form, words)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -85,7 +87,7 @@ def port_detach(request: HttpRequest, tenant: str, guest_id: UUID, port_id: UUID
     if form.is_bound and form.is_valid():
         with refusals_in(form):
             detach(port, actor=request.actor)
-            return _back(request, guest)
+            return DIALOG.back(request, guest)
     address = ", ".join(address.ip for address in port.addresses.all())
     text = _("Its address, %s, is free for others afterwards.") % address
     if port.position == 0:
@@ -95,18 +97,4 @@ def port_detach(request: HttpRequest, tenant: str, guest_id: UUID, port_id: UUID
         "text": text,
         "button": _("Detach"),
     }
-    return _dialog(request, guest, form, words)
-
-
-def _address(request: HttpRequest, guest: Guest) -> str:
-    return reverse("vms:guest_detail", args=[tenant_of(request).slug, guest.pk]) + "?tab=network"
-
-
-def _back(request: HttpRequest, guest: Guest) -> HttpResponseRedirect:
-    return redirect(_address(request, guest))
-
-
-def _dialog(request: HttpRequest, guest: Guest, form: forms.Form, words: dict[str, str]) -> HttpResponse:
-    context = {**words, "form": form, "back": {"url": _address(request, guest), "label": guest.name}}
-    template = part_template(request, "vms/card_form.html", default="dialog")
-    return render(request, template, context, status=422 if form.is_bound else 200)
+    return DIALOG.show(request, guest, form, words)

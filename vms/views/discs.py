@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from django import forms
 from django.contrib import messages
-from django.http import HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from operations.selectors import operations_live_on
 from portal.core.forms import refusals_in
-from portal.core.htmx import part_template
 from tenants.actors import Actor
 from tenants.pages import page
 from tenants.policy import Permission
@@ -29,7 +26,10 @@ from vms.services.discs import disc_eject as eject
 from vms.services.discs import disc_insert as insert
 from vms.services.guests.allowed import Answer, answer
 from vms.states import ON
-from vms.views.find import guest_or_404, tenant_of
+from vms.views.find import guest_or_404
+from vms.views.parts import PartDialog
+
+DIALOG: Final = PartDialog(tab="storage", icon="disc")
 
 
 def discs_context(actor: Actor, guest: Guest) -> dict[str, Any]:
@@ -62,14 +62,14 @@ def disc_insert(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpRespon
     if form.is_bound and form.is_valid():
         with refusals_in(form):
             insert(guest, form.cleaned_data["image"], actor=request.actor, boot=form.cleaned_data["boot"])
-            return _back(request, guest)
+            return DIALOG.back(request, guest)
     words = {
         "title": _("Insert a CD into %s") % guest.name,
         "text": _("Into an empty drive, also while the machine runs."),
         "button": _("Insert"),
         "none": "" if discs_offered().exists() else _("There is no CD yet: add an image that is a CD first."),
     }
-    return _dialog(request, guest, form, words)
+    return DIALOG.show(request, guest, form, words)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -83,13 +83,13 @@ def disc_eject(request: HttpRequest, tenant: str, guest_id: UUID, disc_id: UUID)
     if form.is_bound and form.is_valid():
         with refusals_in(form):
             eject(disc, actor=request.actor, force=form.cleaned_data.get("force", False))
-            return _back(request, guest)
+            return DIALOG.back(request, guest)
     words = {
         "title": _("Eject %s?") % disc.image.name,
         "text": _("The image stays, and can be inserted again."),
         "button": _("Eject"),
     }
-    return _dialog(request, guest, form, words)
+    return DIALOG.show(request, guest, form, words)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -102,25 +102,11 @@ def disc_boot(request: HttpRequest, tenant: str, guest_id: UUID, disc_id: UUID) 
         with refusals_in(form):
             edit(disc, actor=request.actor, boot=form.cleaned_data["boot"])
             messages.success(request, _("Saved."))
-            return _back(request, guest)
+            return DIALOG.back(request, guest)
     words = {"title": _("Start %s from this CD?") % guest.name, "text": disc.image.name, "button": _("Save")}
-    return _dialog(request, guest, form, words)
+    return DIALOG.show(request, guest, form, words)
 
 
 def _find(request: HttpRequest, guest_id: UUID, disc_id: UUID) -> tuple[Guest, Disc]:
     guest = guest_or_404(request, guest_id)
     return guest, get_object_or_404(Disc.objects.select_related("guest", "image"), guest=guest, pk=disc_id)
-
-
-def _address(request: HttpRequest, guest: Guest) -> str:
-    return reverse("vms:guest_detail", args=[tenant_of(request).slug, guest.pk]) + "?tab=storage"
-
-
-def _back(request: HttpRequest, guest: Guest) -> HttpResponseRedirect:
-    return redirect(_address(request, guest))
-
-
-def _dialog(request: HttpRequest, guest: Guest, form: forms.Form, words: dict[str, str]) -> HttpResponse:
-    context = {**words, "form": form, "back": {"url": _address(request, guest), "label": guest.name}}
-    template = part_template(request, "vms/disc_form.html", default="dialog")
-    return render(request, template, context, status=422 if form.is_bound else 200)
