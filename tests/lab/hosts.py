@@ -258,8 +258,11 @@ class Host:
         self._running_daemon().send(signal.SIGCONT)
 
     def kill_daemon(self) -> None:
-        """libvirtd dies at once; its guests go on."""
-        self._running_daemon().end(signal.SIGKILL)
+        """libvirtd dies at once, with what it was about to start; its guests go on."""
+        daemon: Pid | None = self._running_daemon()
+        while daemon:
+            daemon.end(signal.SIGKILL)
+            daemon = self.daemon
 
     def stop_daemon(self) -> None:
         """libvirtd ends in order; its guests go on."""

@@ -62,21 +62,27 @@ class Pid:
         except ProcessLookupError:
             return
         try:
+            if not self.lives():
+                return
             self.send(number)
             poller = select.poll()
             poller.register(descriptor, select.POLLIN)
-            if self.lives() and not poller.poll(timeout_s * 1000):
+            if not poller.poll(timeout_s * 1000):
                 raise TimeoutError(f"process {self.number} outlived signal {number.name} by {timeout_s:g} s")
         finally:
             os.close(descriptor)
 
 
 def _start_time(number: int) -> int:
+    """Raises ``ProcessLookupError`` for one that ended, waited for or not."""
     try:
         # The second field, the command, is in parentheses and may hold anything; the start time is the 22nd field.
-        return int(Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[19])
+        fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         raise ProcessLookupError(number) from None
+    if fields[0] in "ZX":
+        raise ProcessLookupError(number)
+    return int(fields[19])
 
 
 class Spawned:
@@ -130,14 +136,18 @@ def enter(pid: Pid, *, cgroup: Cgroup, argv: list[str]) -> list[str]:
 
 
 def processes_beside(pid: Pid, command: str) -> list[Pid]:
-    """Processes called ``command`` in the pid namespace of ``pid``."""
+    """Living processes called ``command`` in the pid namespace of ``pid``, the eldest first.
+
+    Those that ended and were not yet waited for do not count. A fork that is about to become another program does: it
+    bears its parent's name, and is younger.
+    """
     space = Path(f"/proc/{pid.number}/ns/pid").readlink()
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             if (entry / "comm").read_text().strip() == command and (entry / "ns/pid").readlink() == space:
                 found.append(Pid.of(int(entry.name)))
-    return found
+    return sorted(found, key=lambda process: (process.started, process.number))
 
 
 @dataclass(frozen=True, slots=True)
