@@ -15,12 +15,11 @@ from tenants.models import User
 from tenants.services.second_factor import has_second_factor
 from tenants.services.sign_in_providers import provider_create
 from tests import factories
-from tests.browser.visitor import NARROW, WIDE, Visitor, visitor
+from tests.browser.visitor import Visitor, looks, visitor
 from tests.tenants.accounts.people import PASSWORD, code, recovery_codes, with_app
 
 pytestmark = [pytest.mark.usefixtures("django_db_setup"), pytest.mark.django_db(transaction=True)]
 """The database first, so that it outlives the browser, whose loop would be in its way at the end."""
-LOOKS = [(WIDE, "light"), (WIDE, "dark"), (NARROW, "light"), (NARROW, "dark")]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -183,7 +182,7 @@ def test_a_project_that_asks_leads_to_the_set_up_and_back(somebody: Visitor, set
     page.wait_for_url(re.compile("/t/acme/"))
 
 
-@pytest.mark.parametrize(("size", "theme"), LOOKS, ids=[f"{size[0]}-{theme}" for size, theme in LOOKS])
+@looks
 def test_every_page_of_an_account(
     chromium: Browser, url: str, size: tuple[int, int], theme: str, pictures: Path | None
 ) -> None:

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.visitor import NARROW, WIDE, visitor
+from tests.browser.visitor import NARROW, looks, visitor
 from tests.journeys.customer import Customer
 from tests.setup.test_up import Portal
 
-LOOKS = [(WIDE, "light"), (WIDE, "dark"), (NARROW, "light"), (NARROW, "dark")]
 HOSTILE = "\"><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}'`${alert(3)}"
 """Breaks out of attributes, elements, templates and scripts, wherever one of them forgets to escape."""
 
@@ -144,7 +143,7 @@ def things(customer: Customer, operator: Customer, tmp_path_factory: pytest.Temp
         customer.done(customer.delete(f"/guests/{guest['id']}", purge="true"))
 
 
-@pytest.mark.parametrize(("size", "theme"), LOOKS, ids=[f"{size[0]}-{theme}" for size, theme in LOOKS])
+@looks
 def test_pages_of_a_project(
     chromium: Browser, portal: Portal, things: Things, size: tuple[int, int], theme: str, pictures: Path | None
 ) -> None:

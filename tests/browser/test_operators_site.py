@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.test_every_page import LOOKS
-from tests.browser.visitor import visitor
+from tests.browser.visitor import looks, visitor
 from tests.journeys.customer import Customer
 from tests.setup.test_up import Portal
 
@@ -52,7 +51,7 @@ def seen(customer: Customer, operator: Customer) -> Iterator[str]:
     customer.done(customer.delete(f"/guests/{guest['id']}", purge="true"))
 
 
-@pytest.mark.parametrize(("size", "theme"), LOOKS, ids=[f"{size[0]}-{theme}" for size, theme in LOOKS])
+@looks
 def test_pages_of_the_operators_site(
     chromium: Browser, portal: Portal, seen: str, size: tuple[int, int], theme: str, pictures: Path | None
 ) -> None:

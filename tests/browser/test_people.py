@@ -12,13 +12,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.visitor import NARROW, WIDE, Visitor, visitor
+from tests.browser.visitor import WIDE, Visitor, looks, visitor
 from tests.journeys.customer import Customer
 from tests.lab.waiting import wait_until
 from tests.setup.test_up import Portal
 
-LOOKS = [(WIDE, "light"), (WIDE, "dark"), (NARROW, "light"), (NARROW, "dark")]
-looks = pytest.mark.parametrize(("size", "theme"), LOOKS, ids=[f"{size[0]}-{theme}" for size, theme in LOOKS])
 PASSWORD = "a correct horse in a stable"
 PERMISSIONS = ["tenant.view", "guest.view", "guest.power", "operation.view"]
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
@@ -22,6 +23,16 @@ ARGUMENTS: Final = [
     "--disable-sync",
 ]
 WIDE, NARROW = (1440, 900), (360, 740)
+looks = pytest.mark.parametrize(
+    ("size", "theme"),
+    [
+        pytest.param(WIDE, "light", id="1440-light", marks=pytest.mark.long),
+        pytest.param(WIDE, "dark", id="1440-dark"),
+        pytest.param(NARROW, "light", id="360-light"),
+        pytest.param(NARROW, "dark", id="360-dark", marks=pytest.mark.long),
+    ],
+)
+"""For tests that look at pages: in both widths and both themes, in each pair of them under ``--long``."""
 PATIENCE_MS: Final = 60_000
 GRAVE: Final = ("serious", "critical")
 MOVED: Final = "ERR_NETWORK_CHANGED"
