@@ -22,6 +22,8 @@ from launcher.installation import ROOT, Installation, Unusable
 
 BIN = Path(sys.executable).parent
 RETRY_FOR_EVER = 1_000_000
+WORKER = ("--concurrency", "3")
+"""A host of its own runs no more at once (``LANE_WIDTH``), and long work takes two (``LONG_AT_ONCE``). Each takes 35 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,9 @@ def programs(installation: Installation) -> list[Program]:
     return [
         *(redis if installation.has_own_redis else []),
         Program("watcher", (*manage, "watch_hosts"), 20, 15),
-        Program("worker", (*module, "portal.worker", "--hostname", f"worker-{installation.id[:8]}@%h"), 30, 60),
+        Program(
+            "worker", (*module, "portal.worker", *WORKER, "--hostname", f"worker-{installation.id[:8]}@%h"), 30, 60
+        ),
         Program("beat", (*module, "portal.beat"), 40, 10),
         Program("console", (*manage, "console_proxy"), 50, 10, stops_as_group=True),
         Program("web", web, 60, 15),
