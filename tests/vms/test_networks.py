@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -161,6 +162,26 @@ def test_addresses_come_out_of_the_pool_and_machines_keep_theirs_when_it_changes
 
 
 # --- by REST --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_changes_at_once_neither_is_lost(house: House) -> None:
+    network = make(house)
+
+    def change(**changes: Any) -> object:
+        """As whoever read it before anybody else changed it."""
+        with tenant_scope(house.tenant):
+            return network_edit(copy(network), actor=house.actor, **changes)
+
+    change(mtu=1400, first="10.20.0.50", last="10.20.0.60")
+    results = together([lambda: change(dns=("9.9.9.9",)), lambda: change(description="ours"), lambda: change(name="web")])
+
+    assert not [result for result in results if isinstance(result, Exception)]
+    with every_tenant(why="test"):
+        now = Network.objects.get(pk=network.pk)
+    assert (now.mtu, now.description, now.name) == (1400, "ours", "web")
+    assert (now.version, now.drawing) == (network.version + 4, network.drawing + 2)
+    assert (subnet_of(network).first, subnet_of(network).dns) == ("10.20.0.50", ["9.9.9.9"])
 
 
 def test_a_network_is_drawn_and_changed_by_rest(house: House, rest: Rest) -> None:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from operations.models import Operation
 from operations.services import Hold, operation_submit
 from operations.states import LIVE
-from portal.core.errors import Conflict, FieldError, Invalid
+from portal.core.errors import Conflict, FieldError, Invalid, Missing
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
@@ -181,7 +181,11 @@ def network_edit(network: Network, *, actor: Actor, **changes: Any) -> tuple[Net
     returned, and only while no machine on it is on. Raises ``Invalid``, or ``Conflict`` (``name_taken``, ``machines_on``).
     """
     actor.require(Permission.NETWORK_MANAGE, network)
-    subnet = Subnet.objects.select_for_update().get(network=network, family=4)
+    rows = Network.objects.select_for_update(of=("self",), no_key=True).select_related("tenant")
+    found = rows.filter(pk=network.pk).first()
+    if found is None:
+        raise Missing
+    network, subnet = found, Subnet.objects.select_for_update().get(network=found, family=4)
     before = _wish_of(network, subnet)
     wish = replace(before, **changes)
     errors = _word_errors(name=wish.name, description=wish.description, outward=wish.outward)
