@@ -174,7 +174,9 @@ def test_of_two_changes_at_once_neither_is_lost(house: House) -> None:
             return network_edit(copy(network), actor=house.actor, **changes)
 
     change(mtu=1400, first="10.20.0.50", last="10.20.0.60")
-    results = together([lambda: change(dns=("9.9.9.9",)), lambda: change(description="ours"), lambda: change(name="web")])
+    results = together(
+        [lambda: change(dns=("9.9.9.9",)), lambda: change(description="ours"), lambda: change(name="web")]
+    )
 
     assert not [result for result in results if isinstance(result, Exception)]
     with every_tenant(why="test"):

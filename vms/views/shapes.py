@@ -22,6 +22,7 @@ from vms.selectors.guests import GuestRow
 from vms.selectors.hardware import hardware_words
 from vms.services.guests.allowed import ASK_AN_OPERATOR, Answer, answer, condition_of
 from vms.services.guests.power import ACTIONS, guest_actions
+from vms.services.guests.wanting import is_lost
 from vms.states import GuestStatus, Power, VolumeState
 
 STATUS: Final[dict[GuestStatus, str | Promise]] = {
@@ -204,7 +205,7 @@ class _Page:
     def offer(self, guest: Guest, *, busy: bool) -> _Offer:
         """What can be done to this one."""
         may = tuple(self.actor.may(permission, guest) for permission in DECIDING)
-        key = (condition_of(guest), busy, *may)
+        key = (condition_of(guest), is_lost(guest), busy, *may)
         if key not in self.offers:
             self.offers[key] = self._offer(guest, busy, *may)
         return self.offers[key]

@@ -13,6 +13,7 @@ import pytest
 from operations.models import Operation
 from operations.runner import run
 from operations.services import operation_cancel
+from portal.core.clock import now
 from portal.core.errors import Conflict, Forbidden, Invalid, OverQuota
 from tenants.models import Quota
 from tenants.policy import Permission
@@ -25,8 +26,10 @@ from tests.vms.reconcile.putback_lives import PutBacks, error_of
 from tests.vms.reconcile.snapshot_lives import Shots
 from vms.hypervisor.errors import Refused, StorageFull, Unreachable
 from vms.models import Backup, BackupDisk, Guest, Volume
+from vms.services.guests import Observation, guest_record_observation
+from vms.services.guests.returning import guests_return
 from vms.services.putback import Becomes
-from vms.states import Power
+from vms.states import LOST, Power
 
 
 @pytest.fixture
@@ -287,6 +290,19 @@ def test_what_fails_before_the_swap_leaves_the_machine_as_it_was_and_after_it_sa
     assert back.words_on(back.volumes(guest)[1]) == "data then"
     assert [row.pk for row in back.volumes(None).values()] == [before[1].pk], "nothing that may be needed is deleted"
     assert back.bench.findings() == []
+
+
+def test_one_whose_host_restarts_before_its_disks_are_there_is_started_again_all_the_same(back: PutBacks) -> None:
+    guest, backup = back.machine()
+    operation = back.ask(backup, disks=[1])
+    back.bench.on_host.restart()
+    guest_record_observation(guest.pk, Observation(Power.STOPPED, LOST))
+    back.bench.on_host.fail("upload_volume", StorageFull("full"))
+    assert run(operation.pk) == "failed"
+    back.bench.settle()
+
+    assert guests_return(at=now()) == 1
+    assert back.bench.fresh(guest).want_power == Power.RUNNING
 
 
 def test_it_is_called_off_until_the_disks_take_their_places_and_nobody_else_is_at_them(back: PutBacks) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from operations.models import Operation
 from operations.runner import run
-from operations.services import Hold, operation_submit
+from operations.services import Failure, Hold, operation_cancel, operation_fail, operation_submit
 from portal.core.clock import now
+from portal.core.errors import Conflict
 from portal.core.ids import uuid7
 from tenants.models import Quota, Tenant
 from tenants.scoping import every_tenant, tenant_scope
@@ -22,7 +23,9 @@ from vms.hypervisor.errors import Refused
 from vms.models import Guest, Host
 from vms.reconcile.sweep import sweep
 from vms.services.guests import guest_edit, guests_mark_unknown
+from vms.services.guests.power import guest_actions
 from vms.services.guests.returning import Placed, guests_return, their_turn
+from vms.services.hosts import host_record_heartbeat
 from vms.specs import StartOrder
 from vms.states import HostState, Power
 
@@ -110,6 +113,81 @@ def test_what_somebody_stopped_stays_off_and_gives_its_place_back(
     assert running_slots(bench) == 0
     bench.on_host.restart()
     assert returns(bench) == []
+
+
+def lost(bench: Bench) -> Guest:
+    """One that waits for its turn."""
+    guest = bench.guest()
+    bench.on_host.restart()
+    with every_tenant(why="test"):
+        sweep(bench.host)
+    return bench.fresh(guest)
+
+
+def test_one_that_waits_for_its_turn_can_be_told_to_stay_off(bench: Bench) -> None:
+    guest = lost(bench)
+    with tenant_scope(bench.house.tenant):
+        assert [each.name for each in guest_actions(guest, bench.house.actor, busy=False)] == ["start", "stop"]
+
+    assert run(bench.ask(guest, "stop").pk) == "succeeded"
+
+    assert returns(bench) == []
+    told = bench.fresh(guest)
+    assert (told.want_power, told.seen_power, told.problem_code) == (Power.STOPPED, Power.STOPPED, "")
+    assert running_slots(bench) == 0
+    with pytest.raises(Conflict):
+        bench.ask(guest, "stop")
+    assert bench.findings() == []
+
+
+@pytest.mark.parametrize("called_off", [False, True], ids=["told", "called off"])
+def test_one_whose_host_is_away_can_be_told_to_stay_off(called_off: bool, bench: Bench) -> None:
+    """It is not looked for on a host that does not answer: the wish is written down, and counts when that is back."""
+    guest = bench.guest()
+    bench.on_host.silent = True
+    Host.objects.filter(pk=bench.host.pk).update(state=HostState.DOWN)
+    guests_mark_unknown(bench.host)
+
+    operation = bench.ask(guest, "stop")
+    assert run(operation.pk) == "queued"
+    if called_off:
+        with tenant_scope(bench.house.tenant):
+            operation_cancel(operation, actor=bench.house.actor)
+    else:
+        operation_fail(operation, Failure("timed_out", "This could not be done in time."))
+    assert running_slots(bench) == 1, "nobody knows"
+    bench.on_host.restart()
+    host_record_heartbeat(bench.host)
+
+    assert returns(bench) == ([guest.name] if called_off else [])
+    assert running_slots(bench) == int(called_off)
+    assert bench.findings() == []
+
+
+@pytest.mark.parametrize("deed", ["rebuild", "rescue"])
+@pytest.mark.parametrize("fails", [False, True], ids=["done", "fails"])
+def test_what_is_done_with_it_before_its_turn_leaves_it_on(deed: str, fails: bool, bench: Bench) -> None:
+    guest = lost(bench)
+    operation = bench.ask(guest, deed)
+    if fails:
+        bench.on_host.fail("create_overlay", Refused("no"))
+    run(operation.pk)
+    bench.settle()
+
+    assert returns(bench) == ([guest.name] if fails else [])
+    assert (bench.fresh(guest).want_power, bench.fresh(guest).seen_power) == (Power.RUNNING, Power.RUNNING)
+    assert bench.findings() == []
+
+
+def test_one_that_did_not_start_after_it_was_rebuilt_stays_off(bench: Bench) -> None:
+    guest = lost(bench)
+    operation = bench.ask(guest, "rebuild")
+    bench.on_host.fail("start", Refused("no"))
+    assert run(operation.pk) == "failed"
+    bench.settle()
+
+    assert returns(bench) == []
+    assert bench.fresh(guest).problem_code == "host_refused"
 
 
 def test_a_machine_that_crashed_is_not_started(bench: Bench) -> None:

@@ -20,6 +20,7 @@ from portal.core.errors import Conflict
 from tenants.actors import Actor
 from tenants.policy import Permission
 from vms.models import Guest
+from vms.services.guests.wanting import is_lost
 from vms.states import HostState, Power
 
 
@@ -121,6 +122,8 @@ class Row:
 
     Not for the portal itself, which has not looked: a schedule would start it beside the one that somebody moved away.
     """
+    lost: bool = False
+    """Also of one that is off since its host restarted, and would be started again."""
     instead: Mapping[Condition, Refusal] = field(default_factory=dict)
     """Its own words in a condition."""
 
@@ -160,7 +163,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "guest.suspend": Row(_in(_R, _P)),
     "guest.wake": Row(_in(_Z)),
     "guest.reset": Row(_in(_R, _P, _RR)),
-    "guest.stop": Row(_in(_R, _P, _Z, _C, _RR, _RO)),
+    "guest.stop": Row(_in(_R, _P, _Z, _C, _RR, _RO), later=_in(_Q), lost=True),
     "guest.clone": Row(_PLUGS | {_P}, instead={_Z: _LET_IT_RUN[_Z]}),
     "guest.resize": Row(_in(_S, _R, _C)),
     "guest.rebuild": Row(_in(_S, _R, _P, _Z, _C)),
@@ -201,13 +204,16 @@ OURS: Final = frozenset(
 
 def answer(guest: Guest, kind: str, actor: Actor) -> Answer:
     """What would become of ``actor``'s wish, as things are."""
-    return TABLE[kind].answer(condition_of(guest), actor)
+    condition, row = condition_of(guest), TABLE[kind]
+    if row.lost and condition == Condition.STOPPED and is_lost(guest):
+        return Answer.NOW
+    return row.answer(condition, actor)
 
 
 def refuse_unless_allowed(guest: Guest, kind: str, actor: Actor) -> None:
     """Raise ``Conflict`` in the words of the table where the machine's condition forbids ``kind``."""
-    condition, row = condition_of(guest), TABLE[kind]
-    if row.answer(condition, actor) != Answer.NO:
+    if answer(guest, kind, actor) != Answer.NO:
         return
-    why = row.refusal(condition)
+    condition = condition_of(guest)
+    why = TABLE[kind].refusal(condition)
     raise Conflict(str(why.message), code=why.code, hint=str(why.hint), state=condition.value)

@@ -20,7 +20,7 @@ from tenants.scoping import every_tenant, tenant_scope
 from vms.models import Disc, Guest, Host
 from vms.models.discs import DiscBoot
 from vms.services.guests.resize import size_follow
-from vms.services.guests.wanting import WISH, guest_follow, guest_want
+from vms.services.guests.wanting import WISH, guest_follow, guest_want, is_lost
 from vms.states import LOST, OFF, ON, SETTLED, STOPPED_BY_SOMEBODY, Power
 
 HOST_RESTARTED: Final = "host_restarted"
@@ -120,11 +120,6 @@ def _believed(guest: Guest, before: Power, seen: Observation) -> bool:
     if before not in SETTLED and not (before == Power.UNKNOWN and told):
         return False
     return not OperationLock.objects.filter(resource_type="guest", resource_id=guest.pk).exists()
-
-
-def is_lost(guest: Guest) -> bool:
-    """Is it wanted on, and off since its host restarted? What was paused has lost what it was paused with: it stays off."""
-    return (guest.want_power, guest.seen_power, guest.seen_reason) == (Power.RUNNING, Power.STOPPED, LOST)
 
 
 def _say_lost(guest: Guest) -> list[str]:

@@ -62,7 +62,8 @@ def guest_power(guest: Guest, action: str, *, actor: Actor, grace_s: int | None 
     """Ask for a change of power. ``grace_s`` bounds how long a shutdown may take (default 90 s).
 
     Raises ``Missing`` for an unknown action, ``Forbidden``, ``OverQuota`` where too many run already, ``Conflict`` where the
-    machine's state forbids it: a silent host's guest is neither started nor stopped, since nobody knows what it is doing.
+    machine's state forbids it: a silent host's guest is not started, since nobody knows what it is doing. That it is to be off
+    is written down, so that it is not started again if its host restarted; it is done once the host answers.
     """
     known = ACTIONS.get(action)
     if known is None:
@@ -86,4 +87,4 @@ def guest_actions(guest: Guest, actor: Actor, *, busy: bool) -> list[PowerAction
     """The buttons that make sense now for this actor."""
     if busy or not actor.may(Permission.GUEST_POWER, guest):
         return []
-    return [action for action in ACTIONS.values() if answer(guest, action.kind, actor) == Answer.NOW]
+    return [action for action in ACTIONS.values() if answer(guest, action.kind, actor) != Answer.NO]

@@ -15,8 +15,9 @@ from vms.models.spares import SpareRole
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.asking import guest_ask, guest_wish
 from vms.services.guests.spares import refuse_image, spare_make
+from vms.services.guests.wanting import is_on
 from vms.services.volumes.check import guest_locked, refuse_kept
-from vms.states import ON, Power
+from vms.states import Power
 
 
 @transaction.atomic
@@ -41,7 +42,7 @@ def guest_rebuild(guest: Guest, image: Image, *, actor: Actor) -> Operation:
         raise Invalid(errors=[FieldError("/image", "disk_too_small", message)])
     spare_make(guest, SpareRole.FRESH, image, size_gib=root.size_gib)
     before = guest.want_power
-    guest_wish(guest, Power.RUNNING if guest.seen_power in ON else Power.STOPPED)
+    guest_wish(guest, Power.RUNNING if is_on(guest) else Power.STOPPED)
     params = {"want_before": before, "image": str(image.pk)}
     operation = guest_ask(guest, "guest.rebuild", actor=actor, params=params)
     audit_record(actor, "guest.rebuild", guest, image=image.name)

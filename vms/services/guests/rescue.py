@@ -16,8 +16,9 @@ from vms.models.spares import SpareRole
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.asking import guest_ask, guest_wish
 from vms.services.guests.spares import refuse_image, spare_make
+from vms.services.guests.wanting import is_on
 from vms.services.volumes.check import guest_locked
-from vms.states import ON, Power
+from vms.states import Power
 
 
 @transaction.atomic
@@ -45,7 +46,7 @@ def guest_unrescue(guest: Guest, *, actor: Actor) -> Operation:
     actor.require(Permission.GUEST_EDIT, guest)
     guest = guest_locked(guest.pk)
     refuse_unless_allowed(guest, "guest.unrescue", actor)
-    wish = Power.RUNNING if guest.seen_power in ON else Power.STOPPED
+    wish = Power.RUNNING if is_on(guest) else Power.STOPPED
     operation = _ask(guest, "guest.unrescue", wish, actor=actor)
     audit_record(actor, "guest.unrescue", guest)
     return operation

@@ -26,8 +26,8 @@ from tenants.scoping import every_tenant, tenant_scope
 from tenants.services.tenants import tenants_down
 from vms.models import Guest
 from vms.models.hosts import host_lane
-from vms.services.guests.observe import is_lost
 from vms.services.guests.power import guest_power
+from vms.services.guests.wanting import is_lost
 from vms.services.volumes.check import guest_locked
 from vms.states import LOST, HostState, Power
 

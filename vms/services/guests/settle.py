@@ -26,7 +26,7 @@ from vms.services.addresses import ports_release
 from vms.services.guests.remove import guest_purge_failed_build, guest_withdraw, refuse_taken_name
 from vms.services.guests.resize import how_ended, resize_undo
 from vms.services.guests.spares import spares_tidy
-from vms.services.guests.wanting import WISH, guest_follow, guest_gone, guest_want
+from vms.services.guests.wanting import WISH, guest_follow, guest_gone, guest_want, is_lost
 from vms.services.snapshots.record import snapshots_go_with
 from vms.services.volumes.settle import volumes_let_go
 from vms.states import ON, SETTLED, Power
@@ -64,8 +64,8 @@ def created(operation: Operation) -> None:
 def powered(operation: Operation) -> None:
     """Done: clear the problem. Not done: want again what the machine is seen to do, so that nobody acts on a dead wish.
 
-    Where its host fell silent meanwhile, a wish to have it off stays, and one to have it on is taken back: seen again, it
-    is charged for what it does, and either can be asked for anew.
+    Where its host fell silent meanwhile, a wish to have it off stays unless it was called off, and one to have it on is taken
+    back: seen again, it is charged for what it does, and either can be asked for anew.
     """
     guest = _guest(operation)
     if guest is None:
@@ -79,9 +79,16 @@ def powered(operation: Operation) -> None:
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
 
 
-def want_seen(guest: Guest, operation: Operation) -> None:
-    """After a failure, want what the machine is seen to do; sets the wish, saves nothing."""
-    if Power(guest.seen_power) in SETTLED:
+def want_seen(guest: Guest, operation: Operation, *, was_left: bool = False) -> None:
+    """After a failure, want what the machine is seen to do; sets the wish, saves nothing.
+
+    One that was lost with its host goes on waiting for its turn, if the operation ``was_left`` before it tried to start it.
+    """
+    if was_left and is_lost(guest):
+        return
+    if guest.seen_power == Power.UNKNOWN and operation.status == Status.CANCELLED:
+        guest_want(guest, operation.params.get("want_before", guest.want_power), forced=True)
+    elif Power(guest.seen_power) in SETTLED:
         guest_want(guest, Power.STOPPED if guest.seen_power == Power.CRASHED else guest.seen_power, forced=True)
     elif guest.want_power in ON and operation.params.get("want_before", Power.RUNNING) not in ON:
         guest_want(guest, operation.params["want_before"])
@@ -99,7 +106,7 @@ def rebuilt(operation: Operation) -> None:
             else _("The machine was not rebuilt: it has its old disk.")
         )  # fmt: skip
         operation.save(update_fields=["error_hint"])
-    _changed_disks(guest, operation)
+    _changed_disks(guest, operation, was_left=not is_new)
 
 
 def rescued(operation: Operation) -> None:
@@ -112,14 +119,14 @@ def rescued(operation: Operation) -> None:
             _("The machine is in rescue mode.") if guest.in_rescue else _("The machine has its own disk.")
         )
         operation.save(update_fields=["error_hint"])
-    _changed_disks(guest, operation)
+    _changed_disks(guest, operation, was_left=guest.in_rescue != (operation.kind == "guest.rescue"))
 
 
-def _changed_disks(guest: Guest, operation: Operation) -> None:
+def _changed_disks(guest: Guest, operation: Operation, *, was_left: bool) -> None:
     if _ended(operation):
         guest.problem_code = guest.problem_message = ""
     else:
-        want_seen(guest, operation)
+        want_seen(guest, operation, was_left=was_left)
         message = f"{operation.error_message} {operation.error_hint}".strip()
         guest.problem_code, guest.problem_message = operation.error_code, message
     guest.save(update_fields=[*WISH, "problem_code", "problem_message"])

@@ -10,7 +10,7 @@ from typing import Final
 
 from tenants.services.quota import quota_release, quota_reserve
 from vms.models import Guest
-from vms.states import ON, Power
+from vms.states import LOST, ON, Power
 
 WISH: Final = ("want_power", "charged_running")
 """The columns that ``guest_want`` sets, for whoever saves them."""
@@ -50,6 +50,16 @@ def guest_gone(guest: Guest) -> None:
     if guest.charged_running:
         quota_release(guest.tenant, {"running_guests": 1})
         guest.charged_running = False
+
+
+def is_lost(guest: Guest) -> bool:
+    """Is it wanted on, and off since its host restarted? What was paused has lost what it was paused with: it stays off."""
+    return (guest.want_power, guest.seen_power, guest.seen_reason) == (Power.RUNNING, Power.STOPPED, LOST)
+
+
+def is_on(guest: Guest) -> bool:
+    """Is it on, or would be if its host had not restarted? What is done with it in between leaves it on afterwards."""
+    return guest.seen_power in ON or is_lost(guest)
 
 
 def guest_runs(guest: Guest) -> bool | None:

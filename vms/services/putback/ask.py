@@ -21,6 +21,7 @@ from vms.services.backups.remove import backup_to_change
 from vms.services.backups.verify import refuse_unready
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.asking import guest_ask, guest_wish
+from vms.services.guests.wanting import is_on
 from vms.services.putback.plan import (
     Change,
     changes_of,
@@ -33,7 +34,7 @@ from vms.services.putback.plan import (
 )
 from vms.services.volumes.check import guest_locked, require_reach
 from vms.services.volumes.record import source_holds, volume_meter, volumes_say
-from vms.states import ON, Power
+from vms.states import Power
 
 KIND = "guest.putback"
 
@@ -67,7 +68,7 @@ def backup_put_back(
     quota_reserve(guest.tenant, cost_of(changes, guest))
     fresh = [_volume_write(change, guest, pool) for change, pool in zip(changes, pools_of(changes, guest), strict=True)]
     before = guest.want_power
-    guest_wish(guest, Power.RUNNING if guest.seen_power in ON else Power.STOPPED)
+    guest_wish(guest, Power.RUNNING if is_on(guest) else Power.STOPPED)
     swaps = [
         {
             "fresh": str(volume.pk),

@@ -30,7 +30,7 @@ def put_back(operation: Operation) -> None:
     else:
         operation.error_hint = str(_how_it_stands(operation))
         operation.save(update_fields=["error_hint"])
-        want_seen(guest, operation)
+        want_seen(guest, operation, was_left=not operation.goes_through)
         message = f"{operation.error_message} {operation.error_hint}".strip()
         guest.problem_code, guest.problem_message = operation.error_code, message
     guest.save(update_fields=[*WISH, "problem_code", "problem_message"])
