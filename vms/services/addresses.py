@@ -51,16 +51,21 @@ def ports_release(ports: QuerySet[Port]) -> None:
 
 def address_free(subnet: Subnet, ip: str = "") -> str:
     """``ip`` if nobody holds it, or the lowest free address of the pool; the caller has locked the subnet's row."""
+    if not ip:
+        return addresses_free(subnet, 1)[0]
+    if not is_usable(subnet, ip):
+        message = _("%(ip)s is no address for a machine in %(range)s.")
+        raise Conflict(message, code="invalid_address", hint="", ip=ip, range=subnet.cidr)
+    if Address.objects.filter(subnet=subnet, ip=ip).exists():
+        raise Conflict(_("%(ip)s is taken."), code="address_taken", hint=_("Choose another one."), ip=ip)
+    return ip
+
+
+def addresses_free(subnet: Subnet, count: int) -> list[str]:
+    """The lowest so many free addresses of the pool; raises ``NoAddress`` where there are fewer."""
     taken = set(Address.objects.filter(subnet=subnet).values_list("ip", flat=True))
-    if ip:
-        if not is_usable(subnet, ip):
-            message = _("%(ip)s is no address for a machine in %(range)s.")
-            raise Conflict(message, code="invalid_address", hint="", ip=ip, range=subnet.cidr)
-        if ip in taken:
-            raise Conflict(_("%(ip)s is taken."), code="address_taken", hint=_("Choose another one."), ip=ip)
-        return ip
-    free = next((each for each in pool_of(subnet) if each not in taken), None)
-    if free is None:
+    free = list(islice((each for each in pool_of(subnet) if each not in taken), count))
+    if len(free) < count:
         raise NoAddress
     return free
 

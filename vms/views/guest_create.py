@@ -196,15 +196,17 @@ def _recap(request: HttpRequest, form: GuestForm) -> dict[str, Any]:
             "complete": False,
         }
     fit, told = guest_fit(tenant_of(request), spec, actor=request.actor), seed_preview(spec)
+    is_named = bool(form.cleaned_data.get("name"))
+    reasons = [(code, message) for code, message in fit.reasons if is_named or code != "name_taken"]
     return {
         "told": told.files,
         "advice": told.advice,
         "title": spec.name if spec.count == 1 else f"{spec.name}-1 … {spec.name}-{spec.count}",
         "lines": _lines(spec),
         "quota": [before_after(line) for line in fit.quota if _is_drawn(line)],
-        "fits": fit.fits,
-        "reasons": [message for _code, message in fit.reasons],
-        "over_quota": any(code == "over_quota" for code, _message in fit.reasons),
+        "fits": not reasons,
+        "reasons": [message for _code, message in reasons],
+        "over_quota": any(code == "over_quota" for code, _message in reasons),
         "more_label": _more_label(fit),
         "submit_label": ngettext("Create machine", "Create %(count)d machines", spec.count) % {"count": spec.count},
         "price": fit.price,

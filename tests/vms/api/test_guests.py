@@ -74,6 +74,28 @@ def test_a_dry_run_says_what_would_be_and_changes_nothing(house: House, rest: Re
         assert not Guest.objects.exists()
 
 
+def test_a_dry_run_says_what_another_has_already(house: House, rest: Rest) -> None:
+    factories.flavor("small"), factories.image("tiny")
+    lan = rest.post(f"{house.url}/networks", {"name": "lan", "cidr": "10.20.0.0/29"}).json
+    wish = {"flavor": "small", "image": "tiny", "networks": ["lan"]}
+    assert rest.post(f"{house.url}/guests", {**wish, "name": "web", "ips": ["10.20.0.3"]}).status == 202
+
+    def against(name: str, **more: object) -> list[str]:
+        body = {**wish, "name": name, **more}
+        before = rest.post(f"{house.url}/guests?dry_run=true", body).json
+        codes = [reason["code"] for reason in before["reasons"]]
+        assert before["fits"] == (not codes)
+        if codes:
+            assert rest.post(f"{house.url}/guests", body).json["code"] == codes[0]
+        return codes
+
+    assert against("web") == ["name_taken"]
+    assert against("db", ips=["10.20.0.3"]) == ["address_taken"]
+    assert against("db", ips=[lan["subnets"][0]["gateway"]]) == ["invalid_address"]
+    assert against("db", count=5) == ["no_address"], "four are left"
+    assert against("db", count=4) == []
+
+
 def test_every_wrong_word_of_a_body_is_named(house: House, rest: Rest) -> None:
     answer = rest.post(
         f"{house.url}/guests", {"name": "web", "flavor": "x", "image": "y", "networks": ["z"], "ssh_keys": ["k"]}

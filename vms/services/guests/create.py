@@ -22,10 +22,10 @@ from tenants.journal.usage import usage_switch
 from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.services.quota import Kind, Line, class_disk, kind_of, quota_foresee, quota_reserve
-from vms.models import BackupDisk, Guest, HostClaim, Network, StorageClass, Volume
+from vms.models import BackupDisk, Guest, HostClaim, Network, StorageClass, Subnet, Volume
 from vms.pool_kinds import home_path
 from vms.selectors.prices import machine_price
-from vms.services.addresses import port_create
+from vms.services.addresses import address_free, addresses_free, port_create
 from vms.services.discs import disc_lay
 from vms.services.guests.asking import guest_ask
 from vms.services.guests.check import guest_spec_check, password_hash
@@ -266,9 +266,10 @@ def guest_fit(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Fit:
         _refuse_out_of_reach(spec, actor)
     except Invalid as error:
         reasons += [(fault.code, fault.message) for fault in error.errors] or [(error.code, error.sentence)]
-    needs_first = not spec.networks and not Network.objects.filter(is_default=True).exists()
+    networks = list(spec.networks or Network.objects.filter(is_default=True))
+    reasons += _taken(spec, networks)
     cost = guest_cost(spec)
-    lines = quota_foresee(tenant, cost | ({"networks": 1} if needs_first else {}))
+    lines = quota_foresee(tenant, cost | ({"networks": 1} if not networks else {}))
     reasons += [("over_quota", line.refusal().sentence) for line in lines if line.is_short]
     rooms = [room for room in host_rooms() if room_serves(room, _classes(spec))]
     disk_gib = spec.flavor.disk_gib + _beside(spec)
@@ -284,3 +285,16 @@ def guest_fit(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Fit:
     disks = [(disk.size_gib, disk.storage_class.name if disk.storage_class else "") for disk in spec.volumes]
     price = machine_price(spec.flavor, [(spec.root_gib, ""), *disks], count=spec.count)
     return Fit(not reasons, reasons, lines, more, price)
+
+
+def _taken(spec: GuestSpec, networks: Iterable[Network]) -> list[tuple[str, str]]:
+    """What another has by now of its names and addresses."""
+    names = Guest.objects.filter(name__in=spec.names(), binned_at=None).order_by("name").values_list("name", flat=True)
+    reasons = [("name_taken", _("A machine called %(name)s exists.") % {"name": name}) for name in names[:1]]
+    for network, ip in zip(networks, chain(spec.ips, repeat("")), strict=False):
+        subnet = Subnet.objects.get(network=network, family=4)
+        try:
+            _free = address_free(subnet, ip) if ip else addresses_free(subnet, spec.count)
+        except Conflict as error:
+            reasons.append((error.code, error.sentence))
+    return reasons
