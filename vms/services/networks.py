@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
+from itertools import count
 from typing import Any, Final
 
 from django.db import IntegrityError, transaction
@@ -253,11 +254,14 @@ def network_settle_change(operation: Operation) -> None:
 
 
 def network_default(tenant: Tenant, *, actor: Actor) -> Network:
-    """The tenant's default network, made with its first need; runs in the caller's transaction."""
+    """The tenant's default network, made with its first need under a name of its own; runs in the caller's transaction."""
     network = Network.objects.filter(is_default=True).first()
     if network is not None:
         return network
-    return _network_make(tenant, NetworkWish(name=DEFAULT_NAME), actor=actor, is_default=True)
+    names = set(Network.objects.filter(name__startswith=DEFAULT_NAME).values_list("name", flat=True))
+    free = (f"{DEFAULT_NAME}-{number}" for number in count(2))
+    name = DEFAULT_NAME if DEFAULT_NAME not in names else next(each for each in free if each not in names)
+    return _network_make(tenant, NetworkWish(name=name), actor=actor, is_default=True)
 
 
 @transaction.atomic

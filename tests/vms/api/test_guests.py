@@ -96,6 +96,19 @@ def test_a_dry_run_says_what_another_has_already(house: House, rest: Rest) -> No
     assert against("db", count=4) == []
 
 
+def test_who_has_a_network_called_as_the_default_one_gets_that_beside_it(house: House, rest: Rest) -> None:
+    factories.flavor("small"), factories.image("tiny")
+    assert rest.post(f"{house.url}/networks", {"name": "private"}).status == 201
+    wish = {"name": "web", "flavor": "small", "image": "tiny"}
+    assert rest.post(f"{house.url}/guests?dry_run=true", wish).json["fits"]
+
+    made = rest.post(f"{house.url}/guests", wish)
+
+    assert made.status == 202, made
+    found = {row["name"]: row["default"] for row in rest.get(f"{house.url}/networks").json["items"]}
+    assert found == {"private": False, "private-2": True}
+
+
 def test_every_wrong_word_of_a_body_is_named(house: House, rest: Rest) -> None:
     answer = rest.post(
         f"{house.url}/guests", {"name": "web", "flavor": "x", "image": "y", "networks": ["z"], "ssh_keys": ["k"]}
