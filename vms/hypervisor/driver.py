@@ -167,6 +167,9 @@ class Hypervisor(Backups, Cards, Copies, Discs, Disks, Inside, Members, Moments,
 
     # --- the host -----------------------------------------------------------------------------------------------
     def facts(self) -> HostFacts: ...
+    def up_s(self) -> int:
+        """For how long the host itself is up, in seconds: less than before only where it has begun anew."""
+
     def probe(self, *, owner: Owner) -> ProbeResult:
         """Start a throw-away guest for a moment and look; leaves nothing behind."""
 

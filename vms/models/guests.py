@@ -69,6 +69,8 @@ class Guest(TenantOwned, Hardware):
 
     want_power = models.CharField(max_length=10, default=Power.RUNNING)
     want_generation = models.PositiveIntegerField(default=1)
+    yielded_at = models.DateTimeField(null=True)
+    """When it was shut down without being asked to, if that is why it is wanted off: by its owner inside, or by its host."""
     seen_power = models.CharField(max_length=10, default=Power.ABSENT)
     seen_generation = models.PositiveIntegerField(default=0)
     seen_at = models.DateTimeField(null=True)

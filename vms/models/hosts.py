@@ -51,6 +51,8 @@ class Host(models.Model):
     state = models.CharField(max_length=8, default=HostState.DOWN)
     seen_at = models.DateTimeField(null=True, blank=True)
     swept_at = models.DateTimeField(null=True, blank=True)
+    up_s = models.PositiveIntegerField(null=True, blank=True)
+    """For how long it was up when it was last swept, in seconds."""
     facts: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)
     accelerated = models.BooleanField(default=False)
     unenforced: models.JSONField[Any, Any] = models.JSONField(default=list, blank=True)

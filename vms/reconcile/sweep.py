@@ -26,6 +26,7 @@ from vms.reconcile.plan import Seen
 from vms.selectors.installation import installation_owner
 from vms.selectors.volumes import volumes_home, volumes_in
 from vms.services.discs import discs_follow
+from vms.services.guests.going_along import guests_went_along
 from vms.services.hosts import drift_clear, drift_record, host_mark_swept, host_record_heartbeat, host_record_pool
 from vms.services.image_copies import copies_adopt
 from vms.services.leftovers import leftover_clear, leftover_withdraw
@@ -42,6 +43,7 @@ def sweep(host: Host) -> dict[str, int]:
     owner = installation_owner()
     began = now()
     hv = connections.get(host.uri)
+    up_s = hv.up_s()
     domains = hv.domains()
     volumes = _volumes(hv, owner)
     networks = {
@@ -65,7 +67,8 @@ def sweep(host: Host) -> dict[str, int]:
     members_follow(host, hv, owner)
     _figures(host, hv, owner)
     drift_clear(host, seen_before=began)
-    host_mark_swept(host)
+    guests_went_along(host, up_s=up_s, at=began)
+    host_mark_swept(host, up_s=up_s)
     return {"ours": len(ours), "foreign": len(foreign), "guests": found}
 
 

@@ -288,9 +288,9 @@ def drift_clear(host: Host, *, seen_before: datetime) -> None:
     Drift.objects.filter(host=host, last_seen_at__lt=seen_before).delete()
 
 
-def host_mark_swept(host: Host) -> None:
-    """A complete look has just been taken."""
-    Host.objects.filter(pk=host.pk).update(swept_at=now())
+def host_mark_swept(host: Host, *, up_s: int) -> None:
+    """A complete look has just been taken; the host is up for ``up_s`` seconds."""
+    Host.objects.filter(pk=host.pk).update(swept_at=now(), up_s=up_s)
 
 
 def host_listen(host: Host, *, watcher: str, seconds: float) -> bool:

@@ -90,7 +90,7 @@ def test_trouble_stands_on_the_first_page(desk: Client, house: House) -> None:
     with every_tenant(why="test"):
         Guest.objects.update(seen_power="unknown")
         drift_record(host, "stray_volume", "vol-1.qcow2")
-    host_mark_swept(host)
+    host_mark_swept(host, up_s=60)
 
     page = " ".join(desk.get("/operator/").content.decode().split())
 

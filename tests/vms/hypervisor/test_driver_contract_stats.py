@@ -25,6 +25,12 @@ def one(world: World, uuid: str) -> DomainStats:
     return found
 
 
+def test_a_host_says_for_how_long_it_is_up_and_that_does_not_fall(world: World):
+    first, second = world.hypervisor.up_s(), world.hypervisor.up_s()
+
+    assert 0 < first < second + 60
+
+
 def test_only_those_asked_for_that_run_have_counters(world: World):
     running, off, other = (world.defined(f"gh-contract-{letter}") for letter in "abc")
     for spec in (running, other):

@@ -22,7 +22,7 @@ from tests.vms.reconcile.bench import Bench
 from vms.hypervisor.errors import Refused
 from vms.models import Guest, Host
 from vms.reconcile.sweep import sweep
-from vms.services.guests import guest_edit, guests_mark_unknown
+from vms.services.guests import Observation, guest_edit, guest_record_observation, guests_mark_unknown
 from vms.services.guests.power import guest_actions
 from vms.services.guests.returning import Placed, guests_return, their_turn
 from vms.services.hosts import host_record_heartbeat
@@ -34,6 +34,7 @@ HOUR, AT = timedelta(hours=1), datetime(2026, 1, 1, tzinfo=UTC)
 
 def returns(bench: Bench, *, late: timedelta = timedelta(0)) -> list[str]:
     """The host is looked at, and those whose turn it is are started; their names, in the order they were asked for."""
+    bench.host.refresh_from_db()
     with every_tenant(why="test"):
         sweep(bench.host)
     guests_return(at=now() + late)
@@ -111,8 +112,73 @@ def test_what_somebody_stopped_stays_off_and_gives_its_place_back(
 
     assert (bench.fresh(guest).want_power, bench.fresh(guest).seen_power) == (Power.STOPPED, Power.STOPPED)
     assert running_slots(bench) == 0
+    shut_down(bench, guest, timedelta(minutes=7))
     bench.on_host.restart()
     assert returns(bench) == []
+
+
+def shut_down(bench: Bench, guest: Guest, ago: timedelta) -> None:
+    """As if it had been then that it shut itself down, if it did."""
+    with every_tenant(why="test"):
+        Guest.objects.filter(pk=guest.pk).exclude(yielded_at=None).update(yielded_at=now() - ago)
+
+
+def goes_down(bench: Bench, *, silent: bool) -> list[Guest]:
+    """A host that shuts its machines down before it goes itself; nobody has told it anything."""
+    guests = [bench.guest() for _ in range(3)]
+    with every_tenant(why="test"):
+        sweep(bench.host)
+    for guest in guests[:2]:
+        inside(bench, guest)
+        guest_record_observation(guest.pk, Observation(Power.STOPPED, "shutdown"), host=bench.host)
+    if silent:
+        guests_mark_unknown(bench.host)
+    bench.on_host.restart()
+    bench.host.refresh_from_db()
+    return guests
+
+
+@pytest.mark.parametrize("silent", [True, False], ids=["after a silence", "back before it was missed"])
+def test_what_its_host_shut_down_as_it_went_down_is_on_again(silent: bool, bench: Bench) -> None:
+    """The third did not listen until the host itself was off."""
+    first, second, deaf = goes_down(bench, silent=silent)
+    shut_down(bench, first, timedelta(minutes=10))
+    shut_down(bench, second, timedelta(minutes=5))
+    assert running_slots(bench) == 1
+
+    assert sorted(returns(bench)) == sorted(one.name for one in (first, second, deaf))
+
+    assert running_slots(bench) == 3
+    assert {bench.fresh(one).seen_power for one in (first, second, deaf)} == {Power.RUNNING}
+    assert returns(bench) == []
+    assert bench.findings() == []
+
+
+def test_what_somebody_shut_down_long_before_its_host_went_down_stays_off(bench: Bench) -> None:
+    first, second, deaf = goes_down(bench, silent=False)
+    shut_down(bench, first, timedelta(minutes=20))
+    shut_down(bench, second, timedelta(minutes=5))
+
+    assert sorted(returns(bench)) == sorted(one.name for one in (second, deaf))
+    assert bench.fresh(first).want_power == Power.STOPPED
+
+
+def test_what_was_told_to_stay_off_since_or_has_no_place_left_stays_off(bench: Bench) -> None:
+    first, second, deaf = goes_down(bench, silent=False)
+    assert run(bench.ask(first, "start").pk) == "succeeded"
+    assert run(bench.ask(first, "stop").pk) == "succeeded"
+    Quota.objects.filter(tenant=bench.house.tenant, resource="running_guests").update(limit=1)
+
+    assert returns(bench) == [deaf.name]
+    assert [bench.fresh(one).want_power for one in (first, second)] == [Power.STOPPED, Power.STOPPED]
+
+
+def test_a_daemon_that_was_restarted_brings_nothing_back(bench: Bench) -> None:
+    first, second, _deaf = goes_down(bench, silent=True)
+    bench.on_host.up_s = 40 * 86400
+
+    assert first.name not in returns(bench)
+    assert bench.fresh(second).want_power == Power.STOPPED
 
 
 def lost(bench: Bench) -> Guest:

@@ -123,6 +123,7 @@ class FakeHost:
     held: set[str] = field(default_factory=set)
     deaf: bool = False
     silent: bool = False
+    up_s: int = 30 * 86400
     lock: threading.RLock = field(default_factory=threading.RLock)
     _faults: list[_Fault] = field(default_factory=list)
     _listeners: list[tuple[OnEvent, OnClose]] = field(default_factory=list)
@@ -155,7 +156,7 @@ class FakeHost:
     def restart(self) -> None:
         """Its power was cut and is back: definitions and saved memory are there, and nothing runs. Nobody hears of it."""
         with self.lock:
-            self.silent = False
+            self.silent, self.up_s = False, 30
             self._listeners.clear()
             self.held.clear()
             for domain in list(self.domains.values()):

@@ -23,6 +23,10 @@ class Link:
         with self._host.call("facts"):
             return self._host.facts
 
+    def up_s(self) -> int:
+        with self._host.call("up_s"):
+            return self._host.up_s
+
     def probe(self, *, owner: Owner) -> ProbeResult:
         with self._host.call("probe"):
             return self._host.probe

@@ -41,6 +41,16 @@ class Link:
         with contextlib.suppress(libvirt.libvirtError):
             self.raw.close()
 
+    def up_s(self) -> int:
+        """See the protocol. What its processors have done and not done since then, together, by their number.
+
+        Source: https://libvirt.org/html/libvirt-libvirt-host.html#virNodeGetCPUStats
+        """
+        with translated("read how long the host is up"):
+            spent: dict[str, int] = self.raw.getCPUStats(libvirt.VIR_NODE_CPU_STATS_ALL_CPUS, 0)
+            cpus = max(1, int(self.raw.getInfo()[2]))
+            return sum(spent.values()) // (cpus * 1_000_000_000)
+
     def facts(self) -> HostFacts:
         with translated("read the host's facts"):
             capabilities = root_of(self.raw.getCapabilities())

@@ -79,10 +79,9 @@ def _write(guest: Guest, seen: Observation) -> bool:
         guest.seen_power, guest.seen_since, guest.seen_reason = seen.power, seen.at, seen.reason[:40]
         fields += ["seen_power", "seen_since", "seen_reason"]
         if _believed(guest, before, seen):
-            guest_want(guest, seen.power, forced=True)
-            guest.version += 1
+            _believe(guest, before, seen)
             fields.append("version")
-        fields += _say_lost(guest)
+        fields += say_lost(guest)
         if started and not guest.in_rescue:
             Disc.objects.filter(guest=guest, boot=DiscBoot.ONCE).update(boot=DiscBoot.AFTER, version=F("version") + 1)
         if seen.power not in (Power.RUNNING, Power.PAUSED):
@@ -98,6 +97,14 @@ def _write(guest: Guest, seen: Observation) -> bool:
     if changed:
         event_append(guest.tenant, "guest.changed", "guest", guest.pk)
     return changed
+
+
+def _believe(guest: Guest, before: Power, seen: Observation) -> None:
+    """The wish follows; of one that was on and shut down it is remembered when, in case its host did that (``going_along``)."""
+    guest_want(guest, seen.power, forced=True)
+    if before in ON and (seen.power, seen.reason) == (Power.STOPPED, "shutdown"):
+        guest.yielded_at = seen.at
+    guest.version += 1
 
 
 def _started(guest: Guest, before: Power, seen: Observation) -> bool:
@@ -122,7 +129,7 @@ def _believed(guest: Guest, before: Power, seen: Observation) -> bool:
     return not OperationLock.objects.filter(resource_type="guest", resource_id=guest.pk).exists()
 
 
-def _say_lost(guest: Guest) -> list[str]:
+def say_lost(guest: Guest) -> list[str]:
     """Its page says why it is off and what comes next, for as long as it is so; the columns that changed."""
     if is_lost(guest) and guest.built_at is not None and guest.binned_at is None:
         guest.problem_code = HOST_RESTARTED

@@ -12,7 +12,7 @@ from tenants.services.quota import quota_release, quota_reserve
 from vms.models import Guest
 from vms.states import LOST, ON, Power
 
-WISH: Final = ("want_power", "charged_running")
+WISH: Final = ("want_power", "charged_running", "yielded_at")
 """The columns that ``guest_want`` sets, for whoever saves them."""
 
 
@@ -25,7 +25,7 @@ def guest_want(guest: Guest, power: Power | str, *, forced: bool = False) -> Non
     if power in ON and not guest.charged_running:
         quota_reserve(guest.tenant, {"running_guests": 1}, forced=forced)
         guest.charged_running = True
-    guest.want_power = power
+    guest.want_power, guest.yielded_at = power, None
     guest_follow(guest)
 
 
