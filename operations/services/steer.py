@@ -17,6 +17,7 @@ from portal.core.errors import Conflict
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.policy import Permission
+from tenants.reactions import announce as hear
 
 
 @transaction.atomic
@@ -27,6 +28,8 @@ def operation_cancel(operation: Operation, *, actor: Actor) -> Operation:
     """
     actor.require(Permission.OPERATE if actor.tenant is None else Permission.OPERATION_CANCEL, operation)
     children = list(Operation.objects.select_for_update().filter(parent=operation.pk, status__in=LIVE).order_by("pk"))
+    if children:  # their ends lock what they are about: all of that before the first of them writes a journal
+        hear("operations.ending", tenant=operation.tenant, subjects=[child.subject_id for child in children])
     for child in children:
         if not child.goes_through and (child.status == Status.QUEUED or kind_of(child.kind).cancellable):
             _call_off(child)

@@ -18,6 +18,7 @@ from portal.core.paging import Sorts
 from tenants.policy import Permission
 from tenants.types import HttpRequest
 from vms.api.guest_shapes import image_named
+from vms.api.pick import find_held
 from vms.models import Disc, Guest
 from vms.models.discs import DiscBoot
 from vms.selectors.guests import guests_visible
@@ -85,7 +86,9 @@ def _disc(request: HttpRequest, guest_id: str, disc_id: str) -> Disc:
     if guest is None:
         raise Missing
     seen = guests_visible(request.actor).filter(pk=guest)  # not by ``find``: ``If-Match`` is about the CD
-    return find(request, Disc.objects.select_related("guest", "image").filter(guest__in=seen.values("pk")), disc_id)
+    return find_held(
+        request, Disc.objects.select_related("guest", "image").filter(guest__in=seen.values("pk")), disc_id
+    )
 
 
 def _shown(response: HttpResponse, disc: Disc) -> DiscOut:

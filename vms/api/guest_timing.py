@@ -18,6 +18,7 @@ from tenants.policy import Permission
 from tenants.types import HttpRequest
 from vms.api.guest_shapes import GuestOut
 from vms.api.guests import guest_answer
+from vms.api.pick import find_held
 from vms.models import Guest, PowerSchedule
 from vms.models.schedules import SwitchAction
 from vms.selectors.guests import guests_visible
@@ -99,7 +100,7 @@ def _schedule(request: HttpRequest, guest_id: str, schedule_id: str) -> PowerSch
         raise Missing
     seen = guests_visible(request.actor).filter(pk=guest)  # not by ``find``: ``If-Match`` is about the schedule
     rows = PowerSchedule.objects.select_related("guest").filter(guest__in=seen.values("pk"))
-    return find(request, rows, schedule_id)
+    return find_held(request, rows, schedule_id)
 
 
 def _shown(response: HttpResponse, row: PowerSchedule) -> ScheduleOut:

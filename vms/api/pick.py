@@ -6,17 +6,30 @@ from collections.abc import Sequence
 from typing import Final
 
 from django.db.models import Case, Model, QuerySet, When
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from portal.core.errors import FieldError, Invalid
+from portal.core.etags import find
 from portal.core.ids import uuid_or_none
 from tenants.models import Tenant
 from tenants.scoping import current_scope
-from vms.models import Image
+from vms.models import Guest, Image
 from vms.states import ImageState
 
 IMAGES_TOLD: Final = 5
 """How many of those that have the same name are told."""
+
+
+def find_held[Row: Model](request: HttpRequest, rows: QuerySet[Row], pk: str, *, by: str = "guest") -> Row:
+    """``find`` of what belongs to a machine, or may: with ``If-Match`` the machine is locked before it, as services do it.
+
+    ``by`` leads from the row to the machine. Raises what ``find`` raises.
+    """
+    if "If-Match" in request.headers:
+        machines = rows.filter(pk=uuid_or_none(pk)).order_by().values(by)
+        list(Guest.objects.select_for_update(of=("self",)).filter(pk__in=machines).order_by("pk").values("pk"))
+    return find(request, rows, pk)
 
 
 def pick[Row: Model](rows: QuerySet[Row], text: str, pointer: str, errors: list[FieldError]) -> Row | None:

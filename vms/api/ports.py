@@ -13,7 +13,7 @@ from portal.core.etags import find
 from portal.core.ids import uuid_or_none
 from tenants.policy import Permission
 from tenants.types import HttpRequest
-from vms.api.pick import pick, refuse
+from vms.api.pick import find_held, pick, refuse
 from vms.models import Network, Port
 from vms.selectors.guests import guests_visible
 from vms.services.ports import port_attach, port_detach
@@ -55,4 +55,4 @@ def port_remove(request: HttpRequest, guest_id: str, port_id: str, response: Htt
         raise Missing
     seen = guests_visible(request.actor).filter(pk=guest)  # not by ``find``: ``If-Match`` is about the card
     rows = Port.objects.select_related("guest").filter(guest__in=seen.values("pk"))
-    return accepted(request, response, port_detach(find(request, rows, port_id), actor=request.actor))
+    return accepted(request, response, port_detach(find_held(request, rows, port_id), actor=request.actor))

@@ -20,7 +20,7 @@ from portal.core.etags import etag_of, find
 from tenants.api.tenants import tenant_in_path
 from tenants.policy import Permission
 from tenants.types import HttpRequest
-from vms.api.pick import pick, refuse
+from vms.api.pick import find_held, pick, refuse
 from vms.models import Guest, Snapshot, Volume
 from vms.models.snapshots import Consistency
 from vms.selectors.guests import guests_visible
@@ -168,7 +168,8 @@ def _rows(request: HttpRequest) -> QuerySet[Snapshot]:
 
 
 def _snapshot(request: HttpRequest, snapshot_id: str) -> Snapshot:
-    return find(request, Snapshot.objects.filter(pk__in=_rows(request).values("pk")), snapshot_id)
+    rows = Snapshot.objects.filter(pk__in=_rows(request).values("pk"))
+    return find_held(request, rows, snapshot_id, by="disks__volume__guest")
 
 
 @router.get("/snapshots", response=Listed[SnapshotOut], summary="List snapshots")

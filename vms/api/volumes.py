@@ -15,13 +15,13 @@ from operations.models import Operation
 from operations.selectors import operations_live_on
 from portal.core.bodies import Body, Listed, Listing, Nothing, narrowed, narrowed_to, refuse_unknown
 from portal.core.errors import FieldError
-from portal.core.etags import etag_of, find
+from portal.core.etags import etag_of
 from portal.core.paging import keyset_page
 from tenants.api.tenants import tenant_in_path
 from tenants.policy import Permission
 from tenants.types import HttpRequest
 from vms.api.guest_shapes import FitOut, fit_out
-from vms.api.pick import pick, pick_image, refuse
+from vms.api.pick import find_held, pick, pick_image, refuse
 from vms.models import Guest, Image, StorageClass, Volume
 from vms.selectors.guests import guests_visible
 from vms.selectors.volumes import VOLUME_SORTS, volumes_visible
@@ -151,7 +151,7 @@ def _shown(request: HttpRequest, response: HttpResponse, volume: Volume) -> Volu
 
 
 def _volume(request: HttpRequest, volume_id: str) -> Volume:
-    return find(request, volumes_visible(request.actor), volume_id)
+    return find_held(request, volumes_visible(request.actor), volume_id)
 
 
 @router.get("/volumes", response=Listed[VolumeOut], summary="List volumes")

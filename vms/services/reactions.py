@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 import redis
 import structlog
@@ -49,6 +51,15 @@ def _revoke(*, reason: str, **subjects: str | None) -> None:
         registry.revoke(console_redis(), reason=reason, **subjects)
     except redis.RedisError:
         log.error("consoles_not_revoked", reason=reason, exc_info=True)
+
+
+@reacts("operations.ending")
+def lock_machines(*, tenant: Tenant | None, subjects: Sequence[UUID]) -> None:
+    """Who ends several operations at once holds all their machines before the first one's journal entry, in one order."""
+    if tenant is not None:
+        with tenant_scope(tenant):
+            rows = Guest.objects.select_for_update(of=("self",)).filter(pk__in=subjects)
+            list(rows.order_by("pk").values("pk"))
 
 
 @reacts("tenant.suspended")
