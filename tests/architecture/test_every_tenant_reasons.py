@@ -42,6 +42,7 @@ PLACES: dict[str, list[str]] = {
         "a host's guests are of many tenants",
         "observations come from hosts, not from tenants",
     ],
+    "vms/services/guests/going_along.py": ["a host carries machines of every tenant"],
     "vms/services/guests/lease.py": ["leases of every tenant end"],
     "vms/services/guests/returning.py": ["machines of every tenant were lost with their host"],
     "vms/services/hosts.py": ["a host's room is shared by all tenants"],
