@@ -48,6 +48,7 @@ import vms.api.networks
 import vms.api.pools
 import vms.api.ports
 import vms.api.restores
+import vms.api.security_groups
 import vms.api.snapshots
 import vms.api.storage_classes
 import vms.api.volumes
@@ -164,6 +165,7 @@ for nouns in (
     vms.api.image_tests,
     vms.api.image_uploads,
     vms.api.networks,
+    vms.api.security_groups,
     vms.api.addresses,
     vms.api.ports,
     vms.api.volumes,

@@ -28,6 +28,7 @@ from vms.names import (
     Owner,
     base_name,
     bridge_name,
+    card_name,
     domain_name,
     filter_name,
     image_test_name,
@@ -330,7 +331,7 @@ def card(port: Port, guest: Guest, host: Host, owner: Owner) -> Nic:
         mac=port.mac,
         network=network_name(owner, port.network_id),
         model="e1000e" if guest.nic_model == NicModel.E1000E else "virtio",
-        filter=FilterRef(name=filter_name(owner, port.network_id), ip=address.ip),
+        filter=FilterRef(name=filter_of(port, owner), ip=address.ip),
         bandwidth=Bandwidth(inbound_kbit=kbit, outbound_kbit=kbit)
         if kbit and "bandwidth" not in host.unenforced
         else None,
@@ -366,3 +367,9 @@ def filter_spec(network: Network, subnet: Subnet, owner: Owner, host: Host) -> F
     return guest_filter(
         name=filter_name(owner, network.pk), subnet=subnet.cidr, gateway=subnet.gateway, forbidden=tuple(host.addresses)
     )
+
+
+def filter_of(port: Port, owner: Owner) -> str:
+    """Which packet filter a card has: one of its own where groups guard it, its network's otherwise."""
+    guarded = bool(port.guards.all())
+    return card_name(owner, port.pk) if guarded else filter_name(owner, port.network_id)

@@ -83,6 +83,16 @@ def filter_name(owner: Owner, network: UUID) -> str:
     return f"gh-{owner.short}-f-{network.hex}"
 
 
+def group_name(owner: Owner, group: UUID) -> str:
+    """What a security group allows, as a packet filter."""
+    return f"gh-{owner.short}-g-{group.hex}"
+
+
+def card_name(owner: Owner, port: UUID) -> str:
+    """The packet filter of one card that security groups guard."""
+    return f"gh-{owner.short}-p-{port.hex}"
+
+
 def vnc_socket(run_dir: str, guest: UUID) -> str:
     """Where a guest's display listens."""
     return f"{run_dir}/{guest.hex}.vnc"

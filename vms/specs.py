@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from vms.models import BackupDisk, Flavor, Guest, Image, Network, SnapshotDisk, SshKey, StorageClass
+    from vms.models import BackupDisk, Flavor, Guest, Image, Network, SecurityGroup, SnapshotDisk, SshKey, StorageClass
 
 NAME: Final = re.compile(r"\A[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 PASSWORD_MAX: Final = 128
+MOST_ON_A_CARD: Final = 8
+"""Security groups of one card."""
 DISK_MAX_GIB: Final = 64 * 1024
 START_ORDER_MAX: Final = 100
 START_DELAY_MAX_S: Final = 3600
@@ -67,6 +69,8 @@ class GuestSpec:
     flavor: Flavor
     image: Image
     networks: tuple[Network, ...] = ()
+    groups: tuple[SecurityGroup, ...] = ()
+    """What guards its cards; empty means what guards those of ``like`` on the same network, else the tenant's default group."""
     ips: tuple[str, ...] = ()
     """A wish for each card's address, in the order of ``networks``; an empty one, or none, comes out of the pool."""
     ssh_keys: tuple[SshKey, ...] = ()

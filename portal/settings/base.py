@@ -240,6 +240,7 @@ CAPS = {
     "tags": 50,
     "power_schedules": 10,
     "backup_schedules": 20,
+    "security_groups": 100,
     "images": 100,
     "image_tests": 4,
     "disk_exports": 20,

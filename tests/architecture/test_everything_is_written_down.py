@@ -64,6 +64,7 @@ REFUSED_ROUTES = {
     "POST /tenants/{tenant}/invitations/{invitation_id}/resend": "sent just now",
     "POST /tenants/{tenant}/members/{member_id}/transfer": "an operator owns nothing",
     "POST /tenants/{tenant}/reopen": "not closing",
+    "PUT /tenants/{tenant}/ports/{port_id}/security-groups": "its machine is still being built",
     "POST /tenants/{tenant}/tokens/{token_id}/rotate": "its owner's alone",
 }  # fmt: skip
 """What is refused in this world, so that its entry is not seen here, and why; tests of each deed look at it."""
@@ -119,6 +120,10 @@ FORMS: dict[str, dict[str, str]] = {
         f"upload-{name}": word for name, word in {"name": "fresh", "size": "9", **IMAGE_FORM}.items()
     },
     "vms:network_create": {"name": "fresh", "outward": "nat"},
+    "vms:group_create": {"name": "fresh"},
+    "vms:group_edit": {"name": "renamed"},
+    "vms:group_rule_add": {"direction": "in", "protocol": "tcp", "ports": "22", "peer": ""},
+    "vms:group_delete": YES,
     "vms:port_attach": {"network": "NETWORK"},
     "vms:network_edit": {"name": "renamed"},
     "vms:network_redraw": {"outward": "nat", "mtu": "1400"},
@@ -171,6 +176,8 @@ IDLE_PAGES = {
     "vms:guest_image": BUILT,
     "vms:guest_password": BUILT,
     "vms:guest_keys": BUILT,
+    "vms:guest_guard": BUILT,
+    "vms:group_rule_drop": "the group has no rule: tests/vms/views/test_security_group_pages.py",
     "vms:disc_insert": BUILT,
     "vms:disc_eject": BUILT,
     "vms:port_attach": BUILT,

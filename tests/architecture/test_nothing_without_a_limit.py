@@ -22,6 +22,7 @@ from vms.services.disk_exports import disk_export_create
 from vms.services.guests import guest_edit
 from vms.services.keys import key_create
 from vms.services.power_schedules import schedule_create
+from vms.services.security_groups import group_create
 
 QUOTA, CAP, WITH, RATE, OPERATOR = "quota", "cap", "bounded by", "request rate and retention", "operators only"
 
@@ -43,6 +44,8 @@ LIMITS: dict[str, tuple[str, str]] = {
     "vms.Network": (QUOTA, "networks"),
     "vms.Address": (QUOTA, "addresses"),
     "vms.Port": (QUOTA, "ports"),
+    "vms.SecurityGroup": (CAP, "security_groups"),
+    "vms.Guard": (WITH, "vms.Port"),
     "vms.AddressUse": (RATE, "API_TENANT_RATE_PER_MINUTE"),
     "vms.Subnet": (WITH, "vms.Network"),
     "vms.NetworkOnHost": (WITH, "vms.Network"),
@@ -150,6 +153,8 @@ def make(cap: str, house: factories.House, number: int) -> None:
                 token_create(None, name=f"t{number}", actor=house.actor, tenant=tenant, role=role_named("viewer"))
             case "ssh_keys":
                 key_create(tenant, name=f"k{number}", public_key=factories.public_key(), actor=house.actor)
+            case "security_groups":
+                group_create(tenant, name=f"g{number}", actor=actor)
             case "quota_requests":
                 quota_request_make(tenant, {"guests": 99}, reason="More.", actor=house.actor)
             case "disk_exports_at_once":

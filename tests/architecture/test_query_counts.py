@@ -22,6 +22,7 @@ from tests.factories import House
 from vms.models import DiskExport, Volume
 from vms.services.guests import guest_power
 from vms.services.keys import key_create
+from vms.services.security_groups import group_create
 from vms.states import Power, VolumeState
 
 pytestmark = pytest.mark.django_db
@@ -37,6 +38,7 @@ LISTS = [
     "vms:disk_export_list",
     "vms:image_list",
     "vms:network_list",
+    "vms:group_list",
     "vms:key_list",
     "operations:operation_list",
     "tenants:audit_list",
@@ -71,6 +73,7 @@ def fill(house: House, amount: int) -> None:
             DiskExport.objects.create(tenant=house.tenant, name="root", guest=guest, size_gib=1, made_by="somebody")
             if number % 2:
                 guest_power(guest, "start", actor=house.actor)
+            group_create(house.tenant, name=f"group-{number}", actor=house.actor)
             key_create(house.tenant, name=f"key-{number}", public_key=factories.public_key(), actor=house.actor)
         factories.join(house.tenant, factories.user(), role="viewer")
 

@@ -90,6 +90,7 @@ def test_things_of_others_cannot_be_named_in_a_body(ours: World, theirs: World) 
 
     for field, there, absent_id in (
         ("networks", [theirs.ids["network_id"]], [str(uuid7())]),
+        ("security_groups", [theirs.ids["group_id"]], [str(uuid7())]),
         ("ssh_keys", [theirs.ids["key_id"]], [str(uuid7())]),
         ("image", theirs.ids["own_image_id"], str(uuid7())),
     ):

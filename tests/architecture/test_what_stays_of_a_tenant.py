@@ -58,6 +58,8 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "vms.ImageCopy": (GOES, ""),
     "vms.ImageTest": (GOES, ""),
     "vms.ImageUpload": (GOES, ""),
+    "vms.SecurityGroup": (GOES, ""),
+    "vms.Guard": (GOES, ""),
     "vms.SshKey": (GOES, ""),
     "tenants.Member": (GOES, ""),
     "tenants.Role": (GOES, ""),

@@ -23,6 +23,7 @@ from vms.services.discs import disc_lay
 from vms.services.guests.inside import reading_record
 from vms.services.keys import key_create
 from vms.services.power_schedules import schedule_create
+from vms.services.security_groups import group_create
 
 NOBODY = "nobody"
 """A role that allows nothing, so that anybody who may manage members may give it."""
@@ -103,6 +104,7 @@ def build(slug: str = "") -> World:
             "class_id": StorageClass.objects.get(is_default=True).pk,
             "network_id": network.pk,
             "port_id": guest.ports.get().pk,
+            "group_id": group_create(house.tenant, name="web", actor=house.actor).pk,
             "volume_id": factories.volume(house, "spare").pk,
             "backup_id": factories.backup(house, guest).pk,
             "backup_schedule_id": factories.backup_schedule(house, guest).pk,
@@ -148,6 +150,8 @@ def body_for(world: World, row: Row) -> Any:
     last = row.route.rsplit("/", 1)[-1]
     if row.method == "POST":
         return RESTORED if "/backups/" in row.route and last == "restore" else _post_body(world, last)
+    if row.method == "PUT":
+        return {"rules": {"rules": []}, "security-groups": {"security_groups": ["web"]}}.get(last)
     if row.method != "PATCH":
         return None
     return {
@@ -163,6 +167,7 @@ def body_for(world: World, row: Row) -> Any:
         "{image_id}": {"deprecated": True},
         "{network_id}": {"description": "Renamed"},
         "{volume_id}": {"name": "renamed"},
+        "{group_id}": {"name": "renamed"},
         "{snapshot_id}": {"name": "renamed"},
         "{upload_id}": {},
         "{store_id}": {"enabled": True},
@@ -189,6 +194,7 @@ def _post_body(world: World, last: str) -> Any:
         "ports": {"network": world.ids["network_id"]},
         "power-schedules": {"action": "stop", "cron": "0 20 * * *"},
         "networks": {"name": "fresh"},
+        "security-groups": {"name": "fresh"},
         "volumes": {"name": "fresh", "size_gib": 1},
         "volume": {"name": "fresh"},
         "clone": {"name": "fresh"},

@@ -17,6 +17,8 @@ from tests.setup.test_up import Portal
 HOSTILE = "\"><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}'`${alert(3)}"
 """Breaks out of attributes, elements, templates and scripts, wherever one of them forgets to escape."""
 
+PINGS, OUT = {"direction": "in", "protocol": "icmp", "cidr": "10.0.0.0/8"}, {"direction": "out"}
+
 
 @dataclass(frozen=True, slots=True)
 class Things:
@@ -31,6 +33,8 @@ class Things:
     backup: str
     schedule: str
     snapshot: str
+    group: str
+    port: str
     export: str
     network: str
 
@@ -94,6 +98,11 @@ class Things:
             "image": f"images/{self.image}/",
             "image-delete": f"images/{self.image}/delete/",
             "networks": "networks/",
+            "groups": "security-groups/",
+            "group": f"security-groups/{self.group}/",
+            "group-edit": f"security-groups/{self.group}/edit/",
+            "group-delete": f"security-groups/{self.group}/delete/",
+            "guard": f"{machine}ports/{self.port}/guard/",
             "network": f"networks/{self.network}/",
             "keys": "keys/",
             "activity": "activity/",
@@ -129,10 +138,16 @@ def things(customer: Customer, operator: Customer, tmp_path_factory: pytest.Temp
     still, shielded, thrown = (made[name]["id"] for name in ("still", "shielded", "thrown"))
     nightly = {"name": "nightly", "guests": [made["still"]["id"]], "tags": ["db"], "keep": {"daily": 7, "monthly": 12}}
     schedule = customer.post("/backup-schedules", nightly).json()["id"]
+    web = [{"direction": "in", "protocol": "tcp", "first_port": 443, "last_port": 443, "note": "the shop"}, PINGS, OUT]
+    group = customer.post("/security-groups", {"name": "web-servers", "note": HOSTILE, "rules": web}).json()["id"]
+    port = customer.get(f"/ports?guest={still}").json()["items"][0]["id"]
     export = customer.done(customer.post("/disk-exports", {"snapshot": snapshot}))["subject"]["id"]
     network = customer.get("/networks").json()["items"][0]["id"]
-    yield Things(still, shielded, thrown, last["id"], volume, own, backup, schedule, snapshot, export, network)
+    yield Things(
+        still, shielded, thrown, last["id"], volume, own, backup, schedule, snapshot, group, port, export, network
+    )
     customer.delete(f"/disk-exports/{export}")
+    customer.delete(f"/security-groups/{group}")
     customer.delete(f"/backup-schedules/{schedule}")
     customer.done(customer.delete(f"/backups/{backup}"))
     customer.done(customer.delete(f"/volumes/{volume}"))

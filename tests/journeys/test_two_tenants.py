@@ -204,6 +204,21 @@ def test_a_machine_cannot_answer_arp_for_others(sides: tuple[Side, Side], lab_ho
     mine.line.ask(f"ip addr del {victim}/32 dev eth0")
 
 
+def test_what_a_groups_rules_stop_is_stopped_in_a_running_machine(sides: tuple[Side, Side]) -> None:
+    """Pings stop with the rule that let them out and come back with it; names are answered all the while."""
+    mine, theirs = sides
+    (port,) = mine.customer.get("/ports", guest=mine.pk).json()["items"]
+    (group,) = mine.customer.get("/security-groups", name=port["security_groups"][0]).json()["items"]
+    assert group["default"]
+
+    for rules, heard_back in (([], False), (group["rules"], True)):
+        path = mine.customer.path(f"/security-groups/{group['id']}/rules")
+        mine.customer.done(mine.customer.http.put(path, json={"rules": rules}))
+        assert mine.pings(mine.gateway) is heard_back
+        assert mine.connects(mine.gateway, 53)
+        assert theirs.pings(theirs.gateway), "the other tenant's default group is another one"
+
+
 def drain(connection: ClientConnection, *, quiet_s: float) -> None:
     """Read until it closes (raises) or has said nothing for ``quiet_s`` (raises ``TimeoutError``)."""
     while True:

@@ -12,13 +12,21 @@ from portal.core.bodies import Body, Listing
 from portal.core.errors import FieldError
 from portal.core.ports import Money
 from vms.api.pick import pick, pick_all, pick_image, refuse
-from vms.models import Flavor, Guest, Image, Network, SshKey, StorageClass
+from vms.models import Flavor, Guest, Image, Network, SecurityGroup, SshKey, StorageClass
 from vms.seed_preview import Preview
 from vms.selectors.guests import AddressRow, GuestFilters, GuestRow
 from vms.services.guests.create import Fit
 from vms.services.guests.resize import When
 from vms.services.keys import TYPES, key_parse
-from vms.specs import DISK_MAX_GIB, START_DELAY_MAX_S, START_ORDER_MAX, GuestSpec, StartOrder, VolumeSpec
+from vms.specs import (
+    DISK_MAX_GIB,
+    MOST_ON_A_CARD,
+    START_DELAY_MAX_S,
+    START_ORDER_MAX,
+    GuestSpec,
+    StartOrder,
+    VolumeSpec,
+)
 from vms.states import GuestStatus, Power
 
 
@@ -130,6 +138,9 @@ class GuestIn(Body):
     name: str = Field(max_length=63)
     flavor: str = Field(max_length=100)
     image: str = Field(max_length=100)
+    security_groups: list[str] = Field(
+        default=[], max_length=MOST_ON_A_CARD, description="What guards its ports; none: the project's default group."
+    )
     networks: list[str] = Field(
         default=[],
         max_length=8,
@@ -353,6 +364,7 @@ def guest_spec(body: GuestIn) -> GuestSpec:
     flavor = pick(Flavor.objects.filter(enabled=True), body.flavor, "/flavor", errors)
     image = pick_image(Image.objects.all(), body.image, "/image", errors)
     networks = pick_all(Network.objects.all(), body.networks, "/networks", errors)
+    groups = pick_all(SecurityGroup.objects.all(), body.security_groups, "/security_groups", errors)
     inline = [key for key in body.ssh_keys if key.split(None, 1)[:1] and key.split(None, 1)[0] in TYPES]
     named = [key for key in body.ssh_keys if key not in inline]
     keys = pick_all(SshKey.objects.all(), named, "/ssh_keys", errors)
@@ -365,6 +377,7 @@ def guest_spec(body: GuestIn) -> GuestSpec:
         flavor=flavor,
         image=image,
         networks=networks,
+        groups=groups,
         ips=tuple(body.ips),
         ssh_keys=keys,
         inline_keys=tuple(inline),

@@ -149,6 +149,7 @@ class PortOut(BaseModel):
     position: int
     mac: str
     addresses: list[PortAddressOut]
+    security_groups: list[str]
 
 
 class PortQuery(Listing):
@@ -270,9 +271,9 @@ def network_remove(request: HttpRequest, network_id: str, response: HttpResponse
     return accepted(request, response, operation)
 
 
-def _ports(request: HttpRequest) -> QuerySet[Port]:
+def ports_visible(request: HttpRequest) -> QuerySet[Port]:
     """The ports of guests that the caller's role reaches."""
-    rows = Port.objects.select_related("network", "guest").prefetch_related("addresses")
+    rows = Port.objects.select_related("network", "guest").prefetch_related("addresses", "guards__group")
     if request.actor.narrowed:
         rows = rows.filter(guest__in=guests_visible(request.actor).values("pk"))
     return rows.defer(*(f"guest__{name}" for name in ("user_data", "password_hash", "display_password")))
@@ -289,6 +290,7 @@ def port_out(port: Port) -> PortOut:
         position=port.position,
         mac=port.mac,
         addresses=[PortAddressOut(ip=address.ip, kind=address.kind) for address in port.addresses.all()],
+        security_groups=sorted(guard.group.name for guard in port.guards.all()),
     )
 
 
@@ -296,7 +298,7 @@ def port_out(port: Port) -> PortOut:
 def port_list(request: HttpRequest, query: Query[PortQuery]) -> dict[str, Any]:
     """Network cards of machines, with their addresses."""
     request.actor.require(Permission.NETWORK_VIEW)
-    rows = narrowed_to(_ports(request), guest=query.guest, network=query.network)
+    rows = narrowed_to(ports_visible(request), guest=query.guest, network=query.network)
     rows = narrowed(rows, mac=query.mac.lower(), guest__name__icontains=query.q)
     return listed(request, query, rows, sorts=PORT_SORTS, out=port_out)
 
@@ -305,6 +307,6 @@ def port_list(request: HttpRequest, query: Query[PortQuery]) -> dict[str, Any]:
 def port_get(request: HttpRequest, port_id: str, response: HttpResponse) -> PortOut:
     """One network card."""
     request.actor.require(Permission.NETWORK_VIEW)
-    port = find(request, _ports(request), port_id)
+    port = find(request, ports_visible(request), port_id)
     response["ETag"] = etag_of(port)
     return port_out(port)

@@ -13,10 +13,11 @@ from portal.core.etags import find
 from portal.core.ids import uuid_or_none
 from tenants.policy import Permission
 from tenants.types import HttpRequest
-from vms.api.pick import find_held, pick, refuse
-from vms.models import Network, Port
+from vms.api.pick import find_held, pick, pick_all, refuse
+from vms.models import Network, Port, SecurityGroup
 from vms.selectors.guests import guests_visible
 from vms.services.ports import port_attach, port_detach
+from vms.specs import MOST_ON_A_CARD
 
 router = Router(tags=["guests"])
 
@@ -25,6 +26,9 @@ class PortIn(Body):
     """A card to be plugged in."""
 
     network: str = Field(max_length=40, description="Id or name.")
+    security_groups: list[str] = Field(
+        default=[], max_length=MOST_ON_A_CARD, description="By id or name; none: the project's default group."
+    )
     ip: str = Field(default="", max_length=15, description="Any free address of its range; else the pool's lowest.")
 
 
@@ -37,9 +41,11 @@ def port_post(request: HttpRequest, guest_id: str, response: HttpResponse, body:
     request.actor.require(Permission.GUEST_EDIT, guest)
     errors: list[FieldError] = []
     network = pick(Network.objects.all(), body.network, "/network", errors)
+    groups = pick_all(SecurityGroup.objects.all(), body.security_groups, "/security_groups", errors)
     refuse(errors)
     assert network is not None
-    return accepted(request, response, port_attach(guest, network, actor=request.actor, ip=body.ip))
+    operation = port_attach(guest, network, actor=request.actor, ip=body.ip, groups=groups)
+    return accepted(request, response, operation)
 
 
 @router.delete(

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from tenants.actors import Actor
-from vms.models import Flavor, Image, Network, SshKey
+from vms.models import Flavor, Image, Network, SecurityGroup, SshKey
 from vms.selectors.stock import images_startable
 from vms.specs import PASSWORD_MAX, START_DELAY_MAX_S, START_ORDER_MAX, GuestSpec, StartOrder
 
@@ -41,6 +41,9 @@ class GuestForm(forms.Form):
     networks: forms.ModelMultipleChoiceField[Network] = forms.ModelMultipleChoiceField(
         None, label=_("Networks"), required=False
     )
+    security_groups: forms.ModelMultipleChoiceField[SecurityGroup] = forms.ModelMultipleChoiceField(
+        None, label=_("Security groups"), required=False
+    )
     ssh_keys: forms.ModelMultipleChoiceField[SshKey] = forms.ModelMultipleChoiceField(
         None, label=_("SSH keys"), required=False
     )
@@ -63,6 +66,7 @@ class GuestForm(forms.Form):
         self._offer("image", images_startable())
         self._offer("flavor", Flavor.objects.filter(enabled=True))
         self._offer("networks", Network.objects.all())
+        self._offer("security_groups", SecurityGroup.objects.all())
         self._offer("ssh_keys", SshKey.objects.all())
         self.fields["count"].max_value = settings.CAPS["batch"]  # type: ignore[attr-defined]
         self.fields["name"].widget.attrs |= {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}
@@ -80,6 +84,7 @@ class GuestForm(forms.Form):
             flavor=given["flavor"],
             image=given["image"],
             networks=tuple(given["networks"]),
+            groups=tuple(given["security_groups"]),
             ssh_keys=tuple(given["ssh_keys"]),
             user_data=given["user_data"].replace("\r\n", "\n"),
             password=given["password"],
@@ -100,6 +105,7 @@ class GuestForm(forms.Form):
             flavor=given["flavor"],
             image=given["image"],
             networks=tuple(given.get("networks", ())),
+            groups=tuple(given.get("security_groups", ())),
             ssh_keys=tuple(given.get("ssh_keys", ())),
             user_data=given.get("user_data", ""),
             password=given.get("password", ""),

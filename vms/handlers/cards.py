@@ -13,6 +13,7 @@ from vms import design
 from vms.handlers.guests import drop_network, ensure_networks
 from vms.handlers.networks import forget_name
 from vms.handlers.place import at
+from vms.handlers.security_groups import drop_guard
 from vms.hypervisor import errors
 from vms.hypervisor.cards import SeenCard
 from vms.models import Port
@@ -56,11 +57,17 @@ def detach(run: Run) -> None:
             return
         _ensure_off(run, place, port.mac)
         forget_name(run, place, port)
+        drop_guard(run, place, port)
         drop_network(run, place, port.network)
 
 
 def _port(run: Run) -> Port | None:
-    return Port.objects.select_related("network").prefetch_related("addresses").filter(pk=run.params["port"]).first()
+    return (
+        Port.objects.select_related("network")
+        .prefetch_related("addresses", "guards")
+        .filter(pk=run.params["port"])
+        .first()
+    )
 
 
 def _ensure_off(run: Run, place: Place, mac: str) -> None:

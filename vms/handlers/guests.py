@@ -22,6 +22,7 @@ from vms.handlers.image_copies import ensure_copy
 from vms.handlers.networks import ensure_known, ensure_network, forget_names
 from vms.handlers.place import There, at
 from vms.handlers.restored import fill_from_backup
+from vms.handlers.security_groups import drop_guards, ensure_guards
 from vms.models import Disc, Guest, Image, Network, Port, Snapshot, Spare, Volume
 from vms.models.volumes import Scrub
 from vms.names import (
@@ -263,6 +264,7 @@ def ensure_networks(run: Run, place: Place) -> None:
         ensure_network(run, place, network, running=running, filters=filters)
     for port in Port.objects.filter(guest=place.guest).select_related("network", "guest"):
         ensure_known(run, place, port)
+    ensure_guards(run, place)
 
 
 def drop_snapshots(run: Run, place: Place) -> None:
@@ -338,6 +340,7 @@ def drop_sockets(place: Place) -> None:
 def drop_networks(run: Run, place: Place) -> None:
     """Its networks, where no other guest of this host is on them."""
     run.say(_("Cleaning up its network"), 85)
+    drop_guards(run, place)
     for network in Network.objects.filter(ports__guest=place.guest).distinct():
         drop_network(run, place, network)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 
@@ -11,13 +10,11 @@ from operations.registry import handles
 from operations.runner import Run
 from portal.core.errors import Conflict
 from vms import design
-from vms.handlers.place import There, connect, host_words
+from vms.handlers.place import There, over_there
 from vms.hypervisor import errors
-from vms.hypervisor.driver import Hypervisor
 from vms.hypervisor.xml.network import DhcpHost, DnsName
-from vms.models import Guest, Host, Network, NetworkOnHost, Port
-from vms.names import Owner, filter_name, network_name
-from vms.selectors.installation import installation_owner
+from vms.models import Guest, Network, NetworkOnHost, Port
+from vms.names import filter_name, network_name
 from vms.selectors.networks import names_on
 from vms.services.networks import network_record_drawing, network_use_host
 
@@ -32,23 +29,12 @@ def delete(run: Run) -> None:
         raise Conflict(
             _("Machines are connected to this network."), code="network_in_use", hint=_("Delete them first.")
         )
-    owner = installation_owner()
     for use in NetworkOnHost.objects.filter(network=network).select_related("host"):
-        with host_words(use.host):
-            hv = connect(use.host)
+        with over_there(use.host) as there:
             with run.effect("drop_network"):
-                hv.remove_network(network_name(owner, network.pk), owner=owner)
+                there.hv.remove_network(network_name(there.owner, network.pk), owner=there.owner)
             with run.effect("drop_filter"):
-                hv.remove_filter(filter_name(owner, network.pk))
-
-
-@dataclass(frozen=True, slots=True)
-class _Spot:
-    """A host, the connection to it, and who we are there."""
-
-    host: Host
-    hv: Hypervisor
-    owner: Owner
+                there.hv.remove_filter(filter_name(there.owner, network.pk))
 
 
 @handles("network.change")
@@ -58,10 +44,9 @@ def change(run: Run) -> None:
     if network is None:
         raise Conflict(_("The network is gone."), code="gone", hint="")
     for use in NetworkOnHost.objects.filter(network=network).select_related("host"):
-        with host_words(use.host):
-            spot = _Spot(use.host, connect(use.host), installation_owner())
+        with over_there(use.host) as there:
             try:
-                ensure_network(run, spot, network, running=(), filters=spot.hv.filters())
+                ensure_network(run, there, network, running=(), filters=there.hv.filters())
             except errors.Busy as error:
                 raise Conflict(
                     _("A machine on this network is on."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 from django.utils.translation import gettext as _
@@ -116,3 +117,19 @@ def at(run: Run) -> Iterator[Place]:
     with host_words(guest.host):
         run.check()
         yield Place(guest, guest.host, connect(guest.host), installation_owner())
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A host that work is done on, whoever's machines are there."""
+
+    host: Host
+    hv: Hypervisor
+    owner: Owner
+
+
+@contextmanager
+def over_there(host: Host) -> Iterator[Spot]:
+    """A host, connected, with its troubles translated."""
+    with host_words(host):
+        yield Spot(host, connect(host), installation_owner())

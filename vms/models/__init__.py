@@ -15,6 +15,7 @@ from vms.models.metrics import MetricPoint
 from vms.models.networks import Address, AddressUse, Network, NetworkOnHost, Port, Subnet
 from vms.models.readings import Reading
 from vms.models.schedules import PowerSchedule
+from vms.models.security import Guard, SecurityGroup
 from vms.models.snapshots import Snapshot, SnapshotDisk
 from vms.models.spares import Spare
 from vms.models.volumes import StorageClass, StoragePool, Volume
@@ -32,6 +33,7 @@ __all__ = [
     "DiskExport",
     "Drift",
     "Flavor",
+    "Guard",
     "Guest",
     "Host",
     "HostClaim",
@@ -47,6 +49,7 @@ __all__ = [
     "Port",
     "PowerSchedule",
     "Reading",
+    "SecurityGroup",
     "Snapshot",
     "SnapshotDisk",
     "Spare",

@@ -46,6 +46,7 @@ from vms.names import (
     volume_name,
 )
 from vms.reconcile.converge import guest_id
+from vms.reconcile.guards import guards_differ
 from vms.reconcile.members import cards_differ, members_differ
 from vms.reconcile.spool import spool_differs
 from vms.reconcile.stores import stores_differ
@@ -159,6 +160,7 @@ def _host(host: Host) -> Iterator[str]:
         yield from _domains(host, hv, owner)
         yield from _image_tests(host, hv, owner)
         yield from _networks(host, hv, owner)
+        yield from guards_differ(host, hv, owner, guests=_busy(), groups=_busy("group"))
         yield from members_differ(host, hv, owner, busy=_busy())
         yield from _storage(host, hv, owner)
         yield from _elsewhere(host, hv, owner)

@@ -151,7 +151,7 @@ def define(place: Place) -> None:
     rows = Volume.objects.filter(guest=place.guest).exclude(state=VolumeState.DELETING)
     volumes = list(rows.select_related("image", "pool", "storage_class").order_by("position"))
     discs = list(Disc.objects.filter(guest=place.guest).select_related("image"))
-    ports = list(Port.objects.filter(guest=place.guest).prefetch_related("addresses").order_by("position"))
+    ports = list(Port.objects.filter(guest=place.guest).prefetch_related("addresses", "guards").order_by("position"))
     spec = design.domain_spec(
         place.guest,
         place.host,

@@ -7,13 +7,14 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
+from vms.design import filter_of
 from vms.hypervisor.cards import SeenCard, SeenCards
 from vms.hypervisor.driver import Hypervisor
 from vms.hypervisor.errors import Missing
 from vms.hypervisor.members import SeenMembers
 from vms.hypervisor.xml.network import DhcpHost, DnsName
 from vms.models import Address, Guest, Host, NetworkOnHost, Port
-from vms.names import Owner, filter_name, network_name
+from vms.names import Owner, network_name
 
 
 def members_follow(host: Host, hv: Hypervisor, owner: Owner) -> int:
@@ -52,12 +53,12 @@ def members_differ(host: Host, hv: Hypervisor, owner: Owner, *, busy: Collection
 
 def cards_differ(guest: Guest, seen: SeenCards, owner: Owner) -> Iterator[str]:
     """I2: a machine has exactly the cards that its rows say, each speaking as its address alone, now and at its next start."""
-    ports = Port.objects.filter(guest=guest).prefetch_related("addresses")
+    ports = Port.objects.filter(guest=guest).prefetch_related("addresses", "guards")
     wanted = {
         SeenCard(
             port.mac,
             network_name(owner, port.network_id),
-            filter_name(owner, port.network_id),
+            filter_of(port, owner),
             port.addresses.all()[0].ip,
         )
         for port in ports

@@ -21,6 +21,7 @@ from vms.models import Disc, Guest, Host, ImageTest, Network, NetworkOnHost, Spa
 from vms.models.discs import DRIVES
 from vms.names import Owner, image_test_subject, network_name, nvram_name, pool_name, seed_name, volume_name
 from vms.reconcile.converge import Place, guest_id, record
+from vms.reconcile.guards import guards_mend
 from vms.reconcile.members import members_follow
 from vms.reconcile.plan import Seen
 from vms.selectors.installation import installation_owner
@@ -64,6 +65,7 @@ def sweep(host: Host) -> dict[str, int]:
     _image_tests(host, marked)
     _storage(host, owner, volumes)
     _networks(host, owner, networks)
+    guards_mend(host, hv, owner)
     members_follow(host, hv, owner)
     _figures(host, hv, owner)
     drift_clear(host, seen_before=began)

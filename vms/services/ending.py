@@ -19,11 +19,13 @@ from vms.models import (
     BackupRepository,
     BackupSchedule,
     DiskExport,
+    Guard,
     Guest,
     Host,
     Image,
     Network,
     NetworkOnHost,
+    SecurityGroup,
     Snapshot,
     SshKey,
     Tag,
@@ -140,6 +142,18 @@ def networks(tenant: Tenant, actor: Actor | None) -> list[Left]:
             why = _refusal(lambda row=network: network_delete(row, actor=actor))
         left.append(Left("network", network.name, why))
     return left
+
+
+@takes_away
+def security_groups(tenant: Tenant, actor: Actor | None) -> list[Left]:
+    """Every group, once no card is guarded by one; no host has them then."""
+    rows = list(SecurityGroup.objects.order_by("name"))
+    if Guard.objects.exists():
+        return [Left("group", row.name, _("Machines are guarded by it.")) for row in rows]
+    busy = _busy(rows)
+    if rows and not busy and actor is not None:
+        SecurityGroup.objects.all().delete()
+    return [Left("group", row.name, _("Something is being done with it.") if row.pk in busy else "") for row in rows]
 
 
 @takes_away

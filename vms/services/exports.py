@@ -12,7 +12,7 @@ from tenants.actors import Actor
 from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.services.export import CHUNK, exports
-from vms.models import Backup, Guest, Image, MetricPoint, Network, Port, SshKey, Volume
+from vms.models import Backup, Guest, Image, MetricPoint, Network, Port, SecurityGroup, SshKey, Volume
 from vms.models.hardware import HARDWARE
 from vms.models.metrics import AMOUNTS, HOUR
 from vms.selectors.backup_schedules import backup_schedules_visible
@@ -94,6 +94,18 @@ def _snapshots(tenant: Tenant, actor: Actor) -> Iterator[Facts]:
     for snapshot in rows.iterator(chunk_size=CHUNK):
         disks = [{"volume": disk.volume_id, "size_gib": disk.size_gib} for disk in snapshot.disks.all()]
         yield {**{name: getattr(snapshot, name) for name in columns}, "disks": disks}
+
+
+@exports("security_groups", Permission.NETWORK_VIEW)
+def _security_groups(tenant: Tenant, actor: Actor) -> Iterator[Facts]:
+    for group in SecurityGroup.objects.order_by("name").iterator(chunk_size=CHUNK):
+        yield {
+            "id": group.pk,
+            "name": group.name,
+            "note": group.note,
+            "rules": group.rules,
+            "created_at": group.created_at,
+        }
 
 
 @exports("disk_exports", Permission.SNAPSHOT_VIEW)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from django.db import transaction
@@ -15,11 +16,14 @@ from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
 from tenants.policy import Permission
 from tenants.services.quota import quota_release, quota_reserve
-from vms.models import Guest, Network, Port, Snapshot
+from vms.models import Guest, Network, Port, SecurityGroup
 from vms.models.guests import Charge
+from vms.selectors.security_groups import groups_of
 from vms.services.addresses import port_create, ports_release
+from vms.services.guarding import groups_held, guards_joined, guards_write, refuse_remembered
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.asking import guest_ask
+from vms.services.security_groups import group_default, groups_follow
 from vms.services.volumes.check import guest_locked
 
 PORTS_MAX: Final = 8
@@ -27,16 +31,19 @@ COST: Final = {"ports": 1, "addresses": 1}
 
 
 @transaction.atomic
-def port_attach(guest: Guest, network: Network, *, actor: Actor, ip: str = "") -> Operation:
+def port_attach(
+    guest: Guest, network: Network, *, actor: Actor, ip: str = "", groups: Sequence[SecurityGroup] = ()
+) -> Operation:
     """Give ``guest``, which runs or is off, a card on ``network`` with ``ip`` or the next free address; undone where that fails.
 
-    Only the card at the first place has a default route. Raises ``OverQuota``, or ``Conflict`` where the machine is on that
-    network already, has as many cards as it can, or its condition forbids it, or where the address cannot be had.
+    ``groups`` guard it; the tenant's default group where none is named. Only the card at the first place has a default route.
+    Raises ``OverQuota``, or ``Conflict`` where the machine is on that network already, has as many cards as it can, or its
+    condition forbids it, or where the address cannot be had.
     """
     actor.require(Permission.GUEST_EDIT, guest)
     guest = guest_locked(guest.pk)
     refuse_unless_allowed(guest, "guest.attach_port", actor)
-    _refuse_remembered(guest)
+    refuse_remembered(guest)
     held = list(Port.objects.filter(guest=guest).values_list("position", "network"))
     if network.pk in {pk for _position, pk in held}:
         raise Conflict(_("The machine is on this network already."), code="on_network", hint="")
@@ -46,9 +53,12 @@ def port_attach(guest: Guest, network: Network, *, actor: Actor, ip: str = "") -
     quota_reserve(guest.tenant, COST | {"guest_ports": len(held) + 1})
     taken = {position for position, _pk in held}
     position = next(number for number in range(PORTS_MAX) if number not in taken)
+    guards = groups_held(groups) or [group_default(guest.tenant, actor=actor)]
     port = port_create(guest, network, position=position, ip=ip)
+    guards_write(port, guards)
     held_ip = port.addresses.get().ip
     operation = guest_ask(guest, "guest.attach_port", actor=actor, params={"port": str(port.pk)})
+    guards_joined({group.pk for group in guards})
     audit_record(actor, "guest.attach_port", guest, network=network.name, ip=held_ip, mac=port.mac)
     event_append(guest.tenant, "network.changed", "network", network.pk)
     return operation
@@ -66,20 +76,10 @@ def port_detach(port: Port, *, actor: Actor) -> Operation:
     if row is None:
         raise Missing
     refuse_unless_allowed(guest, "guest.detach_port", actor)
-    _refuse_remembered(guest)
+    refuse_remembered(guest)
     operation = guest_ask(guest, "guest.detach_port", actor=actor, params={"port": str(row.pk)})
     audit_record(actor, "guest.detach_port", guest, network=row.network.name, mac=row.mac)
     return operation
-
-
-def _refuse_remembered(guest: Guest) -> None:
-    """Raise ``Conflict`` where a snapshot holds what the machine runs: going back would bring back the cards it had."""
-    if Snapshot.objects.filter(guest=guest, with_memory=True).exists():
-        raise Conflict(
-            _("A snapshot of this machine holds its memory, which knows its network cards."),
-            code="has_snapshots",
-            hint=_("Delete its snapshots with memory first."),
-        )
 
 
 def port_settle_attach(operation: Operation) -> None:
@@ -114,8 +114,10 @@ def _found(operation: Operation) -> tuple[Guest | None, Port | None]:
 
 def _release(port: Port, guest: Guest) -> None:
     """Forget a card that is off its host; what a machine that was never built held returned before."""
-    network = port.network_id
-    ports_release(Port.objects.filter(pk=port.pk))
+    network, rows = port.network_id, Port.objects.filter(pk=port.pk)
+    groups = groups_of(rows)
+    ports_release(rows)
+    groups_follow(groups)
     if guest.charge != Charge.NONE:
         quota_release(guest.tenant, COST)
     event_append(guest.tenant, "network.changed", "network", network)

@@ -32,12 +32,14 @@ DIALOG: Final = PartDialog(tab="network", icon="network")
 
 def cards_context(actor: Actor, guest: Guest, slug: str) -> dict[str, Any]:
     """What the network tab shows of a machine's cards."""
-    rows = Port.objects.filter(guest=guest).select_related("network").prefetch_related("addresses").order_by("position")
-    ports = list(rows)
-    may = actor.may(Permission.GUEST_EDIT, guest) and not operations_live_on("guest", [guest.pk])
+    rows = Port.objects.filter(guest=guest).select_related("network").prefetch_related("addresses", "guards__group")
+    ports = list(rows.order_by("position"))
+    idle = not operations_live_on("guest", [guest.pk])
+    may, may_guard = (idle and actor.may(right, guest) for right in (Permission.GUEST_EDIT, Permission.NETWORK_MANAGE))
     links = actor.may(Permission.NETWORK_VIEW)
     return {
         "cards": [_card(port, guest, slug, links=links) for port in ports],
+        "may_guard": may_guard and answer(guest, "guest.guard", actor) == Answer.NOW,
         "may_attach_port": may and len(ports) < PORTS_MAX and answer(guest, "guest.attach_port", actor) == Answer.NOW,
         "may_detach_port": may and answer(guest, "guest.detach_port", actor) == Answer.NOW,
     }
@@ -53,6 +55,13 @@ def _card(port: Port, guest: Guest, slug: str, *, links: bool) -> dict[str, Any]
         "mac": port.mac,
         "name": f"{guest.name}.{network.domain}" if network.domain else guest.name,
         "is_first": port.position == 0,
+        "groups": [
+            {
+                "name": guard.group.name,
+                "url": reverse("vms:group_detail", args=[slug, guard.group_id]) if links else "",
+            }
+            for guard in sorted(port.guards.all(), key=lambda guard: guard.group.name)
+        ],
     }
 
 
@@ -69,7 +78,10 @@ def port_attach(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpRespon
             return DIALOG.back(request, guest)
     words = {
         "title": _("Attach a network card to %s") % guest.name,
-        "text": _("Also while the machine runs; its system then asks the network for the address."),
+        "text": _(
+            "Also while the machine runs; its system then asks the network for the address. "
+            "The default security group guards the card; choose others afterwards."
+        ),
         "button": _("Attach"),
         "none": "" if Network.objects.exclude(ports__guest=guest).exists() else _("It is on every network there is."),
     }

@@ -23,7 +23,7 @@ from tenants.shapes import amount_label, in_unit_of, level, resource_title, shar
 from tenants.types import HttpRequest
 from vms.forms.guests import GuestForm
 from vms.forms.keys import KeyForm
-from vms.models import Flavor, Guest, Image, Network, SshKey
+from vms.models import Flavor, Guest, Image, Network, SecurityGroup, SshKey
 from vms.seed_preview import seed_preview
 from vms.selectors.prices import flavor_prices
 from vms.selectors.stock import images_startable
@@ -33,6 +33,7 @@ from vms.services.guests.create import Fit
 from vms.specs import GuestSpec
 from vms.states import ImageKind
 from vms.views.find import tenant_of
+from vms.views.group_words import ways_in
 from vms.views.shapes import system_of, version_of
 
 FIELD_OF: Final = {"name_taken": "name", "too_many_tags": "tags"}
@@ -73,12 +74,14 @@ def _first_choice(wish: str) -> dict[str, Any]:
     flavors = Flavor.objects.filter(enabled=True)
     flavor = next((flavor for flavor in flavors if image is not None and not _too_small(flavor, image)), None)
     default = Network.objects.filter(is_default=True).first()
+    guards = SecurityGroup.objects.filter(is_default=True)
     return {
         "name": _free_name(),
         "count": 1,
         "image": image.pk if image else "",
         "flavor": flavor.pk if flavor else "",
         "networks": [default.pk] if default else [],
+        "security_groups": list(guards.values_list("pk", flat=True)),
         "ssh_keys": list(SshKey.objects.values_list("pk", flat=True)[:20]),
         "start": True,
     }
@@ -100,6 +103,7 @@ def _context(request: HttpRequest, form: GuestForm, *, fresh: bool = False) -> d
         "images": _images(form),
         "flavors": _flavors(form),
         "networks": _networks(form),
+        "groups": _groups(form),
         "ssh_keys": keys_to_choose(form.data, request.actor),
         "key_form": KeyForm(actor=request.actor),
         "recap": recap,
@@ -167,6 +171,15 @@ def _networks(form: GuestForm) -> list[dict[str, Any]]:
     ]
 
 
+def _groups(form: GuestForm) -> list[dict[str, Any]]:
+    chosen, groups = _chosen(form, "security_groups"), list(SecurityGroup.objects.all())
+    names = {str(group.pk): group.name for group in groups}
+    return [
+        {"pk": group.pk, "name": group.name, "note": ways_in(group, names), "selected": str(group.pk) in chosen}
+        for group in groups
+    ]
+
+
 def keys_to_choose(data: Any, actor: Actor, *, also: SshKey | None = None) -> list[dict[str, Any]]:
     """The keys of the project, ticked as ``data`` says; one just added is ticked, too."""
     if not actor.may(Permission.KEY_VIEW):
@@ -218,12 +231,14 @@ def _recap(request: HttpRequest, form: GuestForm) -> dict[str, Any]:
 def _lines(spec: GuestSpec) -> list[dict[str, str]]:
     flavor, many = spec.flavor, f"{spec.count} × " if spec.count > 1 else ""
     networks = ", ".join(network.name for network in spec.networks) or _("the default one")
+    groups = ", ".join(group.name for group in spec.groups) or _("the default one")
     return [
         {"label": _("Image"), "value": spec.image.name},
         {"label": _("Flavor"), "value": f"{many}{flavor.name}"},
         {"label": _("Memory"), "value": f"{many}{mib_label(flavor.memory_mib)}"},
         {"label": _("Disk"), "value": f"{many}{gib_label(flavor.disk_gib)}"},
         {"label": _("Network"), "value": networks},
+        {"label": _("Guarded by"), "value": groups},
         {"label": _("SSH keys"), "value": str(len(spec.ssh_keys)) if spec.ssh_keys else _("none")},
     ]
 

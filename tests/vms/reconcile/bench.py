@@ -18,10 +18,11 @@ from tests import factories
 from vms.hypervisor import fake
 from vms.hypervisor.driver import AgentFacts
 from vms.hypervisor.fake import FakeHost
-from vms.models import Disc, Guest, Image
+from vms.models import Disc, Guest, Image, SecurityGroup
 from vms.models.readings import ReadingKind
 from vms.reconcile.audit import audit
 from vms.services.discs import disc_eject, disc_insert
+from vms.services.guarding import port_guard
 from vms.services.guests import (
     guest_add_keys,
     guest_create,
@@ -38,6 +39,7 @@ from vms.services.guests import (
 from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat
 from vms.services.images import image_path
 from vms.services.ports import port_attach, port_detach
+from vms.services.security_groups import group_create
 from vms.specs import GuestSpec
 from vms.states import Power
 
@@ -134,8 +136,14 @@ class Bench:
             "detach_port": lambda guest: port_detach(
                 guest.ports.select_related("guest").latest("position"), actor=actor
             ),
+            "guard": self._guard,
             "eject": lambda guest: disc_eject(guest.discs.select_related("guest").latest("drive"), actor=actor),
         }
+
+    def _guard(self, guest: Guest) -> Operation:
+        group = SecurityGroup.objects.filter(name="other").first()
+        group = group or group_create(self.house.tenant, name="other", actor=self.house.actor)
+        return port_guard(guest.ports.select_related("guest").latest("position"), [group], actor=self.house.actor)
 
     def rescued(self) -> Guest:
         """A machine that runs from its rescue disk."""

@@ -54,12 +54,13 @@ class Wish:
     body: Callable[[Bench, Guest], Any] = lambda _bench, _guest: None
 
     def url(self, guest: Guest) -> str:
-        if not self.path.startswith(("/volumes", "/snapshots", "/backups")):
+        if not self.path.startswith(("/volumes", "/snapshots", "/backups", "/ports/{card}")):
             return f"/guests/{guest.pk}{self.path.format(disc=_disc(guest), port=_port(guest))}"
         with every_tenant(why="test"):
             kept = Snapshot.objects.filter(guest=guest).first()
             saved = Backup.objects.filter(guest=guest).first()
             names = {"hung": _data(guest), "free": _data(None), "kept": kept, "saved": saved}
+            names["card"] = Port.objects.filter(guest=guest).first()
         return self.path.format(**{name: row.pk if row is not None else "" for name, row in names.items()})
 
 
@@ -97,6 +98,9 @@ WISHES: Final = {
     "guest.unrescue": Wish("POST", "/unrescue"),
     "guest.insert": Wish("POST", "/discs", lambda bench, _guest: {"image": str(bench.cd.pk)}),
     "guest.eject": Wish("DELETE", "/discs/{disc}"),
+    "guest.guard": Wish(
+        "PUT", "/ports/{card}/security-groups", lambda _bench, _guest: {"security_groups": ["default"]}
+    ),
     "guest.attach_port": Wish("POST", "/ports", lambda bench, _guest: {"network": _another(bench)}),
     "guest.detach_port": Wish("DELETE", "/ports/{port}"),
     "guest.password": Wish("POST", "/password", lambda _bench, _guest: {"password": "correct horse"}),

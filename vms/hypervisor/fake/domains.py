@@ -8,7 +8,7 @@ from dataclasses import replace
 from vms.hypervisor import allowlist
 from vms.hypervisor.driver import AgentFacts, PowerEvent, Roots, SeenDomain, SeenVolume
 from vms.hypervisor.errors import Busy, Missing, Refused
-from vms.hypervisor.fake.host import FakeDomain
+from vms.hypervisor.fake.host import FakeDomain, filters_under
 from vms.hypervisor.fake.link import ACTIVE, Link
 from vms.hypervisor.xml.domain import DomainSpec
 from vms.hypervisor.xml.metadata import Owner
@@ -184,8 +184,8 @@ class Domains(Link):
         for nic in domain.spec.nics:
             if nic.network not in self._host.networks:
                 raise Missing(f"no network {nic.network}")
-            if nic.filter and nic.filter.name not in self._host.filters:
-                raise Refused(f"no filter {nic.filter.name}")
+        for name in sorted(filters_under(self._host, domain) - set(self._host.filters)):
+            raise Refused(f"no filter {name}")
 
     def _turn(self, domain: FakeDomain, power: Power, reason: str, *, told: str = "") -> None:
         self._host.turn(domain, power, reason)

@@ -246,3 +246,11 @@ def _facts(name: str) -> HostFacts:
         machines=("pc", "q35"),
         emulator="/usr/bin/qemu-system-x86_64",
     )
+
+
+def filters_under(host: FakeHost, domain: FakeDomain) -> frozenset[str]:
+    """The filters of a domain's cards, with those that they name."""
+    nics = () if domain.spec is None else domain.spec.nics
+    first = {nic.filter.name for nic in nics if nic.filter}
+    below = {name for each in first if each in host.filters for name in host.filters[each].refs}
+    return frozenset(first | below)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from vms.hypervisor.driver import Lease, SeenNetwork
 from vms.hypervisor.errors import Busy, Missing, Refused
-from vms.hypervisor.fake.host import FakeDomain
+from vms.hypervisor.fake.host import filters_under
 from vms.hypervisor.fake.link import ACTIVE, Link
 from vms.hypervisor.xml.metadata import Owner
 from vms.hypervisor.xml.network import NetworkSpec
@@ -55,6 +55,10 @@ class Networks(Link):
         with self._host.call("filters"):
             return tuple(sorted(self._host.filters))
 
+    def filter(self, name: str) -> FilterSpec | None:
+        with self._host.call("filter"):
+            return self._host.filters.get(name)
+
     def ensure_filter(self, spec: FilterSpec) -> None:
         with self._host.call("ensure_filter"):
             _checked_xml(spec.xml)
@@ -62,8 +66,13 @@ class Networks(Link):
 
     def remove_filter(self, name: str) -> None:
         with self._host.call("remove_filter"):
-            users = [domain for domain in self._host.domains.values() if _uses_filter(domain, name)]
-            if name in self._host.filters and any(domain.power in ACTIVE for domain in users):
+            used = {
+                each
+                for domain in self._host.domains.values()
+                if domain.power in ACTIVE
+                for each in filters_under(self._host, domain)
+            }
+            if name in self._host.filters and name in used:
                 raise Refused(f"filter {name} is in use")
             self._host.filters.pop(name, None)
 
@@ -90,7 +99,3 @@ def _checked_xml(write: Callable[[], str]) -> None:
         write()
     except ValueError as error:
         raise Refused(str(error)) from error
-
-
-def _uses_filter(domain: FakeDomain, name: str) -> bool:
-    return domain.spec is not None and any(nic.filter and nic.filter.name == name for nic in domain.spec.nics)

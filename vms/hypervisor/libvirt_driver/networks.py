@@ -13,8 +13,8 @@ from vms.hypervisor.libvirt_driver.translate import is_missing, translated
 from vms.hypervisor.xml.build import to_xml
 from vms.hypervisor.xml.metadata import Owner
 from vms.hypervisor.xml.network import DhcpHost, NetworkSpec
-from vms.hypervisor.xml.nwfilter import FilterSpec
-from vms.hypervisor.xml.parse import NetworkDetails, network_details, network_shape
+from vms.hypervisor.xml.nwfilter import FilterSpec, spec_of
+from vms.hypervisor.xml.parse import NetworkDetails, network_details, network_shape, root_of
 
 
 class Networks(Link):
@@ -77,6 +77,17 @@ class Networks(Link):
         with translated("list filters"):
             return tuple(sorted(raw.name() for raw in self.raw.listAllNWFilters(0)))
 
+    def filter(self, name: str) -> FilterSpec | None:
+        """See the protocol. ``Refused`` for one that holds what none of ours does."""
+        with translated(f"read filter {name}"):
+            raw = self._find_filter(name)
+            if raw is None:
+                return None
+            try:
+                return spec_of(root_of(raw.XMLDesc(0)))
+            except ValueError as error:
+                raise Refused(f"filter {name}: {error}") from error
+
     def ensure_filter(self, spec: FilterSpec) -> None:
         """See the protocol. libvirt compares, and rewrites the rules of running guests only where something changed."""
         with translated(f"ensure filter {spec.name}"):
@@ -90,8 +101,14 @@ class Networks(Link):
     def remove_filter(self, name: str) -> None:
         with translated(f"remove filter {name}"):
             raw = self._find_filter(name)
-            if raw is not None:
+            if raw is None:
+                return
+            try:
                 raw.undefine()
+            except libvirt.libvirtError as error:
+                if "is in use" not in (error.get_error_message() or ""):
+                    raise
+                raise Refused(f"filter {name} is in use") from error
 
     # --- helpers ------------------------------------------------------------------------------------------------
     def _find_network(self, name: str) -> Any | None:

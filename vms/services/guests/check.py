@@ -14,7 +14,7 @@ from tenants.policy import MOST_TAGS, TAG
 from vms.cloudinit import InvalidSeed, check_user_data
 from vms.services.keys import key_parse
 from vms.services.volumes.check import POSITIONS, limit_errors, name_errors, size_errors
-from vms.specs import NAME, PASSWORD_MAX, GuestSpec
+from vms.specs import MOST_ON_A_CARD, NAME, PASSWORD_MAX, GuestSpec
 from vms.states import ImageKind, ImageState, Init
 
 
@@ -24,6 +24,8 @@ def guest_spec_check(spec: GuestSpec) -> None:
     errors += _volume_errors(spec)
     if len(spec.networks) > 8 or len({network.pk for network in spec.networks}) != len(spec.networks):
         errors.append(FieldError("/networks", "invalid_networks", _("At most eight networks, each once.")))
+    if len(spec.groups) > MOST_ON_A_CARD:
+        errors.append(FieldError("/security_groups", "invalid_groups", _("At most eight groups.")))
     if len(spec.ips) > max(1, len(spec.networks)) or (spec.count > 1 and any(spec.ips)):
         message = _("One address for each network at most, and only for a single machine.")
         errors.append(FieldError("/ips", "invalid_ips", message))

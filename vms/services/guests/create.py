@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any
@@ -22,11 +22,12 @@ from tenants.journal.usage import usage_switch
 from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.services.quota import Kind, Line, class_disk, kind_of, quota_foresee, quota_reserve
-from vms.models import BackupDisk, Guest, HostClaim, Network, StorageClass, Subnet, Volume
+from vms.models import BackupDisk, Guest, HostClaim, Network, SecurityGroup, StorageClass, Subnet, Volume
 from vms.pool_kinds import home_path
 from vms.selectors.prices import machine_price
 from vms.services.addresses import address_free, addresses_free, port_create
 from vms.services.discs import disc_lay
+from vms.services.guarding import guards_choose, guards_joined, guards_write
 from vms.services.guests.asking import guest_ask
 from vms.services.guests.check import guest_spec_check, password_hash
 from vms.services.guests.hardware import hardware_like, hardware_take
@@ -86,15 +87,18 @@ def guest_create(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Operation:
     guest_spec_check(spec)
     _refuse_out_of_reach(spec, actor)
     quota_reserve(tenant, guest_cost(spec))
+    guarding = guards_choose(tenant, spec, actor=actor)
     networks = list(spec.networks) or [network_default(tenant, actor=actor)]
     hashed = password_hash(spec.password)
-    guests = [_guest_write(tenant, spec, name, networks, hashed) for name in spec.names()]
+    cards = [(network, guarding.on(network)) for network in networks]
+    guests = [_guest_write(tenant, spec, name, cards, hashed) for name in spec.names()]
     parent = None
     if len(guests) > 1:
         parent = operation_submit(
             Batch(guests[0].pk, f"{len(guests)} × {spec.name}"), kind="guest.batch", actor=actor, tenant=tenant
         )
     operations = [_guest_ask(guest, spec, actor=actor, parent=parent) for guest in guests]
+    guards_joined({group.pk for _network, groups in cards for group in groups})
     return parent or operations[0]
 
 
@@ -112,7 +116,13 @@ class Batch:
     name: str
 
 
-def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[Network], hashed: str) -> Guest:
+def _guest_write(
+    tenant: Tenant,
+    spec: GuestSpec,
+    name: str,
+    cards: Iterable[tuple[Network, Collection[SecurityGroup]]],
+    hashed: str,
+) -> Guest:
     """The rows of one machine: itself, its place, its disk, its cards."""
     flavor = spec.flavor
     host = host_choose(flavor, more_gib=_beside(spec), classes=_classes(spec))
@@ -169,8 +179,8 @@ def _guest_write(tenant: Tenant, spec: GuestSpec, name: str, networks: Iterable[
         size_gib=spec.root_gib,
     )
     _volumes_write(guest, spec)
-    for position, (network, ip) in enumerate(zip(networks, chain(spec.ips, repeat("")), strict=False)):
-        port_create(guest, network, position=position, ip=ip)
+    for position, ((network, groups), ip) in enumerate(zip(cards, chain(spec.ips, repeat("")), strict=False)):
+        guards_write(port_create(guest, network, position=position, ip=ip), groups)
     usage_switch(
         tenant,
         resource_type="volume",

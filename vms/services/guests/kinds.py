@@ -5,7 +5,19 @@ from __future__ import annotations
 from django.utils.translation import gettext_lazy as _
 
 from operations.registry import Kind, declare
-from vms.services import discs, hosts, image_arrival, image_copies, image_tests, images, networks, pools, ports
+from vms.services import (
+    discs,
+    guarding,
+    hosts,
+    image_arrival,
+    image_copies,
+    image_tests,
+    images,
+    networks,
+    pools,
+    ports,
+    security_groups,
+)
 from vms.services.guests import inside, settle
 
 POWER_DEADLINE_S = 300
@@ -42,6 +54,11 @@ declare(Kind("guest.withdraw", _("Take %(name)s off its host"), settle=settle.wi
 declare(Kind("guest.purge", _("Remove %(name)s for good"), settle=settle.purged, deadline_s=7 * 86400))
 declare(Kind("network.change", _("Change network %(name)s"), settle=networks.network_settle_change, deadline_s=120))
 declare(Kind("network.delete", _("Delete network %(name)s"), settle=networks.network_settle_delete, deadline_s=900))
+declare(Kind("guest.guard", _("Guard %(name)s"), settle=guarding.guarded, deadline_s=900))
+declare(Kind("group.apply", _("Change the rules of %(name)s"), settle=security_groups.applied, deadline_s=900))
+declare(
+    Kind("group.follow", _("Bring the rules of %(name)s up to date"), settle=security_groups.followed, deadline_s=900)
+)
 declare(Kind("pool.prepare", _("Prepare pool %(name)s"), settle=pools.pool_settle_prepare, deadline_s=300))
 declare(Kind("pool.forget", _("Give up pool %(name)s"), settle=pools.pool_settle_forget, deadline_s=300))
 declare(Kind("host.clear", _("Clear %(name)s of a removed machine"), deadline_s=900))

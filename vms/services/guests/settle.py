@@ -22,11 +22,13 @@ from tenants.services.quota import class_disk, quota_release
 from vms.models import Address, Guest, HostClaim, Port, Spare, Volume
 from vms.models.guests import Charge
 from vms.models.spares import SpareRole
+from vms.selectors.security_groups import groups_of
 from vms.services.addresses import ports_release
 from vms.services.guests.remove import guest_purge_failed_build, guest_withdraw, refuse_taken_name
 from vms.services.guests.resize import how_ended, resize_undo
 from vms.services.guests.spares import spares_tidy
 from vms.services.guests.wanting import WISH, guest_follow, guest_gone, guest_want, is_lost
+from vms.services.security_groups import groups_follow
 from vms.services.snapshots.record import snapshots_go_with
 from vms.services.volumes.settle import volumes_let_go
 from vms.states import ON, SETTLED, Power
@@ -244,7 +246,9 @@ def purged(operation: Operation) -> None:
     usage_close(tenant, resource_ids=[pk, *volumes.values_list("pk", flat=True)], at=now())
     volumes.delete()
     HostClaim.objects.filter(guest=guest).delete()
+    groups = groups_of(Port.objects.filter(guest=guest))
     ports_release(Port.objects.filter(guest=guest))
+    groups_follow(groups)
     announce("guest.gone", guest=guest)
     audit_record(system_actor(tenant, why=operation.requested_via), "guest.purged", guest)
     guest.delete()
