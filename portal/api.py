@@ -47,6 +47,7 @@ import vms.api.metrics
 import vms.api.networks
 import vms.api.pools
 import vms.api.ports
+import vms.api.reachability
 import vms.api.restores
 import vms.api.security_groups
 import vms.api.snapshots
@@ -166,6 +167,7 @@ for nouns in (
     vms.api.image_uploads,
     vms.api.networks,
     vms.api.security_groups,
+    vms.api.reachability,
     vms.api.addresses,
     vms.api.ports,
     vms.api.volumes,

@@ -19,6 +19,20 @@ MAX_ENTRIES: Final = 256
 them: at most, for those beside each other are told as one."""
 NOTE_MAX: Final = 100
 _PORTS: Final = range(1, 65536)
+SPECIAL: Final = (
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    # Multicast, reserved and broadcast in one: everything from 224 up.
+    "224.0.0.0/3",
+)
+"""IPv4 ranges that are never the public internet (RFC 6890), so never a tenant's business beyond its own subnet."""
 
 
 class Direction(StrEnum):

@@ -64,6 +64,7 @@ REFUSED_ROUTES = {
     "POST /tenants/{tenant}/invitations/{invitation_id}/resend": "sent just now",
     "POST /tenants/{tenant}/members/{member_id}/transfer": "an operator owns nothing",
     "POST /tenants/{tenant}/reopen": "not closing",
+    "PATCH /tenants/{tenant}/ports/{port_id}": "its machine is still being built",
     "PUT /tenants/{tenant}/ports/{port_id}/security-groups": "its machine is still being built",
     "POST /tenants/{tenant}/tokens/{token_id}/rotate": "its owner's alone",
 }  # fmt: skip
@@ -182,6 +183,7 @@ IDLE_PAGES = {
     "vms:disc_eject": BUILT,
     "vms:port_attach": BUILT,
     "vms:port_detach": BUILT,
+    "vms:port_readdress": BUILT,
     "vms:disc_boot": BUILT,
     "vms:guest_restore": BUILT,
     "vms:console_ticket": BUILT,

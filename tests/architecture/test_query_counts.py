@@ -38,6 +38,7 @@ LISTS = [
     "vms:disk_export_list",
     "vms:image_list",
     "vms:network_list",
+    "vms:network_drawing",
     "vms:group_list",
     "vms:key_list",
     "operations:operation_list",

@@ -70,7 +70,8 @@ class World:
             "pool_id": self.host_pool if "host-pools" in route else self.storage_pool,
         }
         named = self.own if route.startswith("/tenants/") else self.ids
-        return route.format(**{"tenant": self.house.tenant.slug, **named, **pools, **(ids or {})})
+        question = "?from=outside&to={guest_id}&port=22" if route.endswith("/reachability") else ""
+        return (route + question).format(**{"tenant": self.house.tenant.slug, **named, **pools, **(ids or {})})
 
 
 def build(slug: str = "") -> World:
@@ -167,6 +168,7 @@ def body_for(world: World, row: Row) -> Any:
         "{image_id}": {"deprecated": True},
         "{network_id}": {"description": "Renamed"},
         "{volume_id}": {"name": "renamed"},
+        "{port_id}": {"ip": ""},
         "{group_id}": {"name": "renamed"},
         "{snapshot_id}": {"name": "renamed"},
         "{upload_id}": {},

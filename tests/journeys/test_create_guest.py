@@ -111,6 +111,29 @@ def test_its_serial_line_lets_its_owner_in_and_runs_a_command(machine: Machine) 
         assert line.ask("echo $((6*7)); kept=yes") == "42"
 
 
+def test_another_address_is_the_machines_once_it_asks_and_the_only_one_it_may_speak_as(
+    machine: Machine, lab_host: Host
+) -> None:
+    customer = machine.customer
+    (card,) = customer.get("/ports", guest=machine.pk).json()["items"]
+    former = card["addresses"][0]["ip"]
+
+    customer.done(customer.http.patch(customer.path(f"/ports/{card['id']}"), json={"ip": ""}))
+
+    ip = machine.now["addresses"][0]["ip"]
+    live = ElementTree.fromstring(lab_host.virsh("dumpxml", machine.pk))
+    spoken = [said.get("value") for said in live.iterfind("./devices/interface/filterref/parameter[@name='IP']")]
+    assert ip != former
+    assert spoken == [ip]
+    with customer.serial(machine.pk) as line:
+        line.at_shell()
+        line.ask("ip addr flush dev eth0")
+        line.ask("udhcpc -i eth0 -nq -t 20 -s /etc/dhcp", timeout_s=120)
+        assert f"inet {ip}/" in line.ask("ip -4 addr show dev eth0")
+    held = customer.get("/addresses", guest=machine.pk).json()["items"]
+    assert {use["ip"]: use["until"] is None for use in held} == {former: False, ip: True}
+
+
 def test_its_screen_speaks_rfb_without_a_password_and_shows_a_picture(machine: Machine) -> None:
     with machine.customer.console(machine.pk, "vnc") as connection:
         width, height, pixels = one_frame(connection)

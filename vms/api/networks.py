@@ -24,6 +24,7 @@ from vms.models import Network, Port
 from vms.selectors.guests import guests_visible
 from vms.selectors.networks import networks_drawn
 from vms.services.networks import NetworkFit, network_create, network_delete, network_edit, network_fit
+from vms.services.readdress import port_readdress
 from vms.specs import NetworkWish
 
 router = Router(tags=["networks"])
@@ -150,6 +151,12 @@ class PortOut(BaseModel):
     mac: str
     addresses: list[PortAddressOut]
     security_groups: list[str]
+
+
+class PortPatch(Body):
+    """Another address for a card."""
+
+    ip: str = Field(max_length=15, description="Any free address of its range; empty: the pool's lowest free one.")
 
 
 class PortQuery(Listing):
@@ -310,3 +317,16 @@ def port_get(request: HttpRequest, port_id: str, response: HttpResponse) -> Port
     port = find(request, ports_visible(request), port_id)
     response["ETag"] = etag_of(port)
     return port_out(port)
+
+
+@router.patch(
+    "/ports/{port_id}", response={202: OperationOut}, exclude_unset=True, summary="Change the address of a network card"
+)
+def port_patch(request: HttpRequest, port_id: str, response: HttpResponse, body: PortPatch) -> Status[OperationOut]:
+    """DHCP, name and packet filter follow at once, and the card's link goes down and up: most systems then ask for the
+    address anew, and the others must be told to.
+
+    The former address is nobody else's until its host lets it through no more. The operation's subject is the machine.
+    """
+    port = find(request, ports_visible(request), port_id)
+    return accepted(request, response, port_readdress(port, body.ip, actor=request.actor))

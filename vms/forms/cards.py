@@ -29,3 +29,14 @@ class AttachPortForm(forms.Form):
         field = self.fields["network"]
         assert isinstance(field, forms.ModelChoiceField)
         field.queryset = Network.objects.exclude(ports__guest=guest)
+
+
+class ReaddressPortForm(forms.Form):
+    """Another address."""
+
+    ip = forms.CharField(
+        label=_("New address"),
+        max_length=15,
+        required=False,
+        help_text=_("Empty: the next free one of the network's pool."),
+    )

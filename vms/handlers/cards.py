@@ -61,6 +61,23 @@ def detach(run: Run) -> None:
         drop_network(run, place, port.network)
 
 
+@handles("guest.readdress")
+def readdress(run: Run) -> None:
+    """Its network gives the card its address and answers its name with that; then the card may speak as that alone."""
+    with at(run) as place:
+        port = _port(run)
+        if port is None:
+            raise Conflict(_("The card is gone."), code="gone", hint="")
+        ensure_networks(run, place)
+        ip = port.addresses.get(subnet__family=4).ip
+        seen = [card for cards in _everywhere(place) for card in cards if card.mac == port.mac]
+        if seen and all(card.ip == ip and card.link_up for card in seen):
+            return
+        run.say(_("Changing its address"), 70)
+        with run.effect("readdress"):
+            place.hv.readdress_card(str(place.guest.pk), port.mac, ip, owner=place.owner)
+
+
 def _port(run: Run) -> Port | None:
     return (
         Port.objects.select_related("network")

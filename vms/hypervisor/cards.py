@@ -15,12 +15,16 @@ from vms.hypervisor.xml.metadata import Owner
 
 @dataclass(frozen=True, slots=True)
 class SeenCard:
-    """A card as one of a domain's definitions has it; ``ip`` is what its packet filter lets it speak as."""
+    """A card as one of a domain's definitions has it; ``ip`` is what its packet filter lets it speak as.
+
+    ``link_up`` is False while its cable is pulled, as it were.
+    """
 
     mac: str
     network: str
     filter: str = ""
     ip: str = ""
+    link_up: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,4 +57,12 @@ class Cards(Protocol):
 
         Live first: a running guest has to let go. ``Busy`` where it did not within ``timeout_s``; then nothing has changed,
         but it may yet let go later.
+        """
+
+    def readdress_card(self, uuid: str, mac: str, ip: str, *, owner: Owner) -> None:
+        """Have the card speak as ``ip`` alone, now if the domain runs and at its next start.
+
+        A card that runs is unplugged for that, so that no frame passes while its filter is changed; plugged in again, most
+        systems ask for an address anew. ``Refused`` where the domain is not ours or ``ip`` is none, ``Missing`` without the
+        domain or the card.
         """

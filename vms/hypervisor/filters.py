@@ -11,26 +11,12 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Literal
 
+from vms.firewall import SPECIAL
 from vms.hypervisor.xml.nwfilter import FilterSpec, Rule
 
 type Match = dict[str, str]
 type Action = Literal["accept", "drop"]
 type Layer = Literal["mac", "arp", "ip", "ipv6"]
-
-SPECIAL = (
-    "0.0.0.0/8",
-    "10.0.0.0/8",
-    "100.64.0.0/10",
-    "127.0.0.0/8",
-    "169.254.0.0/16",
-    "172.16.0.0/12",
-    "192.0.0.0/24",
-    "192.168.0.0/16",
-    "198.18.0.0/15",
-    # Multicast, reserved and broadcast in one: everything from 224 up.
-    "224.0.0.0/3",
-)
-"""IPv4 ranges that are never the public internet (RFC 6890), so never a tenant's business beyond its own subnet."""
 
 _UDP: Match = {"protocol": "udp"}
 _TCP: Match = {"protocol": "tcp"}

@@ -77,6 +77,7 @@ class Port(TenantOwned):
     guest = models.ForeignKey("vms.Guest", on_delete=models.CASCADE, related_name="ports")
     position = models.PositiveSmallIntegerField(default=0)
     mac = models.CharField(max_length=17, unique=True)
+    version = models.PositiveIntegerField(default=1)
 
     class Meta:
         ordering = ["position"]
@@ -97,7 +98,10 @@ class Address(TenantOwned):
 
 
 class AddressUse(TenantOwned):
-    """From when to when a card had an address; the open one has no end. Kept when card, machine and network are gone."""
+    """From when to when a card had an address; an open one has no end. Kept when card, machine and network are gone.
+
+    A card whose address is being changed has two open ones: the former until its host lets it through no more.
+    """
 
     ip = models.GenericIPAddressField()
     mac = models.CharField(max_length=17)
@@ -111,7 +115,10 @@ class AddressUse(TenantOwned):
 
     class Meta:
         ordering = ["-since", "-id"]
-        indexes = [models.Index("ip", "since", name="address_use_by_ip")]
+        indexes = [
+            models.Index("ip", "since", name="address_use_by_ip"),
+            models.Index("network_id", condition=models.Q(until=None), name="address_use_open_on"),
+        ]
         constraints = [
             models.UniqueConstraint("ip", condition=models.Q(until=None), name="address_one_open_use"),
             models.CheckConstraint(

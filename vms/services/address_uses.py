@@ -11,7 +11,12 @@ from vms.models import AddressUse, Guest, Network, Port
 
 
 def use_begin(port: Port, guest: Guest, network: Network, ip: str) -> None:
-    """The card has the address from now on, or from when its last one let go, by a clock that was ahead of ours."""
+    """The card has the address from now on, or from when its last one let go, by a clock that was ahead of ours.
+
+    Safe to repeat.
+    """
+    if AddressUse.objects.filter(ip=ip, port_id=port.pk, until=None).exists():
+        return
     AddressUse.objects.create(
         tenant=guest.tenant,
         ip=ip,
@@ -31,9 +36,9 @@ def _free_since(ip: str) -> datetime:
     return last.until if last is not None and last.until is not None else now()
 
 
-def uses_end(ports: Iterable[Port]) -> None:
-    """The cards have no address any more. Safe to repeat."""
+def uses_end(ports: Iterable[Port], *, but: str | None = None) -> None:
+    """The cards have no address any more, ``but`` this one. Safe to repeat."""
     at = now()
-    for use in AddressUse.objects.filter(port_id__in=[port.pk for port in ports], until=None):
+    for use in AddressUse.objects.filter(port_id__in=[port.pk for port in ports], until=None).exclude(ip=but):
         use.until = max(at, use.since)
         use.save(update_fields=["until"])

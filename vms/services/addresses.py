@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from portal.core.errors import Conflict
-from vms.models import Address, Guest, Network, Port, Subnet
+from vms.models import Address, AddressUse, Guest, Network, Port, Subnet
 from vms.services.address_uses import use_begin, uses_end
 
 FIRST_CARD, FURTHER_CARD = "52:54", "52:56"
@@ -49,25 +49,58 @@ def ports_release(ports: QuerySet[Port]) -> None:
     ports.delete()
 
 
-def address_free(subnet: Subnet, ip: str = "") -> str:
-    """``ip`` if nobody holds it, or the lowest free address of the pool; the caller has locked the subnet's row."""
+def address_change(port: Port, guest: Guest, ip: str = "") -> tuple[str, str]:
+    """The card has ``ip`` or the pool's lowest free address, and holds the former one until ``uses_end``: both are returned.
+
+    Runs in the caller's transaction; its MAC stays. Raises as ``port_create``.
+    """
+    subnet = Subnet.objects.select_for_update().get(network=port.network_id, family=4)
+    former = port.addresses.get(subnet=subnet).ip
+    if ip != former:
+        ip = address_free(subnet, ip, port=port)
+        use_begin(port, guest, port.network, ip)
+        address_write(port, ip)
+    return former, ip
+
+
+def address_write(port: Port, ip: str) -> None:
+    """The card's address is ``ip``, which it holds."""
+    address = port.addresses.get(subnet__family=4)
+    address.ip = ip
+    address.save(update_fields=["ip"])
+    port.version += 1
+    port.save(update_fields=["version"])
+
+
+def address_free(subnet: Subnet, ip: str = "", *, port: Port | None = None) -> str:
+    """``ip`` if nobody but ``port`` holds it, or the lowest free address of the pool; the caller has locked the subnet's row.
+
+    An address that a card is changed from is held until its host lets it through no more.
+    """
     if not ip:
         return addresses_free(subnet, 1)[0]
     if not is_usable(subnet, ip):
         message = _("%(ip)s is no address for a machine in %(range)s.")
         raise Conflict(message, code="invalid_address", hint="", ip=ip, range=subnet.cidr)
-    if Address.objects.filter(subnet=subnet, ip=ip).exists():
+    if ip in _taken(subnet, besides=port):
         raise Conflict(_("%(ip)s is taken."), code="address_taken", hint=_("Choose another one."), ip=ip)
     return ip
 
 
 def addresses_free(subnet: Subnet, count: int) -> list[str]:
     """The lowest so many free addresses of the pool; raises ``NoAddress`` where there are fewer."""
-    taken = set(Address.objects.filter(subnet=subnet).values_list("ip", flat=True))
+    taken = _taken(subnet)
     free = list(islice((each for each in pool_of(subnet) if each not in taken), count))
     if len(free) < count:
         raise NoAddress
     return free
+
+
+def _taken(subnet: Subnet, *, besides: Port | None = None) -> set[str]:
+    """Addresses that a card has, or is still let through with on its host."""
+    taken = set(Address.objects.filter(subnet=subnet).values_list("ip", flat=True))
+    held = AddressUse.objects.filter(network_id=subnet.network_id, until=None).values_list("ip", "port_id")
+    return taken | {ip for ip, holder in held if besides is None or holder != besides.pk}
 
 
 def is_usable(subnet: Subnet, ip: str) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import F
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -150,6 +151,7 @@ def _replace(port: Port, groups: Collection[SecurityGroup]) -> None:
     port.guards.exclude(group__in=groups).delete()
     there = set(port.guards.values_list("group", flat=True))
     guards_write(port, [group for group in groups if group.pk not in there])
+    Port.objects.filter(pk=port.pk).update(version=F("version") + 1)
 
 
 def groups_held(groups: Iterable[SecurityGroup]) -> list[SecurityGroup]:

@@ -84,7 +84,7 @@ def port_detach(port: Port, *, actor: Actor) -> Operation:
 
 def port_settle_attach(operation: Operation) -> None:
     """On: it stays. Not on: taken off again, since half of it may be done, and held until that is sure."""
-    guest, port = _found(operation)
+    guest, port = port_settling(operation)
     if guest is None or port is None:
         return
     if operation.status != Status.SUCCEEDED:
@@ -98,7 +98,7 @@ def port_settle_attach(operation: Operation) -> None:
 
 def port_settle_detach(operation: Operation) -> None:
     """Off: its address is free and its quota returns. Not off, or nobody knows: it is the machine's still."""
-    guest, port = _found(operation)
+    guest, port = port_settling(operation)
     if guest is None or port is None:
         return
     if operation.status == Status.SUCCEEDED:
@@ -106,7 +106,8 @@ def port_settle_detach(operation: Operation) -> None:
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
 
 
-def _found(operation: Operation) -> tuple[Guest | None, Port | None]:
+def port_settling(operation: Operation) -> tuple[Guest | None, Port | None]:
+    """The machine and the card that an operation was about, locked, as far as they are there."""
     rows = Guest.objects.select_for_update(of=("self",)).select_related("tenant", "host")
     guest = rows.filter(pk=operation.subject_id).first()
     return guest, Port.objects.select_for_update().filter(pk=operation.params["port"]).first()

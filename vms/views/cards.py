@@ -18,16 +18,19 @@ from tenants.actors import Actor
 from tenants.pages import page
 from tenants.policy import Permission
 from tenants.types import HttpRequest
-from vms.forms.cards import AttachPortForm
+from vms.forms.cards import AttachPortForm, ReaddressPortForm
 from vms.models import Guest, Network, Port
 from vms.services.guests.allowed import Answer, answer
 from vms.services.ports import PORTS_MAX
 from vms.services.ports import port_attach as attach
 from vms.services.ports import port_detach as detach
+from vms.services.readdress import port_readdress as readdress
 from vms.views.find import guest_or_404
 from vms.views.parts import PartDialog
 
 DIALOG: Final = PartDialog(tab="network", icon="network")
+ABOUT_IP: Final = dict.fromkeys(("address_taken", "invalid_address", "no_address"), "ip")
+"""Refusals that are about the field of that name."""
 
 
 def cards_context(actor: Actor, guest: Guest, slug: str) -> dict[str, Any]:
@@ -39,8 +42,10 @@ def cards_context(actor: Actor, guest: Guest, slug: str) -> dict[str, Any]:
     links = actor.may(Permission.NETWORK_VIEW)
     return {
         "cards": [_card(port, guest, slug, links=links) for port in ports],
+        "may_ask": links,
         "may_guard": may_guard and answer(guest, "guest.guard", actor) == Answer.NOW,
         "may_attach_port": may and len(ports) < PORTS_MAX and answer(guest, "guest.attach_port", actor) == Answer.NOW,
+        "may_readdress_port": may and answer(guest, "guest.readdress", actor) == Answer.NOW,
         "may_detach_port": may and answer(guest, "guest.detach_port", actor) == Answer.NOW,
     }
 
@@ -51,7 +56,7 @@ def _card(port: Port, guest: Guest, slug: str, *, links: bool) -> dict[str, Any]
         "pk": port.pk,
         "network": network.name,
         "network_url": reverse("vms:network_detail", args=[slug, network.pk]) if links else "",
-        "ip": ", ".join(address.ip for address in port.addresses.all()),
+        "ip": _ips(port),
         "mac": port.mac,
         "name": f"{guest.name}.{network.domain}" if network.domain else guest.name,
         "is_first": port.position == 0,
@@ -72,8 +77,7 @@ def port_attach(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpRespon
     guest = guest_or_404(request, guest_id)
     form = AttachPortForm(request.POST if request.method == "POST" else None, guest=guest)
     if form.is_bound and form.is_valid():
-        codes = dict.fromkeys(("address_taken", "invalid_address", "no_address"), "ip")
-        with refusals_in(form, codes):
+        with refusals_in(form, ABOUT_IP):
             attach(guest, form.cleaned_data["network"], actor=request.actor, ip=form.cleaned_data["ip"])
             return DIALOG.back(request, guest)
     words = {
@@ -93,15 +97,13 @@ def port_attach(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpRespon
 def port_detach(request: HttpRequest, tenant: str, guest_id: UUID, port_id: UUID) -> HttpResponse:
     """Ask first."""
     guest = guest_or_404(request, guest_id)
-    rows = Port.objects.select_related("guest", "network").prefetch_related("addresses")
-    port = get_object_or_404(rows, guest=guest, pk=port_id)
+    port = _port_or_404(guest, port_id)
     form = forms.Form(request.POST if request.method == "POST" else None)
     if form.is_bound and form.is_valid():
         with refusals_in(form):
             detach(port, actor=request.actor)
             return DIALOG.back(request, guest)
-    address = ", ".join(address.ip for address in port.addresses.all())
-    text = _("Its address, %s, is free for others afterwards.") % address
+    text = _("Its address, %s, is free for others afterwards.") % _ips(port)
     if port.position == 0:
         text += " " + _("It is the card with the default route.")
     words = {
@@ -110,3 +112,37 @@ def port_detach(request: HttpRequest, tenant: str, guest_id: UUID, port_id: UUID
         "button": _("Detach"),
     }
     return DIALOG.show(request, guest, form, words)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page(Permission.GUEST_EDIT)
+def port_readdress(request: HttpRequest, tenant: str, guest_id: UUID, port_id: UUID) -> HttpResponse:
+    """Choose an address, having read what becomes of the present one."""
+    guest = guest_or_404(request, guest_id)
+    port = _port_or_404(guest, port_id)
+    form = ReaddressPortForm(request.POST if request.method == "POST" else None)
+    if form.is_bound and form.is_valid():
+        with refusals_in(form, ABOUT_IP):
+            readdress(port, form.cleaned_data["ip"], actor=request.actor)
+            return DIALOG.back(request, guest)
+    text = _("It has %(ip)s now. In the same moment that address stops working and its name leads to the new one.")
+    renew = _(
+        "If the machine runs, the card's link goes down and up: most systems then ask for the new address by themselves; in "
+        "others renew DHCP, or restart them."
+    )
+    words = {
+        "title": _("Change the address of %(guest)s on %(network)s")
+        % {"guest": guest.name, "network": port.network.name},
+        "text": f"{text % {'ip': _ips(port)}} {renew}",
+        "button": _("Change address"),
+    }
+    return DIALOG.show(request, guest, form, words)
+
+
+def _port_or_404(guest: Guest, port_id: UUID) -> Port:
+    rows = Port.objects.select_related("guest", "network").prefetch_related("addresses")
+    return get_object_or_404(rows, guest=guest, pk=port_id)
+
+
+def _ips(port: Port) -> str:
+    return ", ".join(address.ip for address in port.addresses.all())

@@ -203,6 +203,19 @@ def test_a_card_comes_while_the_machine_runs_and_goes_again(booted: Machine):
     assert line.ask(find) == ""
 
 
+def test_another_address_is_the_only_one_that_a_running_machine_can_speak_as(booted: Machine):
+    hv, line, other = booted.hypervisor, booted.line, "10.95.0.77"
+    name = line.ask(f"grep -l {CARD.mac[-5:]} /sys/class/net/*/address").split("/")[4]
+    hv.introduce("gh-real", host=DhcpHost(mac=CARD.mac, ip=other), name="", owner=OWNER)
+    hv.readdress_card(UUID, CARD.mac, other, owner=OWNER)
+
+    assert "100% packet loss" in line.ask(f"ping -c 1 -W 2 {GATEWAY}")
+    line.ask(f"ip addr flush dev {name}")
+    line.ask(f"udhcpc -i {name} -nq -t 20 -s /etc/dhcp", timeout_s=120)
+    assert f"inet {other}/24" in line.ask(f"ip -4 addr show dev {name}")
+    assert " 0% packet loss" in line.ask(f"ping -c 2 -W 5 {GATEWAY}")
+
+
 def let_go(hypervisor: Hypervisor) -> bool:
     """Does the guest let go of its further card?"""
     try:

@@ -39,6 +39,7 @@ from vms.services.guests import (
 from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat
 from vms.services.images import image_path
 from vms.services.ports import port_attach, port_detach
+from vms.services.readdress import port_readdress
 from vms.services.security_groups import group_create
 from vms.specs import GuestSpec
 from vms.states import Power
@@ -134,6 +135,9 @@ class Bench:
             "insert": lambda guest: disc_insert(guest, self.cd, actor=actor),
             "attach_port": lambda guest: port_attach(guest, factories.network(self.house), actor=actor),
             "detach_port": lambda guest: port_detach(
+                guest.ports.select_related("guest").latest("position"), actor=actor
+            ),
+            "readdress": lambda guest: port_readdress(
                 guest.ports.select_related("guest").latest("position"), actor=actor
             ),
             "guard": self._guard,

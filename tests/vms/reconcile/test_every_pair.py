@@ -101,6 +101,7 @@ WISHES: Final = {
     "guest.guard": Wish(
         "PUT", "/ports/{card}/security-groups", lambda _bench, _guest: {"security_groups": ["default"]}
     ),
+    "guest.readdress": Wish("PATCH", "/ports/{card}", lambda _bench, _guest: {"ip": ""}),
     "guest.attach_port": Wish("POST", "/ports", lambda bench, _guest: {"network": _another(bench)}),
     "guest.detach_port": Wish("DELETE", "/ports/{port}"),
     "guest.password": Wish("POST", "/password", lambda _bench, _guest: {"password": "correct horse"}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import AddressValueError, IPv4Address
 
 from vms.hypervisor import allowlist
 from vms.hypervisor.cards import SeenCard, SeenCards
@@ -50,11 +51,31 @@ class Cards(Disks):
                 domain.live_spec = _without(domain.live_spec, mac)
             domain.spec = _without(domain.spec, mac)
 
+    def readdress_card(self, uuid: str, mac: str, ip: str, *, owner: Owner) -> None:
+        with self._host.call("readdress_card"):
+            try:
+                IPv4Address(ip)
+            except AddressValueError as error:
+                raise Refused(f"readdress {mac} of {uuid}: {error}") from error
+            domain = self._get(uuid)
+            must_be_ours(domain, owner)
+            if mac not in {card.mac for card in _seen(domain.spec)}:
+                raise Missing(f"domain {uuid} has no card {mac}")
+            if domain.power in ACTIVE:
+                domain.live_spec = _readdressed(domain.live_spec, mac, ip)
+            domain.spec = _readdressed(domain.spec, mac, ip)
+
 
 def _seen(spec: DomainSpec | None) -> tuple[SeenCard, ...]:
     nics = () if spec is None else spec.nics
     return tuple(
-        SeenCard(nic.mac, nic.network, nic.filter.name if nic.filter else "", nic.filter.ip if nic.filter else "")
+        SeenCard(
+            nic.mac,
+            nic.network,
+            nic.filter.name if nic.filter else "",
+            nic.filter.ip if nic.filter else "",
+            nic.link_up,
+        )
         for nic in nics
     )
 
@@ -67,3 +88,12 @@ def _with(spec: DomainSpec | None, card: Nic) -> DomainSpec | None:
 
 def _without(spec: DomainSpec | None, mac: str) -> DomainSpec | None:
     return None if spec is None else replace(spec, nics=tuple(nic for nic in spec.nics if nic.mac != mac))
+
+
+def _readdressed(spec: DomainSpec | None, mac: str, ip: str) -> DomainSpec | None:
+    def other(nic: Nic) -> Nic:
+        if nic.mac != mac or nic.filter is None:
+            return nic
+        return replace(nic, filter=replace(nic.filter, ip=ip), link_up=True)
+
+    return None if spec is None else replace(spec, nics=tuple(map(other, spec.nics)))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from copy import deepcopy
+from ipaddress import AddressValueError, IPv4Address
 from typing import Any, Final
 
 import libvirt
 
 from vms.hypervisor import allowlist
 from vms.hypervisor.cards import SeenCards
-from vms.hypervisor.errors import Busy, Refused
+from vms.hypervisor.errors import Busy, Missing, Refused
 from vms.hypervisor.libvirt_driver.disks import KEPT, LIVE, Disks, ask_to_let_go
 from vms.hypervisor.libvirt_driver.translate import translated
-from vms.hypervisor.xml.build import Element, to_xml
+from vms.hypervisor.xml.build import Element, node, to_xml
 from vms.hypervisor.xml.devices import Nic
 from vms.hypervisor.xml.metadata import Owner
 from vms.hypervisor.xml.parse import cards_of, root_of
@@ -58,6 +60,25 @@ class Cards(Disks):
                 if flag == LIVE:
                     _await_gone(raw, mac, timeout_s=timeout_s)
 
+    def readdress_card(self, uuid: str, mac: str, ip: str, *, owner: Owner) -> None:
+        """See the protocol. libvirt takes a card's filter down before it puts the other up, hence the link."""
+        try:
+            IPv4Address(ip)
+        except AddressValueError as error:
+            raise Refused(f"readdress {mac} of {uuid}: {error}") from error
+        with translated(f"readdress a card of {uuid}"):
+            raw = self._owned(uuid, owner)
+            for flag, root in _definitions(raw):
+                element = _element_of(root, mac)
+                if element is None:
+                    raise Missing(f"domain {uuid} has no card {mac}")
+                if _speaks_as(element, ip):
+                    continue
+                if flag == LIVE:
+                    raw.updateDeviceFlags(to_xml(_changed(element, link="down")), flag)
+                    raw.updateDeviceFlags(to_xml(_changed(element, link="down", ip=ip)), flag)
+                raw.updateDeviceFlags(to_xml(_changed(element, link="up", ip=ip)), flag)
+
 
 def _definitions(raw: Any) -> Iterator[tuple[int, Element]]:
     """The running domain, if it runs, then that of its next start; each read when it is its turn."""
@@ -73,6 +94,23 @@ def _element_of(root: Element, mac: str) -> Element | None:
         if found is not None and found.get("address") == mac:
             return card
     return None
+
+
+def _speaks_as(element: Element, ip: str) -> bool:
+    link, said = element.find("link"), element.find("filterref/parameter[@name='IP']")
+    return said is not None and said.get("value") == ip and (link is None or link.get("state") != "down")
+
+
+def _changed(element: Element, *, link: str, ip: str = "") -> Element:
+    """The card with its cable in or out (``up``, ``down``), and with the other address where one is given."""
+    changed = deepcopy(element)
+    for former in changed.findall("link"):
+        changed.remove(former)
+    changed.append(node("link", {"state": link}))
+    if ip:
+        for said in changed.findall("filterref/parameter[@name='IP']"):
+            said.set("value", ip)
+    return changed
 
 
 def _await_gone(raw: Any, mac: str, *, timeout_s: float) -> None:

@@ -111,6 +111,7 @@ def cards_of(root: Element) -> tuple[SeenCard, ...]:
             network=_attribute(card, "source", "network"),
             filter=_attribute(card, "filterref", "filter"),
             ip=_attribute(card, "filterref/parameter[@name='IP']", "value"),
+            link_up=_attribute(card, "link", "state") != "down",
         )
         for card in root.findall("devices/interface")
     )

@@ -16,6 +16,7 @@ from vms.services import (
     networks,
     pools,
     ports,
+    readdress,
     security_groups,
 )
 from vms.services.guests import inside, settle
@@ -44,6 +45,14 @@ declare(Kind("guest.eject", _("Eject a CD of %(name)s"), settle=discs.ejected, d
 declare(Kind("guest.attach_port", _("Attach a card to %(name)s"), settle=ports.port_settle_attach, deadline_s=300))
 declare(
     Kind("guest.detach_port", _("Detach a card of %(name)s"), settle=ports.port_settle_detach, deadline_s=7 * 86400)
+)
+declare(
+    Kind(
+        "guest.readdress",
+        _("Change an address of %(name)s"),
+        settle=readdress.port_settle_readdress,
+        deadline_s=7 * 86400,
+    )
 )
 declare(Kind("guest.password", _("Set a password in %(name)s"), settle=inside.inside_settled, deadline_s=120))
 declare(Kind("guest.keys", _("Add keys to %(name)s"), settle=inside.inside_settled, deadline_s=120))
