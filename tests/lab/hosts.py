@@ -120,8 +120,10 @@ class Lab:
         return str(self.network[1])
 
     def plug(self, name: str, pid: Pid) -> None:
-        """Connect a host's ``mgmt0`` to the switch."""
+        """Connect a host's ``mgmt0`` to the switch; what it was connected by before it was off goes."""
         switch = self._running_switch()
+        # The kernel takes a network apart some time after the last process in it has ended: our end may still be there.
+        run(f"nsenter -t {switch.number} --net ip link del {name}", check=False)
         in_net(switch, f"ip link add {name} type veth peer name mgmt0 netns {pid.number}")
         in_net(switch, f"ip link set {name} master br0 up")
 

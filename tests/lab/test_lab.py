@@ -13,6 +13,7 @@ import pytest
 
 from tests.lab import fixtures
 from tests.lab.hosts import Host, Lab
+from tests.lab.namespaces import Pid
 from tests.lab.waiting import wait_until
 
 
@@ -143,6 +144,16 @@ def test_a_power_cut_keeps_definitions(lab: Lab) -> None:
 
     assert "kept" in second.virsh("list", "--all", "--name").split()
     second.virsh("undefine", "kept")
+
+
+def test_a_host_comes_back_before_its_former_network_has_gone(lab: Lab) -> None:
+    _, second = lab.up(2)
+    former = Pid.read(second.directory / "init.pid")
+    assert former is not None
+    with Path(f"/proc/{former.number}/ns/net").open():
+        second.power_off()
+        second.power_on()
+        assert second.virsh("hostname") == "host2"
 
 
 def test_the_shim_lets_libvirt_limit_bandwidth_on_any_kernel(tmp_lab_dir: Path) -> None:
