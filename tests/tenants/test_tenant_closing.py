@@ -172,9 +172,9 @@ def work_off(house: House) -> int:
 
 
 def test_everything_goes_and_the_books_stay(full: House, revoked: list[dict[str, Any]]) -> None:
-    assert tenants_purge() == {"full": 6}
+    assert tenants_purge() == {"full": 7}
     assert work_off(full) == 5, "three machines, its image, and the network that none was on"
-    assert tenants_purge() == {"full": 1}, "the network that they were on"
+    assert tenants_purge() == {"full": 2}, "the network that they were on, and the group that guarded them"
     assert work_off(full) == 1
     assert tenants_purge() == {"full": 0}
 
@@ -246,7 +246,7 @@ def test_what_is_left_is_said_without_touching_it(full: House) -> None:
 
     left = tenant_left(full.tenant)
 
-    assert sorted({one.kind for one in left}) == ["guest", "image", "key", "network"]
+    assert sorted({one.kind for one in left}) == ["group", "guest", "image", "key", "network"]
     assert Operation.objects.count() == before
 
 

@@ -113,15 +113,15 @@ def test_power_goes_through_the_service(desk: Client, house: House) -> None:
 
 
 def test_a_refusal_becomes_a_message_with_its_hint_and_changes_nothing(desk: Client, house: House) -> None:
-    guest = factories.guest(house, power=Power.RUNNING)
+    guest = factories.guest(house, power=Power.STOPPED)
     Host.objects.update(state="down")
 
-    answer = do(desk, guest, "stop")
+    answer = do(desk, guest, "start")
 
     page = answer.content.decode()
     assert "nobody knows what it is doing" in page
     assert "Wait until the host is back" in page
-    assert not Operation.objects.filter(kind="guest.stop").exists()
+    assert not Operation.objects.filter(kind="guest.start").exists()
     assert not LogEntry.objects.exists()
 
 

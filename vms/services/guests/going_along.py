@@ -65,11 +65,11 @@ def _want_on(guest: Guest) -> bool:
         if row.yielded_at != guest.yielded_at or row.want_power != Power.STOPPED:
             return False
         try:
-            guest_want(row, Power.RUNNING)
+            # When it yielded stays, so that who follows it in the row is found again where this breaks off.
+            guest_want(row, Power.RUNNING, yielded_at=guest.yielded_at)
         except OverQuota:
             log.info("guest_stays_off", guest=str(row.pk), code=OverQuota.code)
             return False
-        row.yielded_at = guest.yielded_at  # so that who follows it in the row is found again where this breaks off
         if row.seen_power == Power.STOPPED:
             row.seen_reason = LOST
         row.version += 1

@@ -101,9 +101,8 @@ def _write(guest: Guest, seen: Observation) -> bool:
 
 def _believe(guest: Guest, before: Power, seen: Observation) -> None:
     """The wish follows; of one that was on and shut down it is remembered when, in case its host did that (``going_along``)."""
-    guest_want(guest, seen.power, forced=True)
-    if before in ON and (seen.power, seen.reason) == (Power.STOPPED, "shutdown"):
-        guest.yielded_at = seen.at
+    yielded = before in ON and (seen.power, seen.reason) == (Power.STOPPED, "shutdown")
+    guest_want(guest, seen.power, forced=True, yielded_at=seen.at if yielded else None)
     guest.version += 1
 
 

@@ -6,6 +6,7 @@ to stop, one that does not listen would run on beside whatever was started in it
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 from tenants.services.quota import quota_release, quota_reserve
@@ -16,8 +17,10 @@ WISH: Final = ("want_power", "charged_running", "yielded_at")
 """The columns that ``guest_want`` sets, for whoever saves them."""
 
 
-def guest_want(guest: Guest, power: Power | str, *, forced: bool = False) -> None:
+def guest_want(guest: Guest, power: Power | str, *, forced: bool = False, yielded_at: datetime | None = None) -> None:
     """Set the wish and move the tenant's ``running_guests``; saves nothing of the guest, which the caller has locked.
+
+    ``yielded_at`` is when it was seen to shut down by itself, if that is what the wish follows.
 
     Raises ``OverQuota`` where one more running machine is too many; ``forced`` does not, for where the portal only follows
     what a host was seen to do: it happened, so it counts.
@@ -25,7 +28,8 @@ def guest_want(guest: Guest, power: Power | str, *, forced: bool = False) -> Non
     if power in ON and not guest.charged_running:
         quota_reserve(guest.tenant, {"running_guests": 1}, forced=forced)
         guest.charged_running = True
-    guest.want_power, guest.yielded_at = power, None
+    guest.want_power = power
+    guest.yielded_at = yielded_at
     guest_follow(guest)
 
 
