@@ -103,10 +103,10 @@ def ensure_guards(run: Run, place: Place) -> None:
     so the group is read again after it was written.
     """
     ports = Port.objects.filter(guest=place.guest, guards__isnull=False).distinct()
-    if operations_live_on("group", SecurityGroup.objects.filter(guards__port__in=ports).values_list("pk", flat=True)):
-        raise Retry(
-            _("Waiting for its security groups"), close_lane=False
-        )  # one is just being changed, or taken off a host
+    groups = SecurityGroup.objects.filter(guards__port__in=ports).values_list("pk", flat=True)
+    if any(other.pk != run.operation.pk for other in operations_live_on("group", groups).values()):
+        # One is just being changed, or taken off a host.
+        raise Retry(_("Waiting for its security groups"), close_lane=False)
     for port in ports.select_related("network").prefetch_related("guards__group", "network__subnets"):
         for guard in port.guards.all():
             put_newest(run, place, guard.group)
@@ -170,6 +170,9 @@ def guard(run: Run) -> None:
         if seen is not None and seen.power == Power.STOPPED:
             with run.effect("define"):
                 define(place)
+        port = Port.objects.filter(pk=run.params["port"], guards=None).first()
+        if port is not None:
+            _drop_card(run, place, port)  # its first groups are taken back: it is on its network's filter alone
         idle(run, place, map(UUID, run.params["before"]))
 
 

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy
 from operations.models import Operation
 from operations.states import Status
 from portal.core.errors import Conflict, FieldError, Invalid, Missing
-from tenants.actors import Actor
+from tenants.actors import Actor, system_actor
 from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
 from tenants.models import Tenant
@@ -134,15 +134,22 @@ def refuse_remembered(guest: Guest) -> None:
 
 
 def guarded(operation: Operation) -> None:
-    """Where it failed, the card has the groups that it had."""
+    """Where it failed, the card has the groups that it had, and its host is told so: it may have been told of the others.
+
+    Where that fails, too, the sweep shows it.
+    """
     guest = Guest.objects.filter(pk=operation.subject_id).select_related("tenant").first()
     port = Port.objects.filter(pk=operation.params["port"]).first()
     if guest is None or port is None:
         return
-    if operation.status != Status.SUCCEEDED:
-        before = operation.params["before"]
+    before, after = operation.params["before"], operation.params["after"]
+    if operation.status != Status.SUCCEEDED and not operation.params.get("back"):
         _replace(port, list(SecurityGroup.objects.filter(pk__in=before)))
-        groups_follow({UUID(pk) for pk in {*before} ^ {*operation.params["after"]}})
+        groups_follow({UUID(pk) for pk in {*before} ^ {*after}})
+        if operation.started_at is not None:
+            params = {"port": str(port.pk), "before": after, "after": before, "back": True}
+            actor = system_actor(guest.tenant, why="settle")
+            guest_ask(guest, "guest.guard", actor=actor, after=operation, params=params)
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
 
 

@@ -174,6 +174,23 @@ def test_a_group_that_is_gone_guards_nothing_new(bench: Bench) -> None:
             assert refused.value.code == "group_gone"
 
 
+@pytest.mark.parametrize("verb", ["remove_filter", "define"])
+def test_what_fails_when_the_host_has_the_new_filter_is_taken_back(bench: Bench, verb: str) -> None:
+    """A machine that runs, whose former group could not go; and one from before groups, whose definition was refused."""
+    web, other = made(bench), made(bench, "other")
+    guest = machine(bench, web) if verb == "remove_filter" else from_before(bench, Power.STOPPED)
+    had = guards_of(guest)
+    with tenant_scope(bench.house.tenant):
+        operation = port_guard(card(guest), [other], actor=bench.house.actor)
+    bench.on_host.fail(verb, Refused("no"))
+
+    assert run(operation.pk) == "failed"
+    bench.settle()
+
+    assert guards_of(guest) == had
+    assert bench.findings() == []
+
+
 def test_a_second_change_waits_for_the_first(bench: Bench) -> None:
     web = made(bench)
     machine(bench, web)
