@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.vms.reconcile.backup_lives import Backups
 from tests.vms.reconcile.bench import Bench
 from vms.hypervisor import fake, pool
 
@@ -20,3 +21,8 @@ def bench(db: None, settings: Any, tmp_path: Path) -> Iterator[Bench]:
     yield Bench(tmp_path)
     pool.close_all()
     fake.forget_hosts()
+
+
+@pytest.fixture
+def backups(bench: Bench, tmp_path: Path) -> Backups:
+    return Backups(bench, tmp_path / "store")

@@ -13,7 +13,6 @@ from operations.runner import run
 from tenants.policy import Permission
 from tenants.scoping import every_tenant, tenant_scope
 from tests.vms.reconcile.backup_lives import Backups
-from tests.vms.reconcile.bench import Bench
 from tests.vms.reconcile.lives import at_points
 from tests.vms.reconcile.snapshot_lives import Shots
 from vms.backups import restic
@@ -24,11 +23,6 @@ from vms.services import backups as services
 from vms.services.guests import guest_edit
 from vms.states import VolumeState
 from vms.views.backups import backup_shown, guest_backups
-
-
-@pytest.fixture
-def backups(bench: Bench, tmp_path: Path) -> Backups:
-    return Backups(bench, tmp_path / "store")
 
 
 def test_a_repository_whose_removal_breaks_off_is_no_longer_in_the_way(

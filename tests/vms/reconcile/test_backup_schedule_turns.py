@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from django.db import transaction
@@ -32,11 +31,6 @@ from tests.vms.reconcile.schedule_lives import (
 from vms.models import BackupTurn, Guest
 from vms.services.backups import slots
 from vms.services.backups.slots import AGAIN, PATIENCE, backup_schedules_run
-
-
-@pytest.fixture
-def backups(bench: Bench, tmp_path: Path) -> Backups:
-    return Backups(bench, tmp_path / "store")
 
 
 def busy(bench: Bench, guest: Guest) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,11 +37,6 @@ from vms.services.backups.schedules import ScheduleSpec, schedule_spec
 from vms.services.backups.slots import backup_schedules_run
 from vms.services.guests import guest_edit
 from vms.states import BackupState, Power
-
-
-@pytest.fixture
-def backups(bench: Bench, tmp_path: Path) -> Backups:
-    return Backups(bench, tmp_path / "store")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -16,7 +15,6 @@ from tenants.scoping import every_tenant, tenant_scope
 from tests import factories
 from tests.support.crowd import together
 from tests.vms.reconcile.backup_lives import Backups
-from tests.vms.reconcile.bench import Bench
 from tests.vms.reconcile.lives import at_points
 from tests.vms.reconcile.schedule_lives import (
     DAY,
@@ -40,11 +38,6 @@ from vms.services.backups.retention import Keep, backups_expired
 from vms.services.backups.slots import backup_schedules_run, place_in
 from vms.services.guests import guest_edit
 from vms.states import BackupState
-
-
-@pytest.fixture
-def backups(bench: Bench, tmp_path: Path) -> Backups:
-    return Backups(bench, tmp_path / "store")
 
 
 def test_a_machine_is_backed_up_once_at_each_moment_and_old_backups_go(backups: Backups) -> None:

@@ -18,7 +18,6 @@ from tenants.policy import Permission
 from tenants.scoping import every_tenant, tenant_scope
 from tests.operations.kinds import lapse
 from tests.vms.reconcile.backup_lives import BACKUP_RECIPES, Backups
-from tests.vms.reconcile.bench import Bench
 from tests.vms.reconcile.lives import Killed, at_points
 from vms.backups import restic
 from vms.backups.disks import give_back
@@ -28,11 +27,6 @@ from vms.models import Backup, Guest, Volume
 from vms.reconcile.stores import repository_place
 from vms.services.backups.record import backup_charge
 from vms.states import Power
-
-
-@pytest.fixture
-def backups(bench: Bench, tmp_path: Path) -> Backups:
-    return Backups(bench, tmp_path / "store")
 
 
 def content_of(backup: Backup, length: int = 8) -> bytes:

@@ -12,7 +12,6 @@ from django.urls import reverse
 from operations.models import Operation
 from tenants.scoping import every_tenant, tenant_scope
 from tests import factories
-from tests.architecture.test_pages import browser
 from tests.factories import House
 from tests.portal.api.rest import Rest
 from vms.models import BackupSchedule, BackupTurn, Guest, Tag
@@ -37,11 +36,6 @@ def house(db: None) -> House:
 @pytest.fixture
 def guest(house: House) -> Guest:
     return factories.guest(house, "web", power=Power.RUNNING)
-
-
-@pytest.fixture
-def client(house: House) -> Client:
-    return browser(house.owner)
 
 
 def url(house: House, name: str, *args: Any) -> str:

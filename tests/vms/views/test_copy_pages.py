@@ -8,24 +8,12 @@ from django.test import Client
 from operations.models import Operation
 from tenants.scoping import tenant_scope
 from tests import factories
-from tests.architecture.test_pages import browser
 from tests.factories import House
 from tests.vms.views.test_snapshot_pages import asked, machine, text, url
 from vms.models import Guest, Image, Snapshot, Volume
 from vms.states import Power
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def house(db: None) -> House:
-    factories.host_up()
-    return factories.tenant_with_owner()
-
-
-@pytest.fixture
-def client(house: House) -> Client:
-    return browser(house.owner)
 
 
 def kept(house: House, guest: Guest) -> Snapshot:

@@ -25,11 +25,6 @@ def house() -> House:
     return factories.tenant_with_owner()
 
 
-@pytest.fixture
-def client(house: House) -> Client:
-    return browser(house.owner)
-
-
 def test_a_row_holds_no_menu_and_leads_to_the_machine_without_scripts(house: House, client: Client) -> None:
     guest = factories.guest(house, "up")
     menu = url(house, "guest_menu", guest.pk)

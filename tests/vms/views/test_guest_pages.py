@@ -30,11 +30,6 @@ def house() -> House:
     return factories.tenant_with_owner()
 
 
-@pytest.fixture
-def client(house: House) -> Client:
-    return browser(house.owner)
-
-
 def wish(**changes: Any) -> dict[str, Any]:
     """What the form for machines sends."""
     return {

@@ -11,7 +11,6 @@ from django.urls import reverse
 
 from tenants.scoping import tenant_scope
 from tests import factories
-from tests.architecture.test_pages import browser
 from tests.factories import House
 from vms.models import Guest, PowerSchedule
 from vms.services.power_schedules import schedules_run
@@ -28,11 +27,6 @@ def house() -> House:
 @pytest.fixture
 def guest(house: House) -> Guest:
     return factories.guest(house, "web")
-
-
-@pytest.fixture
-def client(house: House) -> Client:
-    return browser(house.owner)
 
 
 def url(house: House, name: str, *args: Any) -> str:

@@ -12,7 +12,6 @@ from django.urls import reverse
 from operations.models import Operation
 from tenants.scoping import tenant_scope
 from tests import factories
-from tests.architecture.test_pages import browser
 from tests.factories import House
 from tests.portal.api.rest import Rest
 from vms.models import Image
@@ -34,11 +33,6 @@ def data_dir(settings: Any, tmp_path: Path) -> None:
 def house() -> House:
     factories.host_up()
     return factories.tenant_with_owner()
-
-
-@pytest.fixture
-def client(house: House) -> Client:
-    return browser(house.owner)
 
 
 def url(house: House, name: str, *args: Any) -> str:

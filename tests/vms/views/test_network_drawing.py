@@ -11,7 +11,6 @@ from django.test.utils import CaptureQueriesContext
 
 from tenants.scoping import tenant_scope
 from tests import factories
-from tests.architecture.test_pages import browser
 from tests.factories import House
 from tests.vms.views.test_snapshot_pages import text, url
 from vms.models import Network, Port
@@ -23,17 +22,6 @@ from vms.specs import NetworkWish
 from vms.states import Power
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def house(db: None) -> House:
-    factories.host_up()
-    return factories.tenant_with_owner()
-
-
-@pytest.fixture
-def client(house: House) -> Client:
-    return browser(house.owner)
 
 
 def plain(page: str) -> str:

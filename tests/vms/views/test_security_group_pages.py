@@ -17,17 +17,6 @@ from vms.services.security_groups import group_create, group_default
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def house(db: None) -> House:
-    factories.host_up()
-    return factories.tenant_with_owner()
-
-
-@pytest.fixture
-def client(house: House) -> Client:
-    return browser(house.owner)
-
-
 def ended(house: House) -> None:
     """A worker has done what was asked last."""
     with tenant_scope(house.tenant):

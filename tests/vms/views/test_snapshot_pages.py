@@ -19,17 +19,6 @@ from vms.states import Power, VolumeState
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def house(db: None) -> House:
-    factories.host_up()
-    return factories.tenant_with_owner()
-
-
-@pytest.fixture
-def client(house: House) -> Client:
-    return browser(house.owner)
-
-
 def url(house: House, name: str, *args: Any) -> str:
     return reverse(f"vms:{name}", args=[house.tenant.slug, *args])
 

@@ -11,7 +11,6 @@ from django.urls import reverse
 from operations.models import Operation
 from tenants.scoping import tenant_scope
 from tests import factories
-from tests.architecture.test_pages import browser
 from tests.factories import House
 from vms.models import Network, SshKey
 
@@ -22,11 +21,6 @@ pytestmark = pytest.mark.django_db
 def house() -> House:
     factories.host_up()
     return factories.tenant_with_owner()
-
-
-@pytest.fixture
-def client(house: House) -> Client:
-    return browser(house.owner)
 
 
 def url(house: House, name: str, *args: Any) -> str:

@@ -27,11 +27,6 @@ def house() -> House:
     return factories.tenant_with_owner(limits={"disk_gib": 50, "volumes": 5})
 
 
-@pytest.fixture
-def client(house: House) -> Client:
-    return browser(house.owner)
-
-
 def url(house: House, name: str, *args: Any) -> str:
     return reverse(f"vms:{name}", args=[house.tenant.slug, *args])
 
