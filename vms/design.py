@@ -12,14 +12,14 @@ from uuid import UUID
 
 from portal.core.units import MIB
 from vms.berths import berth, roots_of
+from vms.guards import card_wanted
 from vms.hypervisor.driver import Roots
-from vms.hypervisor.filters import guest_filter
-from vms.hypervisor.xml.devices import Bandwidth, Disk, FilterRef, IoTune, Layer, Nic, Serial, Tpm, Vnc
+from vms.hypervisor.engines import Net, NetworkEngine
+from vms.hypervisor.xml.devices import Bandwidth, Disk, IoTune, Layer, Nic, Serial, Tpm, Vnc
 from vms.hypervisor.xml.domain import Cpu, CpuTune, DomainSpec
 from vms.hypervisor.xml.firmware import BIOS, Firmware, Hyperv
 from vms.hypervisor.xml.metadata import Tag
 from vms.hypervisor.xml.network import DhcpHost, DnsName, NetworkSpec
-from vms.hypervisor.xml.nwfilter import FilterSpec
 from vms.models import Disc, Guest, Host, ImageTest, Network, Port, Spare, Subnet, Volume
 from vms.models.discs import DRIVES, DiscBoot
 from vms.models.hardware import DiskBus, Hardware, NicModel
@@ -28,9 +28,7 @@ from vms.names import (
     Owner,
     base_name,
     bridge_name,
-    card_name,
     domain_name,
-    filter_name,
     image_test_name,
     image_test_subject,
     network_name,
@@ -84,7 +82,7 @@ def domain_spec(
     owner: Owner,
     *,
     volumes: Sequence[Volume],
-    ports: Sequence[Port],
+    nics: Sequence[Nic],
     password: str,
     discs: Sequence[Disc] = (),
     room: Room = NO_ROOM,
@@ -114,7 +112,7 @@ def domain_spec(
         cputune=_cputune(guest) if "cputune" not in limits else None,
         tb_cache_mib=_tb_cache_mib(guest.memory_mib),
         disks=(*_bootable(guest, host, volumes, discs, rescue, owner), *_discs(guest, pool)),
-        nics=tuple(card(port, guest, host, owner) for port in ports),
+        nics=tuple(nics),
         vnc=Vnc(socket=vnc_socket(host.run_dir, guest.pk), password=password),
         serial=Serial(socket=serial_socket(host.run_dir, guest.pk), log=f"{pool}/{serial_log(guest.pk)}"),
         spare_ports=PCI_SPARES,
@@ -322,31 +320,28 @@ def first_target(bus: str) -> str:
     return "vda" if bus == DiskBus.VIRTIO else "sda"
 
 
-def card(port: Port, guest: Guest, host: Host, owner: Owner) -> Nic:
-    """A port as its machine has it: its MAC, and a filter that lets it speak as its address alone."""
+def nic(port: Port, guest: Guest, host: Host, owner: Owner, net: NetworkEngine) -> Nic:
+    """A port as its machine has it, so that it speaks as its address alone; its rows are read as by ``card_wanted``."""
     mbit = guest.flavor.net_mbit
     kbit = mbit * 1000 or None
-    address = next(iter(port.addresses.all()))
-    return Nic(
-        mac=port.mac,
-        network=network_name(owner, port.network_id),
+    return net.plug(
+        card_wanted(port, owner),
         model="e1000e" if guest.nic_model == NicModel.E1000E else "virtio",
-        filter=FilterRef(name=filter_of(port, owner), ip=address.ip),
         bandwidth=Bandwidth(inbound_kbit=kbit, outbound_kbit=kbit)
         if kbit and "bandwidth" not in host.unenforced
         else None,
     )
 
 
-def network_spec(
-    network: Network, subnet: Subnet, owner: Owner, *, names: Sequence[tuple[str, str]] = ()
-) -> NetworkSpec:
-    """The network as one host has it: its bridge, its gateway, and DHCP that knows every address from the start.
+def network_wanted(
+    network: Network, subnet: Subnet, owner: Owner, host: Host, *, names: Sequence[tuple[str, str]] = ()
+) -> Net:
+    """The network as a host's engine has it: its bridge, its gateway, and DHCP that knows every address from the start.
 
-    ``names`` are (address, machine's name) of those that are on it there.
+    ``names are (address, machine's name) of those that are on it there.
     """
     cidr = ipaddress.IPv4Network(subnet.cidr)
-    return NetworkSpec(
+    spec = NetworkSpec(
         name=network_name(owner, network.pk),
         tag=tag(owner, str(network.pk), str(network.tenant_id)),
         bridge=bridge_name(owner, network.pk),
@@ -360,16 +355,4 @@ def network_spec(
         dns=tuple(subnet.dns),
         routes=tuple((route["to"], route["via"]) for route in subnet.routes),
     )
-
-
-def filter_spec(network: Network, subnet: Subnet, owner: Owner, host: Host) -> FilterSpec:
-    """What a card on this network may send and receive."""
-    return guest_filter(
-        name=filter_name(owner, network.pk), subnet=subnet.cidr, gateway=subnet.gateway, forbidden=tuple(host.addresses)
-    )
-
-
-def filter_of(port: Port, owner: Owner) -> str:
-    """Which packet filter a card has: one of its own where groups guard it, its network's otherwise."""
-    guarded = bool(port.guards.all())
-    return card_name(owner, port.pk) if guarded else filter_name(owner, port.network_id)
+    return Net(spec=spec, forbidden=tuple(host.addresses))

@@ -78,9 +78,15 @@ def bridge_name(owner: Owner, network: UUID) -> str:
     return "gh" + hashlib.sha256(f"{owner.installation}/{network}".encode()).hexdigest()[:12]
 
 
+def network_guard(name: str) -> str:
+    """The packet filter of a network's cards, by the network's name: ``gh-1a2b3c4d-f-<network's hex>``."""
+    head, _hyphen, tail = name.rpartition("-")
+    return f"{head}-f-{tail}"
+
+
 def filter_name(owner: Owner, network: UUID) -> str:
     """The packet filter of a network's ports."""
-    return f"gh-{owner.short}-f-{network.hex}"
+    return network_guard(network_name(owner, network))
 
 
 def group_name(owner: Owner, group: UUID) -> str:

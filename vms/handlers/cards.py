@@ -10,10 +10,10 @@ from operations.registry import handles
 from operations.runner import Run
 from portal.core.errors import Conflict
 from vms import design
+from vms.guards import card_wanted, ports_wanted
 from vms.handlers.guests import drop_network, ensure_networks
-from vms.handlers.networks import forget_name
 from vms.handlers.place import at
-from vms.handlers.security_groups import drop_guard
+from vms.handlers.security_groups import drop_card
 from vms.hypervisor import errors
 from vms.hypervisor.cards import SeenCard
 from vms.models import Port
@@ -26,13 +26,13 @@ SLICE_S = 2.0
 
 @handles("guest.attach_port")
 def attach(run: Run) -> None:
-    """Its network on the host, which knows the card, then the card itself."""
+    """Its network on the host, which knows the card and guards it, then the card itself."""
     with at(run) as place:
         port = _port(run)
         if port is None:
             raise Conflict(_("The card is gone."), code="gone", hint="")
         ensure_networks(run, place)
-        card = design.card(port, place.guest, place.host, place.owner)
+        card = design.nic(port, place.guest, place.host, place.owner, place.net)
         if all(card.mac in {seen.mac for seen in cards} for cards in _everywhere(place)):
             return
         run.say(_("Plugging it in"), 70)
@@ -56,8 +56,7 @@ def detach(run: Run) -> None:
         if port is None:
             return
         _ensure_off(run, place, port.mac)
-        forget_name(run, place, port)
-        drop_guard(run, place, port)
+        drop_card(run, place, port)
         drop_network(run, place, port.network)
 
 
@@ -69,22 +68,17 @@ def readdress(run: Run) -> None:
         if port is None:
             raise Conflict(_("The card is gone."), code="gone", hint="")
         ensure_networks(run, place)
-        ip = port.addresses.get(subnet__family=4).ip
-        seen = [card for cards in _everywhere(place) for card in cards if card.mac == port.mac]
-        if seen and all(card.ip == ip and card.link_up for card in seen):
+        wanted = card_wanted(port, place.owner)
+        seen = [card for cards in _everywhere(place) for card in cards if card.mac == wanted.mac]
+        if seen and all(place.net.speaks_as(card, wanted) for card in seen):
             return
         run.say(_("Changing its address"), 70)
         with run.effect("readdress"):
-            place.hv.readdress_card(str(place.guest.pk), port.mac, ip, owner=place.owner)
+            place.net.readdress(str(place.guest.pk), wanted)
 
 
 def _port(run: Run) -> Port | None:
-    return (
-        Port.objects.select_related("network")
-        .prefetch_related("addresses", "guards")
-        .filter(pk=run.params["port"])
-        .first()
-    )
+    return ports_wanted(Port.objects.filter(pk=run.params["port"])).first()
 
 
 def _ensure_off(run: Run, place: Place, mac: str) -> None:

@@ -17,17 +17,17 @@ from vms import design
 from vms.berths import Berth, berth
 from vms.cloudinit import Card, Seed
 from vms.disks.seed import seed_iso
+from vms.guards import ports_wanted
 from vms.handlers.copied import await_snapshot, fill_from_snapshot
 from vms.handlers.image_copies import ensure_copy
 from vms.handlers.networks import ensure_known, ensure_network, forget_names
 from vms.handlers.place import There, at
 from vms.handlers.restored import fill_from_backup
-from vms.handlers.security_groups import drop_guards, ensure_guards
+from vms.handlers.security_groups import drop_cards, ensure_guards
 from vms.models import Disc, Guest, Image, Network, Port, Snapshot, Spare, Volume
 from vms.models.volumes import Scrub
 from vms.names import (
     base_name,
-    filter_name,
     network_name,
     nvram_name,
     pool_name,
@@ -96,7 +96,6 @@ def purge(run: Run) -> None:
         drop_snapshots(run, place)
         drop_firmware(run, place)
         drop_volumes(run, place)
-        forget_names(run, place, place.guest)
         drop_networks(run, place)
 
 
@@ -215,7 +214,7 @@ def drop_firmware(run: Run, place: Place) -> bool:
     with run.effect("firmware"):
         if hv.domain(str(guest.pk)) is None:
             bare = design.domain_spec(
-                guest, place.host, place.owner, volumes=(), ports=(), password=design.display_password()
+                guest, place.host, place.owner, volumes=(), nics=(), password=design.display_password()
             )
             hv.define(bare, roots=design.roots(place.host))
         hv.undefine(str(guest.pk), owner=place.owner)
@@ -255,14 +254,14 @@ def _cards(guest: Guest) -> tuple[Card, ...]:
 
 
 def ensure_networks(run: Run, place: Place) -> None:
-    """Its networks and their packet filters on this host, which know its cards; where all is so, some looks and not a word."""
+    """Its networks on this host, which know its cards and guard them; where all is so, some looks and not a word."""
     mine = list(Network.objects.filter(ports__guest=place.guest).distinct())
     if operations_live_on("network", [network.pk for network in mine]):
         raise Retry(_("Waiting for the network"), close_lane=False)  # it is just being taken off a host
-    running, filters = place.hv.networks_running(), place.hv.filters()
+    standing = place.net.standing()
     for network in mine:
-        ensure_network(run, place, network, running=running, filters=filters)
-    for port in Port.objects.filter(guest=place.guest).select_related("network", "guest"):
+        ensure_network(run, place, network, standing=standing)
+    for port in ports_wanted(Port.objects.filter(guest=place.guest)):
         ensure_known(run, place, port)
     ensure_guards(run, place)
 
@@ -340,7 +339,7 @@ def drop_sockets(place: Place) -> None:
 def drop_networks(run: Run, place: Place) -> None:
     """Its networks, where no other guest of this host is on them."""
     run.say(_("Cleaning up its network"), 85)
-    drop_guards(run, place)
+    drop_cards(run, place)
     for network in Network.objects.filter(ports__guest=place.guest).distinct():
         drop_network(run, place, network)
 
@@ -357,7 +356,5 @@ def drop_network(run: Run, place: Place, network: Network) -> None:
     if network_is_used(place.host, network, but=place.guest):
         return
     with run.effect("drop_network"):
-        place.hv.remove_network(network_name(place.owner, network.pk), owner=place.owner)
-    with run.effect("drop_filter"):
-        place.hv.remove_filter(filter_name(place.owner, network.pk))
+        place.net.remove_network(network_name(place.owner, network.pk))
     network_left_host(place.host, network)

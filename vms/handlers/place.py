@@ -12,8 +12,10 @@ from django.utils.translation import gettext_lazy
 
 from operations.runner import Retry, Run
 from portal.core.errors import Broken, Conflict
+from vms.engines import engine_at
 from vms.hypervisor import errors, pool
 from vms.hypervisor.driver import Hypervisor
+from vms.hypervisor.engines import NetworkEngine
 from vms.models import Guest, Host
 from vms.names import Owner
 from vms.reconcile.converge import Place
@@ -30,6 +32,13 @@ class There(Protocol):
     def hv(self) -> Hypervisor: ...
     @property
     def owner(self) -> Owner: ...
+
+
+class Wired(There, Protocol):
+    """Somewhere that is about packets, too."""
+
+    @property
+    def net(self) -> NetworkEngine: ...
 
 
 @contextmanager
@@ -126,6 +135,11 @@ class Spot:
     host: Host
     hv: Hypervisor
     owner: Owner
+
+    @property
+    def net(self) -> NetworkEngine:
+        """What carries the packets there."""
+        return engine_at(self.host, self.hv, self.owner)
 
 
 @contextmanager

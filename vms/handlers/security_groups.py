@@ -16,11 +16,10 @@ from operations.runner import Retry, Run
 from operations.selectors import operations_live_on
 from portal.core.errors import Conflict, PortalError
 from vms.firewall import Rule
-from vms.guards import card_spec, group_spec
-from vms.handlers.place import HostRefused, There, at, over_there
-from vms.hypervisor.xml.nwfilter import FilterSpec
+from vms.guards import card_wanted, group_wanted, ports_wanted
+from vms.handlers.place import HostRefused, Wired, at, over_there
 from vms.models import Host, Port, SecurityGroup
-from vms.names import card_name, group_name
+from vms.names import group_name
 from vms.reconcile.converge import Place, define
 from vms.selectors.security_groups import groups_named, groups_of, hosts_of, in_use_on, members_of
 from vms.services.security_groups import group_record_placed
@@ -91,13 +90,19 @@ def _take_back(run: Run, group: SecurityGroup, done: list[Host]) -> None:
             log.exception("group_not_taken_back", host=host.name, group=str(group.pk))  # the next sweep does it
 
 
-def put_in_force(run: Run, there: There, group: SecurityGroup, rules: list[dict[str, Any]]) -> None:
-    """The group's filter on that host is what ``rules`` say, and is read back; running cards have it then."""
-    _put(run, there, group_spec(group, rules, there.owner))
+def put_in_force(run: Run, there: Wired, group: SecurityGroup, rules: list[dict[str, Any]]) -> None:
+    """The group is there as ``rules`` say, and is read back; running cards have it then."""
+    wanted = group_wanted(group, rules, there.owner)
+    if there.net.has_group(wanted):
+        return
+    with run.effect("group"):
+        there.net.ensure_group(wanted)
+    if not there.net.has_group(wanted):
+        raise _otherwise(there, wanted.name)
 
 
 def ensure_guards(run: Run, place: Place) -> None:
-    """The filters of a machine's guarded cards on its host, with those of their groups; its networks' are there already.
+    """What guards a machine's cards is on its host, with their groups; its networks are there already.
 
     While a group is just being changed, who changes it may have read who is on which host before this machine was:
     so the group is read again after it was written.
@@ -107,13 +112,19 @@ def ensure_guards(run: Run, place: Place) -> None:
     if any(other.pk != run.operation.pk for other in operations_live_on("group", groups).values()):
         # One is just being changed, or taken off a host.
         raise Retry(_("Waiting for its security groups"), close_lane=False)
-    for port in ports.select_related("network").prefetch_related("guards__group", "network__subnets"):
+    for port in ports_wanted(ports).prefetch_related("guards__group"):
         for guard in port.guards.all():
             put_newest(run, place, guard.group)
-        _put(run, place, card_spec(port, place.owner))
+        card = card_wanted(port, place.owner)
+        if place.net.is_guarded(card):
+            continue
+        with run.effect("card"):
+            place.net.guard(card)
+        if not place.net.is_guarded(card):
+            raise _otherwise(place, card.name)
 
 
-def put_newest(run: Run, there: There, group: SecurityGroup) -> None:
+def put_newest(run: Run, there: Wired, group: SecurityGroup) -> None:
     """The group as its row says, also if that changes meanwhile."""
     while True:
         rules = group.rules
@@ -123,24 +134,22 @@ def put_newest(run: Run, there: There, group: SecurityGroup) -> None:
             return
 
 
-def drop_guards(run: Run, place: Place) -> None:
-    """The filters of its cards, and of the groups that no other machine of this host is in."""
-    for port in Port.objects.filter(guest=place.guest):
-        _drop_card(run, place, port)
-    idle(run, place, groups_of(Port.objects.filter(guest=place.guest)), but=Port.objects.filter(guest=place.guest))
+def drop_cards(run: Run, place: Place) -> None:
+    """Nothing is kept for its cards any more, nor the groups that no other machine of this host is in."""
+    mine = Port.objects.filter(guest=place.guest)
+    _drop(run, place, mine)
 
 
-def drop_guard(run: Run, place: Place, port: Port) -> None:
-    """The filter of a card that is off its machine, and of the groups that no other card on this host is in."""
-    mine = Port.objects.filter(pk=port.pk)
-    _drop_card(run, place, port)
-    idle(run, place, groups_of(mine), but=mine)
+def drop_card(run: Run, place: Place, port: Port) -> None:
+    """The same of one card, which is off its machine."""
+    _drop(run, place, Port.objects.filter(pk=port.pk))
 
 
-def _drop_card(run: Run, place: Place, port: Port) -> None:
-    if place.hv.filter(card_name(place.owner, port.pk)) is not None:
-        with run.effect("drop_card_filter"):
-            place.hv.remove_filter(card_name(place.owner, port.pk))
+def _drop(run: Run, place: Place, ports: QuerySet[Port]) -> None:
+    for port in ports_wanted(ports):
+        with run.effect("drop_card"):
+            place.net.drop_card(card_wanted(port, place.owner))
+    idle(run, place, groups_of(ports), but=ports)
 
 
 def idle(run: Run, place: Place, groups: Iterable[UUID], *, but: QuerySet[Port] | None = None) -> None:
@@ -149,20 +158,20 @@ def idle(run: Run, place: Place, groups: Iterable[UUID], *, but: QuerySet[Port] 
     A group is held from before the last look until the end: a machine that is made meanwhile either is seen here, or sees the
     hold and waits.
     """
-    filters = place.hv.filters()
+    guards = place.net.guards()
     for pk in groups:
         name = group_name(place.owner, pk)
-        if name not in filters or in_use_on(place.host, pk, but=but):
+        if name not in guards or in_use_on(place.host, pk, but=but):
             continue
         run.hold("group", pk)
         if not in_use_on(place.host, pk, but=but):
-            with run.effect("drop_group_filter"):
-                place.hv.remove_filter(name)
+            with run.effect("drop_group"):
+                place.net.drop_group(name)
 
 
 @handles("guest.guard")
 def guard(run: Run) -> None:
-    """The card's groups on its host, then its filter; the definition of a machine that is off names it."""
+    """The card's groups on its host, then the card; the definition of a machine that is off says so."""
     with at(run) as place:
         run.say(_("Changing what guards it"), 40)
         ensure_guards(run, place)
@@ -170,18 +179,12 @@ def guard(run: Run) -> None:
         if seen is not None and seen.power == Power.STOPPED:
             with run.effect("define"):
                 define(place)
-        port = Port.objects.filter(pk=run.params["port"], guards=None).first()
+        port = ports_wanted(Port.objects.filter(pk=run.params["port"], guards=None)).first()
         if port is not None:
-            _drop_card(run, place, port)  # its first groups are taken back: it is on its network's filter alone
+            with run.effect("unguard"):  # its first groups are taken back: its network alone guards it
+                place.net.unguard(card_wanted(port, place.owner))
         idle(run, place, map(UUID, run.params["before"]))
 
 
-def _put(run: Run, there: There, spec: FilterSpec) -> None:
-    seen = there.hv.filter(spec.name)
-    if seen is not None and seen.meaning() == spec.meaning():
-        return
-    with run.effect("filter"):
-        there.hv.ensure_filter(spec)
-    seen = there.hv.filter(spec.name)
-    if seen is None or seen.meaning() != spec.meaning():
-        raise HostRefused(detail=f"{there.host.name} has filter {spec.name} otherwise than it was told")
+def _otherwise(there: Wired, name: str) -> HostRefused:
+    return HostRefused(detail=f"{there.host.name} has {name} otherwise than it was told")

@@ -26,10 +26,12 @@ from vms.berths import berth
 from vms.design import disks_of, drives_of
 from vms.disks.errors import DiskError
 from vms.disks.soundness import is_sound
+from vms.engines import engine_at
 from vms.hypervisor import errors
 from vms.hypervisor import pool as connections
 from vms.hypervisor.disks import SeenDisks
 from vms.hypervisor.driver import Hypervisor, SeenVolume
+from vms.hypervisor.engines import NetworkEngine
 from vms.hypervisor.xml.parse import root_of, size_of
 from vms.models import Disc, Guest, Host, HostClaim, ImageCopy, ImageTest, NetworkOnHost, Port, Snapshot, Spare, Volume
 from vms.models.guests import Charge
@@ -37,6 +39,7 @@ from vms.models.spares import SpareRole
 from vms.names import (
     Owner,
     image_test_subject,
+    network_guard,
     network_name,
     nvram_name,
     pool_name,
@@ -157,18 +160,19 @@ def _host(host: Host) -> Iterator[str]:
     owner = installation_owner()
     try:
         hv = connections.get(host.uri)
-        yield from _domains(host, hv, owner)
+        net = engine_at(host, hv, owner)
+        yield from _domains(host, hv, net, owner)
         yield from _image_tests(host, hv, owner)
-        yield from _networks(host, hv, owner)
-        yield from guards_differ(host, hv, owner, guests=_busy(), groups=_busy("group"))
-        yield from members_differ(host, hv, owner, busy=_busy())
+        yield from _networks(host, net, owner)
+        yield from guards_differ(host, net, owner, guests=_busy(), groups=_busy("group"))
+        yield from members_differ(host, net, owner, busy=_busy())
         yield from _storage(host, hv, owner)
         yield from _elsewhere(host, hv, owner)
     except errors.HypervisorError as error:
         yield f"I1 host {host.name} could not be asked: {error.code}"
 
 
-def _domains(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
+def _domains(host: Host, hv: Hypervisor, net: NetworkEngine, owner: Owner) -> Iterator[str]:
     """I1: one defined domain for each machine that should be there, doing what was last seen; none without a row."""
     busy = _busy()
     there = {str(guest_id(domain, owner)): domain for domain in hv.domains() if guest_id(domain, owner) is not None}
@@ -190,7 +194,7 @@ def _domains(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
             seen = hv.disks(domain.uuid)
             yield from _disks(guest, host, seen)
             yield from _in_drives(guest, host, seen)
-            yield from cards_differ(guest, hv.cards(domain.uuid), owner)
+            yield from cards_differ(guest, hv.cards(domain.uuid), net, owner)
         if wanted and domain is not None and domain.power in ON:
             yield from _size(guest, hv.domain_xml(domain.uuid))
 
@@ -249,15 +253,14 @@ def _in_drives(guest: Guest, host: Host, seen: SeenDisks) -> Iterator[str]:
             yield f"I2 machine {guest.pk} {name} the CDs {sorted(found)}, its rows say {sorted(wanted)}"
 
 
-def _networks(host: Host, hv: Hypervisor, owner: Owner) -> Iterator[str]:
+def _networks(host: Host, net: NetworkEngine, owner: Owner) -> Iterator[str]:
     """I2: networks of ours have rows; those in use are there."""
-    there = {n.name for n in hv.networks() if n.owner is not None and n.owner.installation == owner.installation}
+    there = {n.name for n in net.networks() if n.owner is not None and n.owner.installation == owner.installation}
     used = {network_name(owner, use.network_id) for use in NetworkOnHost.objects.filter(host=host)}
     for name in sorted(there - used):
         yield f"I2 host {host.name}: network {name} has no row"
     ours = f"gh-{owner.short}-f-"
-    filters = {name for name in hv.filters() if name.startswith(ours)}
-    for name in sorted(filters - {f"{ours}{name.rsplit('-', 1)[1]}" for name in used}):
+    for name in sorted({name for name in net.guards() if name.startswith(ours)} - set(map(network_guard, used))):
         yield f"I2 host {host.name}: filter {name} has no network"
 
 

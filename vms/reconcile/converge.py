@@ -15,7 +15,10 @@ from django.utils.translation import gettext as _
 from portal.core.clock import now
 from portal.core.errors import Conflict
 from vms import design
+from vms.engines import engine_at
+from vms.guards import ports_wanted
 from vms.hypervisor.driver import Hypervisor, SeenDomain
+from vms.hypervisor.engines import NetworkEngine
 from vms.hypervisor.errors import Unsupported
 from vms.models import Disc, Flavor, Guest, Host, Port, Spare, Volume
 from vms.models.spares import SpareRole
@@ -41,6 +44,11 @@ class Place:
     host: Host
     hv: Hypervisor
     owner: Owner
+
+    @property
+    def net(self) -> NetworkEngine:
+        """What carries the packets there."""
+        return engine_at(self.host, self.hv, self.owner)
 
 
 def seen_of(domain: SeenDomain | None, owner: Owner) -> Seen:
@@ -151,13 +159,13 @@ def define(place: Place) -> None:
     rows = Volume.objects.filter(guest=place.guest).exclude(state=VolumeState.DELETING)
     volumes = list(rows.select_related("image", "pool", "storage_class").order_by("position"))
     discs = list(Disc.objects.filter(guest=place.guest).select_related("image"))
-    ports = list(Port.objects.filter(guest=place.guest).prefetch_related("addresses", "guards").order_by("position"))
+    ports = ports_wanted(Port.objects.filter(guest=place.guest)).order_by("position")
     spec = design.domain_spec(
         place.guest,
         place.host,
         place.owner,
         volumes=volumes,
-        ports=ports,
+        nics=[design.nic(port, place.guest, place.host, place.owner, place.net) for port in ports],
         discs=discs,
         password=password,
         room=_room(),

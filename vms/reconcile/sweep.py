@@ -14,6 +14,7 @@ from portal.core.clock import now
 from portal.core.units import GIB
 from vms.berths import berth
 from vms.design import drive_target
+from vms.engines import engine_at
 from vms.hypervisor import pool as connections
 from vms.hypervisor.driver import Hypervisor, SeenDomain, SeenVolume
 from vms.hypervisor.errors import Missing
@@ -44,12 +45,13 @@ def sweep(host: Host) -> dict[str, int]:
     owner = installation_owner()
     began = now()
     hv = connections.get(host.uri)
+    net = engine_at(host, hv, owner)
     up_s = hv.up_s()
     domains = hv.domains()
     volumes = _volumes(hv, owner)
     networks = {
         network.name
-        for network in hv.networks()
+        for network in net.networks()
         if network.owner is not None and network.owner.installation == owner.installation
     }
     marked = [d for d in domains if d.owner is not None and d.owner.installation == owner.installation]
@@ -65,8 +67,8 @@ def sweep(host: Host) -> dict[str, int]:
     _image_tests(host, marked)
     _storage(host, owner, volumes)
     _networks(host, owner, networks)
-    guards_mend(host, hv, owner)
-    members_follow(host, hv, owner)
+    guards_mend(host, net, owner)
+    members_follow(host, net, owner)
     _figures(host, hv, owner)
     drift_clear(host, seen_before=began)
     guests_went_along(host, up_s=up_s, at=began)

@@ -12,8 +12,9 @@ from tenants.scoping import every_tenant, tenant_scope
 from tests import factories
 from tests.vms.reconcile.bench import Bench
 from vms.firewall import Direction, Protocol, Rule
-from vms.guards import group_spec
+from vms.guards import group_wanted
 from vms.hypervisor import fake
+from vms.hypervisor.bridges import group_guard
 from vms.hypervisor.fake.host import FakeHost
 from vms.models import Guest, Host, Port, SecurityGroup
 from vms.selectors.installation import installation_owner
@@ -61,7 +62,7 @@ def card(guest: Guest) -> Port:
 def in_force(bench: Bench, group: SecurityGroup, on: FakeHost | None = None) -> bool:
     """Does the host (the bench's, unless another is named) have the group as its row says?"""
     with every_tenant(why="test"):
-        spec = group_spec(group, group.rules, installation_owner())
+        spec = group_guard(group_wanted(group, group.rules, installation_owner()))
     seen = (on or bench.on_host).filters.get(spec.name)
     return seen is not None and seen.meaning() == spec.meaning()
 

@@ -252,7 +252,7 @@ def test_a_worker_that_dies_between_two_hosts_is_taken_over(bench: Bench) -> Non
 
     def die(passed: str) -> None:
         seen.append(passed)
-        if seen.count("group.apply:filter:before") == 2:
+        if seen.count("group.apply:group:before") == 2:
             raise Killed
 
     with at_points(die), pytest.raises(Killed):

@@ -13,7 +13,8 @@ from tests.operations.kinds import lapse
 from tests.vms.reconcile.bench import Bench
 from tests.vms.reconcile.group_lives import OUT, SSH, card, change, fresh, in_force, machine, made, ours
 from tests.vms.reconcile.lives import Killed, at_points
-from vms.guards import card_spec
+from vms.guards import card_wanted
+from vms.hypervisor.bridges import card_guard
 from vms.hypervisor.errors import Refused
 from vms.models import Guard, Port, SecurityGroup
 from vms.names import card_name, group_name
@@ -32,7 +33,7 @@ def test_a_machine_is_guarded_by_the_default_group_which_lets_nobody_in(bench: B
     with every_tenant(why="test"):
         port = Port.objects.prefetch_related("guards__group", "network__subnets").get(guest=guest)
         (guard,) = port.guards.all()
-        wanted = card_spec(port, installation_owner())
+        wanted = card_guard(card_wanted(port, installation_owner()))
     assert guard.group.is_default
     assert [rule["direction"] for rule in guard.group.rules] == ["out"]
     assert in_force(bench, guard.group)
@@ -162,7 +163,7 @@ def test_a_card_from_before_groups_is_guarded_while_its_machine_is_off(bench: Be
     assert domain.spec.nics[0].filter.name == card_name(installation_owner(), card(guest).pk)
 
 
-@pytest.mark.parametrize("effect", ["filter:before", "filter:after"])
+@pytest.mark.parametrize("effect", ["group:before", "group:after"])
 def test_a_worker_that_dies_while_rules_change_leaves_them_whole(bench: Bench, effect: str) -> None:
     group = made(bench)
     machine(bench, group)

@@ -12,6 +12,8 @@ from typing import Literal
 from vms.hypervisor.xml.build import Element, node
 from vms.hypervisor.xml.pool import CephUser
 
+type Model = Literal["virtio", "e1000", "e1000e"]
+
 VNC_PASSWORD_MAX = 8
 """VNC authentication uses the first eight bytes of a password and silently ignores the rest."""
 
@@ -144,7 +146,7 @@ class Nic:
 
     mac: str
     network: str
-    model: Literal["virtio", "e1000", "e1000e"] = "virtio"
+    model: Model = "virtio"
     filter: FilterRef | None = None
     bandwidth: Bandwidth | None = None
     link_up: bool = True

@@ -1,0 +1,33 @@
+"""A world for the engines' contract: each engine behind the same few words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from tests.vms.hypervisor.conftest import OWNER
+from vms.hypervisor.engines import Net, NetworkEngine
+from vms.hypervisor.xml.metadata import Owner, Tag
+from vms.hypervisor.xml.network import NetworkSpec
+
+NETWORK, GATEWAY = "gh-contract-n", "10.93.0.1"
+
+
+@dataclass(frozen=True)
+class EngineWorld:
+    """One engine under test; ``plant`` makes a network of that name as an operator would, behind the portal's back."""
+
+    net: NetworkEngine
+    plant: Callable[[str], None]
+    owner: Owner = OWNER
+
+    def wanted(self, name: str = NETWORK, **changes: object) -> Net:
+        spec = NetworkSpec(
+            name=name,
+            tag=Tag(owner=self.owner, subject="net-1", tenant="acme"),
+            bridge="ghcontract0",
+            gateway=GATEWAY,
+            prefix=24,
+            domain="private.internal",
+        )
+        return Net(spec=replace(spec, **changes), forbidden=("203.0.113.0/24",))  # type: ignore[arg-type]
