@@ -111,6 +111,28 @@ def test_the_file_is_fetched_by_ranges_and_the_log_says_by_whom(house: House, re
         assert {entry.actor_label for entry in taken} == {house.owner.email}
 
 
+def test_only_what_is_sent_of_it_is_a_download(house: House, rest: Rest) -> None:
+    export = factories.disk_export(house)
+    url = f"{house.url}/disk-exports/{export.pk}/content"
+    page, client = reverse("vms:disk_export_content", args=[house.tenant.slug, export.pk]), browser(house.owner)
+    tag = rest.get(url).headers["ETag"]
+
+    for headers, status in (
+        ({"If-None-Match": tag}, 304),
+        ({"If-Match": '"other"'}, 412),
+        ({"Range": "bytes=1000-"}, 416),
+    ):
+        asked = {name.replace("-", "_"): value for name, value in headers.items()}
+        assert rest.get(url, **asked).status == status
+        assert client.get(page, headers=headers).status_code == status
+    assert client.head(page).status_code == 200
+    assert rest.get(url, Range="bytes=5-9,20-29").status == 200
+
+    with tenant_scope(house.tenant):
+        taken = AuditEntry.objects.filter(action="disk_export.download").order_by("seq")
+        assert [entry.changes["part"] for entry in taken] == ["", ""], "all of it, twice"
+
+
 def test_of_another_projects_there_is_nothing(house: House) -> None:
     export, other = factories.disk_export(house), factories.tenant_with_owner()
     theirs = Rest(other.token)

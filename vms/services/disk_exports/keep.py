@@ -70,20 +70,23 @@ def disk_export_settle(operation: Operation) -> None:
     disk_export_say(export)
 
 
-@transaction.atomic
-def disk_export_content(export: DiskExport, *, actor: Actor, part: str = "") -> Path:
-    """The file to give out, and who took it stands in the audit log; ``part`` is what they asked for of it.
+def disk_export_content(export: DiskExport, *, actor: Actor) -> Path:
+    """The file to give out; ``disk_export_given`` is called before anything of it is sent.
 
     Reading a disk's bytes is what making a copy of it allows, so it takes the same right, on the same machines. Raises
     ``Conflict`` where there is no file (yet, or any more).
     """
     actor.require(Permission.SNAPSHOT_MANAGE, export)
     require_reach(actor, export.guest)
-    path = disk_export_path(export)
     if export.state != ExportState.READY or export.expires_at is None or export.expires_at <= now():
         raise Conflict(_("There is no file to fetch."), code="export_not_ready", state=export.state, hint="")
+    return disk_export_path(export)
+
+
+@transaction.atomic
+def disk_export_given(export: DiskExport, *, actor: Actor, part: str = "") -> None:
+    """Who was given the file stands in the audit log; ``part`` is the range that they asked for, empty for all of it."""
     audit_record(actor, "disk_export.download", export, part=part)
-    return path
 
 
 @transaction.atomic
