@@ -17,7 +17,7 @@ from vms.disks.durable import flush
 from vms.handlers.copied import await_snapshot, one_file
 from vms.handlers.restored import scratch
 from vms.models import DiskExport, SnapshotDisk
-from vms.services.disk_exports import disk_export_path, disk_export_record
+from vms.services.disk_exports import disk_export_file, disk_export_path, disk_export_record
 from vms.states import ExportState
 
 PACKED: Final = 85
@@ -42,7 +42,7 @@ def export(run: Run) -> None:
         digest = _digest(run, packed)
         size = packed.stat().st_size
         flush(packed)
-        path = disk_export_path(row)
+        path = disk_export_file(row, digest)
         with run.effect("place"):
             if not DiskExport.objects.filter(pk=row.pk, state=ExportState.MAKING).exists():
                 raise LeaseLost  # a successor's file is given out by now, under its own checksum

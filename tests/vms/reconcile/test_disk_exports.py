@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -21,7 +22,7 @@ from tenants.scoping import every_tenant, tenant_scope
 from tests import factories
 from tests.vms.reconcile.bench import Bench
 from tests.vms.reconcile.copy_lives import Copies
-from tests.vms.reconcile.lives import at_points
+from tests.vms.reconcile.lives import Killed, at_points
 from tests.vms.reconcile.volume_lives import Disks
 from vms.hypervisor.errors import Refused
 from vms.models import DiskExport, Snapshot
@@ -31,9 +32,10 @@ from vms.services.disk_exports import (
     disk_export_delete,
     disk_export_fit,
     disk_export_path,
+    disk_export_record,
     disk_exports_tidy,
 )
-from vms.services.disk_exports.keep import disk_exports_dir
+from vms.services.disk_exports.keep import disk_export_file, disk_exports_dir
 from vms.services.snapshots.tidy import snapshots_tidy
 from vms.services.volumes import volume_delete
 from vms.states import Power
@@ -188,6 +190,49 @@ def code_of(deed: Any) -> str:
     with pytest.raises(PortalError) as refused:
         deed()
     return refused.value.code
+
+
+def test_a_row_of_an_older_database_gives_no_other_bytes_out_as_its_own(copies: Copies, kept: Snapshot) -> None:
+    """A dump remembers what an attempt had recorded; what lies there is of a later one, packed by another version."""
+    operation = copies.export(kept)
+
+    def go_back(point: str) -> None:
+        if point == "volume.export:place:after":
+            raise Killed
+
+    with at_points(go_back), pytest.raises(Killed):
+        run(operation.pk)
+    (placed,) = files()
+    with tenant_scope(copies.bench.house.tenant):
+        disk_export_record(row_of(operation), size=placed.stat().st_size, sha256=hashlib.sha256(b"former").hexdigest())
+    Operation.objects.filter(pk=operation.pk).update(lease_until=factories.now())
+    copies.bench.settle()
+
+    export = row_of(operation)
+    content = disk_export_path(export).read_bytes()
+    assert (export.state, export.sha256) == ("ready", hashlib.sha256(content).hexdigest())
+    assert tidy(after=timedelta()) == {"expired": 0, "forgotten": 0, "strays": 0}
+    assert copies.bench.findings() == []
+
+    with every_tenant(why="test"):
+        DiskExport.objects.filter(pk=export.pk).update(sha256=hashlib.sha256(b"former").hexdigest())
+    assert copies.bench.findings() == [
+        f"I2 exported disk {export.pk} has no file",
+        f"I2 file {placed.name} belongs to no exported disk",
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_every_attempts_file_goes_with_one_that_fails(copies: Copies, kept: Snapshot) -> None:
+    operation = copies.export(kept)
+    for attempt in (b"first", b"second"):
+        disk_export_file(row_of(operation), hashlib.sha256(attempt).hexdigest()).write_bytes(attempt)
+    assert copies.bench.findings() == [], "somebody makes it"
+
+    with tenant_scope(copies.bench.house.tenant):
+        operation_cancel(operation, actor=copies.bench.house.actor)
+
+    assert (row_of(operation).state, files()) == ("failed", [])
 
 
 def test_there_are_no_more_than_there_is_room_for(copies: Copies, kept: Snapshot, settings: Any) -> None:

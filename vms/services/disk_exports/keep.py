@@ -1,4 +1,4 @@
-"""The files of exported disks: in place, given out, and gone in time; each is named by its row's id alone."""
+"""The files of exported disks: in place, given out, and gone in time; each is named by its row's id and its own checksum."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 import structlog
 from django.conf import settings
@@ -38,9 +39,18 @@ def disk_exports_dir() -> Path:
     return path
 
 
+def disk_export_file(export: DiskExport, sha256: str) -> Path:
+    """Where a file of these bytes lies for it, whatever the disk is called.
+
+    Two attempts may pack the same disk into other bytes, and a restored database may remember those of the first: by its name
+    no file passes for another one.
+    """
+    return disk_exports_dir() / f"{export.pk.hex}-{sha256}.qcow2"
+
+
 def disk_export_path(export: DiskExport) -> Path:
-    """Where its file lies, whatever the disk is called."""
-    return disk_exports_dir() / f"{export.pk.hex}.qcow2"
+    """Where the file lies whose checksum the row has."""
+    return disk_export_file(export, export.sha256)
 
 
 def disk_export_say(export: DiskExport) -> None:
@@ -64,7 +74,7 @@ def disk_export_settle(operation: Operation) -> None:
     else:
         export.state, export.problem, export.ended_at = ExportState.FAILED, operation.error_message, now()
         export.size, export.sha256 = 0, ""
-        unlink_on_commit(disk_export_path(export))
+        _unlink_on_commit(export)
     export.version += 1
     export.save()
     disk_export_say(export)
@@ -107,9 +117,15 @@ def disk_export_delete(export: DiskExport, *, actor: Actor) -> None:
 
 def _forget(export: DiskExport) -> None:
     tenant, pk = export.tenant, export.pk
-    unlink_on_commit(disk_export_path(export))
+    _unlink_on_commit(export)
     export.delete()
     event_append(tenant, "disk_export.deleted", "disk_export", pk)
+
+
+def _unlink_on_commit(export: DiskExport) -> None:
+    """Whatever any attempt has put in place for it."""
+    for file in disk_exports_dir().glob(f"{export.pk.hex}-*.qcow2"):
+        unlink_on_commit(file)
 
 
 def disk_exports_tidy(*, at: datetime) -> dict[str, int]:
@@ -135,7 +151,7 @@ def _expire(export: DiskExport, at: datetime) -> bool:
         row.state, row.ended_at = ExportState.EXPIRED, at
         row.version += 1
         row.save(update_fields=["state", "ended_at", "version"])
-        unlink_on_commit(disk_export_path(row))
+        _unlink_on_commit(row)
         audit_record(system_actor(row.tenant, why="exports"), "disk_export.expire", row)
         disk_export_say(row)
     return True
@@ -156,8 +172,15 @@ def _strays_go() -> int:
 
 
 def disk_exports_strays() -> list[Path]:
-    """Files that belong to no row that has one. Needs every tenant's scope."""
-    files = {path: uuid_or_none(path.stem) for path in disk_exports_dir().iterdir()}
+    """Files that belong to no row: of what is ready all but the one it names; of what is being made none. Needs every tenant's
+    scope.
+    """
+    files = {path: uuid_or_none(path.stem.partition("-")[0]) for path in disk_exports_dir().iterdir()}
     rows = DiskExport.objects.filter(pk__in=[pk for pk in files.values() if pk]).exclude(state__in=ENDED)
-    known = set(rows.values_list("pk", flat=True))
-    return sorted(path for path, pk in files.items() if pk not in known)
+    known = {row.pk: row for row in rows}
+
+    def is_stray(path: Path, pk: UUID | None) -> bool:
+        row = known.get(pk) if pk is not None else None
+        return row is None or (row.state == ExportState.READY and path != disk_export_path(row))
+
+    return sorted(path for path, pk in files.items() if is_stray(path, pk))
