@@ -66,6 +66,11 @@ class FateOut(BaseModel):
     name: str
     size_gib: int
     former: str | None = Field(description="What the disk that gives way is called then; null if none is kept.")
+    twins: list[int] = Field(
+        default=[],
+        description="By `position`: disks that this one was made of, or they of it. Their file systems have the same labels and "
+        "ids, so the machine's system may take one for the other: detach what stays first.",
+    )
 
 
 class RestoreFitOut(FitOut):
@@ -86,6 +91,7 @@ def _fate_out(fate: Fate) -> FateOut:
         name=fate.name,
         size_gib=fate.size_gib,
         former=fate.former or None,
+        twins=list(fate.twins),
     )
 
 

@@ -86,6 +86,7 @@ def _forecast(request: HttpRequest, backup: Backup, form: PutBackForm) -> dict[s
     return {
         "fates": [_fate_shown(fate, dropped=not form.words()["keep"]) for fate in outlook.fates],
         "built_otherwise": outlook.built_otherwise,
+        "twins": _twins_shown(outlook.fates),
         "quota": _lines(outlook),
         "price": outlook.fit.price,
         "reasons": [message for _code, message in outlook.fit.reasons],
@@ -100,6 +101,17 @@ def _lines(outlook: Outlook) -> list[dict[str, Any]]:
         before_after(line)
         for line in lines
         if line.is_short or (line.limit is not None and kind_of(line.name) != Kind.EACH)
+    ]
+
+
+def _twins_shown(fates: tuple[Fate, ...]) -> list[str]:
+    """Each two disks of one descent, once."""
+    names = {fate.position: fate.name for fate in fates}
+    pairs = [(fate, other) for fate in fates for other in fate.twins if fate.position < other]
+    return [
+        _("%(one)s (disk %(place)s) and %(other)s (disk %(beside)s)")
+        % {"one": fate.name, "place": fate.position, "other": names[other], "beside": other}
+        for fate, other in pairs
     ]
 
 

@@ -148,6 +148,33 @@ def test_one_disk_alone_goes_back_one_that_is_gone_comes_back_and_what_came_sinc
     assert back.bench.findings() == []
 
 
+def test_it_is_said_beforehand_which_disks_will_have_the_same_labels(back: PutBacks) -> None:
+    guest, backup = back.machine(Power.STOPPED)
+    root, data = back.volumes(guest).values()
+
+    def twins(**more: object) -> dict[int, tuple[int, ...]]:
+        return {fate.position: fate.twins for fate in back.foresee(backup, **more).fates}
+
+    assert twins() == {0: (), 1: ()}
+    back.done(backup)
+    assert twins() == {0: (), 1: ()}, "the former ones hang on nothing"
+    assert run(back.disks.ask(root, "attach", back.bench.fresh(guest)).pk) == "succeeded"
+    assert run(back.disks.ask(data, "attach", back.bench.fresh(guest)).pk) == "succeeded"
+    assert twins() == {0: (2,), 1: (3,), 2: (0,), 3: (1,)}
+    assert twins(disks=[1]) == {0: (), 1: (3,), 2: (), 3: (1,)}, "of the others nothing changes"
+
+    assert run(back.disks.ask(data, "detach").pk) == "succeeded"
+    back.disks.clear()
+    assert run(back.disks.ask(back.volumes(guest)[1], "detach").pk) == "succeeded"
+    words = {"name": "copy", "position": 1, "guest": back.bench.fresh(guest)}
+    assert run(back.backups.deed(backup, "restore_volume", **words).pk) == "succeeded"
+    back.disks.clear()
+    assert twins(disks=[1]) == {0: (), 1: (3,), 2: (), 3: (1,)}, "of a disk that is gone, by its serial"
+    alike, create = back.disks.ask_create(back.bench.fresh(guest), image=True)
+    assert run(create.pk) == "succeeded"
+    assert twins(disks=[0])[back.disks.fresh(alike.pk).position] == (0,), "of the image that the machine was made of"
+
+
 def test_what_stands_against_it_is_said_before_and_refused_then(back: PutBacks) -> None:
     guest, backup = back.machine()
     house = back.bench.house

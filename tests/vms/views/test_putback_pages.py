@@ -13,8 +13,9 @@ from tenants.scoping import every_tenant, tenant_scope
 from tests import factories
 from tests.architecture.test_pages import browser
 from tests.factories import House
+from tests.portal.api.rest import Rest
 from tests.vms.api.test_snapshots import machine
-from vms.models import Backup, Guest
+from vms.models import Backup, Guest, Volume
 from vms.states import Power
 
 
@@ -50,6 +51,26 @@ def test_the_dialog_says_what_becomes_of_each_disk_as_one_chooses() -> None:
         reverse("vms:guest_detail", args=[house.tenant.slug, guest.pk]) + "?tab=backups",
     ):
         assert url(house, backup) in text(client, tab)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_dialog_warns_of_disks_that_the_machine_could_take_for_one_another() -> None:
+    house = a_house()
+    guest = machine(house, Power.STOPPED)
+    backup = factories.backup(house, guest)
+    client, spare = browser(house.owner), factories.volume(house, "spare")
+    assert "same labels and ids" not in text(client, url(house, backup))
+
+    with tenant_scope(house.tenant):
+        Volume.objects.filter(pk=spare.pk).update(guest=guest, position=1, source=backup.disks.get(position=0))
+
+    warned = text(client, url(house, backup) + "?part=forecast&disks=0")
+    assert "the same labels and ids" in warned
+    assert "(disk 0) and spare (disk 1)" in warned
+    asked = Rest(house.token).post(
+        f"{house.url}/backups/{backup.pk}/restore?dry_run=true", {"to": "in_place", "disks": [0]}
+    )
+    assert {disk["position"]: disk["twins"] for disk in asked.json["disks"]} == {0: [1], 1: [0]}
 
 
 @pytest.mark.django_db

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from django.db import transaction
@@ -31,6 +31,7 @@ from vms.services.putback.plan import (
     refuse_running,
     today_of,
 )
+from vms.services.putback.twins import twins_of
 
 Reasons = list[tuple[str, str]]
 
@@ -50,7 +51,8 @@ class Becomes(StrEnum):
 class Fate:
     """What becomes of one disk: at ``position`` of the machine there will be ``name``, ``size_gib`` large.
 
-    ``former`` is what the disk is called that has to give way; empty where there is none, or it is deleted.
+    ``former`` is what the disk is called that has to give way; empty where there is none, or it is deleted. ``twins`` are the
+    places of disks that were made of this one, or it of them: their file systems have the same labels and ids.
     """
 
     becomes: Becomes
@@ -58,6 +60,7 @@ class Fate:
     name: str
     size_gib: int
     former: str = ""
+    twins: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,20 +102,22 @@ def put_back_foresee(
     price = disks_price([(change.size_gib, change.storage_class.name) for change in changes])
     return Outlook(
         fit=Fit(not reasons, reasons, lines, 0, price),
-        fates=tuple(_fates(changes, guest, keep=keep)),
+        fates=tuple(_fates(backup, changes, guest, keep=keep)),
         stops=guest.seen_power in KNOWS,
         built_otherwise=is_built_otherwise(backup, guest) and any(change.position == 0 for change in changes),
     )
 
 
-def _fates(changes: list[Change], guest: Guest, *, keep: bool) -> list[Fate]:
+def _fates(backup: Backup, changes: list[Change], guest: Guest, *, keep: bool) -> list[Fate]:
     today, fates = today_of(guest), []
+    twins = twins_of(backup, guest, changes) if changes else {}
     for change in changes:
         becomes = Becomes.REPLACED if change.present is not None else Becomes.RETURNS
         former = former_name(change.present, guest, today) if change.present is not None and keep else ""
         fates.append(Fate(becomes, change.position, change.name, change.size_gib, former))
     others = Volume.objects.filter(guest=guest).exclude(position__in=[change.position for change in changes])
     fates += [Fate(Becomes.STAYS, volume.position, volume.name, volume.size_gib) for volume in others]
+    fates = [replace(fate, twins=tuple(twins.get(fate.position, ()))) for fate in fates]
     return sorted(fates, key=lambda fate: fate.position)
 
 
