@@ -40,6 +40,7 @@ from vms.names import (
     volume_name,
 )
 from vms.pool_kinds import home_path
+from vms.selectors.ports import port_speed
 from vms.services.addresses import address_plan
 
 PERIOD_US = 100_000
@@ -322,15 +323,19 @@ def first_target(bus: str) -> str:
 
 def nic(port: Port, guest: Guest, host: Host, owner: Owner, net: NetworkEngine) -> Nic:
     """A port as its machine has it, so that it speaks as its address alone; its rows are read as by ``card_wanted``."""
-    mbit = guest.flavor.net_mbit
-    kbit = mbit * 1000 or None
     return net.plug(
         card_wanted(port, owner),
         model="e1000e" if guest.nic_model == NicModel.E1000E else "virtio",
-        bandwidth=Bandwidth(inbound_kbit=kbit, outbound_kbit=kbit)
-        if kbit and "bandwidth" not in host.unenforced
-        else None,
+        bandwidth=card_limit(port, guest, host),
     )
+
+
+def card_limit(port: Port, guest: Guest, host: Host) -> Bandwidth | None:
+    """How fast a card may be; None where it has no limit, or the host is known not to enforce one."""
+    inbound, outbound = (mbit * 1000 or None for mbit in port_speed(port, guest.flavor))
+    if "bandwidth" in host.unenforced or not (inbound or outbound):
+        return None
+    return Bandwidth(inbound_kbit=inbound, outbound_kbit=outbound)
 
 
 def network_wanted(

@@ -112,6 +112,8 @@ PAGES = [
     PageRow("GET", "vms:network_drawing", P.NETWORK_VIEW),
     PageRow("GET", "vms:port_readdress", P.GUEST_EDIT),
     PageRow("POST", "vms:port_readdress", P.GUEST_EDIT),
+    PageRow("GET", "vms:port_limit", P.GUEST_EDIT),
+    PageRow("POST", "vms:port_limit", P.GUEST_EDIT),
     PageRow("GET", "vms:disc_boot", P.GUEST_EDIT),
     PageRow("POST", "vms:disc_boot", P.GUEST_EDIT),
     PageRow("POST", "vms:guest_look", P.GUEST_CONSOLE),

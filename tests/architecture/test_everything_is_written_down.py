@@ -184,6 +184,7 @@ IDLE_PAGES = {
     "vms:port_attach": BUILT,
     "vms:port_detach": BUILT,
     "vms:port_readdress": BUILT,
+    "vms:port_limit": BUILT,
     "vms:disc_boot": BUILT,
     "vms:guest_restore": BUILT,
     "vms:console_ticket": BUILT,

@@ -156,6 +156,7 @@ def _unseen(row: PageRow, who: Persona) -> bool:
             "guest", "console", "volume_detail", "volume_edit", "volume_attach", "volume_detach", "volume_extend",
             "volume_limits", "volume_delete", "backup_detail", "backup_verify", "backup_restore", "backup_put_back",
             "backup_delete", "disc_insert", "disc_eject", "disc_boot", "port_attach", "port_detach", "port_readdress",
+            "port_limit",
             "backup_schedule_detail", "backup_schedule_edit", "backup_schedule_delete",
             "volume_snapshot", "snapshot_edit", "snapshot_revert", "snapshot_delete", "snapshot_copy",
             "snapshot_volume", "snapshot_image", "volume_export", "snapshot_export", "export_content", "export_delete",

@@ -89,6 +89,7 @@ KINDS = [
     Work("guest.attach_port", P.GUEST_EDIT),
     Work("guest.detach_port", P.GUEST_EDIT),
     Work("guest.readdress", P.GUEST_EDIT),
+    Work("guest.limit_port", P.GUEST_EDIT),
     Work("guest.password", P.GUEST_EDIT),
     Work("guest.keys", P.GUEST_EDIT),
     Work("guest.look", P.GUEST_CONSOLE),

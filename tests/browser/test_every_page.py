@@ -101,6 +101,7 @@ class Things:
             "network-drawing": "networks/drawing/",
             "reach": "networks/reachability/?to=still",
             "reach-way": "networks/reachability/?from=still&to=shielded&protocol=tcp&port=443",
+            "port-limit": f"{machine}ports/{self.port}/speed/",
             "port-readdress": f"{machine}ports/{self.port}/address/",
             "groups": "security-groups/",
             "group": f"security-groups/{self.group}/",

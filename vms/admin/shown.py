@@ -48,6 +48,7 @@ DRIFT: dict[str, str | Promise] = {
     "stray_volume": _("A disk nobody owns"),
     "stray_network": _("A network nobody owns"),
     "missing_network": _("A network is not on its host"),
+    "other_speed": _("A network card is faster or slower than it was wanted"),
     "other_filter": _("A packet filter is not as it was wanted"),
 }
 """What the sweep calls what it finds, in words."""

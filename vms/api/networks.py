@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from django.db.models import QuerySet
 from django.http import HttpResponse
+from django.utils.translation import gettext as _
 from ninja import Query, Router, Status
 from pydantic import BaseModel, Field, StrictInt
 
@@ -14,6 +15,7 @@ from operations.api import OperationOut, accepted
 from operations.models import Operation
 from operations.selectors import operations_live_on
 from portal.core.bodies import Body, Listed, Listing, listed, narrowed, narrowed_to, refuse_unknown
+from portal.core.errors import FieldError, Invalid
 from portal.core.etags import etag_of, find
 from portal.core.paging import Sorts, keyset_page
 from tenants.api.tenants import tenant_in_path
@@ -23,6 +25,8 @@ from vms.api.guest_shapes import QuotaLineOut, ReasonOut
 from vms.models import Network, Port
 from vms.selectors.guests import guests_visible
 from vms.selectors.networks import networks_drawn
+from vms.selectors.ports import port_speed, speed_is_enforced
+from vms.services.limiting import MBIT_MAX, port_limit
 from vms.services.networks import NetworkFit, network_create, network_delete, network_edit, network_fit
 from vms.services.readdress import port_readdress
 from vms.specs import NetworkWish
@@ -139,6 +143,14 @@ class PortAddressOut(BaseModel):
     kind: str
 
 
+class SpeedOut(BaseModel):
+    """How fast a card may be, in Mbit a second: the tighter of its own limit and its machine's size; null is no limit."""
+
+    in_mbit: int | None
+    out_mbit: int | None
+    enforced: bool = Field(description="Does the machine's host hold cards to their limits?")
+
+
 class PortOut(BaseModel):
     """A guest's network card."""
 
@@ -151,12 +163,19 @@ class PortOut(BaseModel):
     mac: str
     addresses: list[PortAddressOut]
     security_groups: list[str]
+    in_mbit: int = Field(description="Its own limit to the machine, in Mbit a second; 0 is none of its own.")
+    out_mbit: int = Field(description="The same from the machine.")
+    speed: SpeedOut
 
 
 class PortPatch(Body):
-    """Another address for a card."""
+    """Another address for a card, or other limits: one of both at a time. What is left out stays."""
 
-    ip: str = Field(max_length=15, description="Any free address of its range; empty: the pool's lowest free one.")
+    ip: str = Field(
+        default="", max_length=15, description="Any free address of its range; empty: the pool's lowest free one."
+    )
+    in_mbit: StrictInt = Field(default=0, ge=0, le=MBIT_MAX, description="To the machine; 0 is no limit of its own.")
+    out_mbit: StrictInt = Field(default=0, ge=0, le=MBIT_MAX, description="From the machine.")
 
 
 class PortQuery(Listing):
@@ -280,7 +299,9 @@ def network_remove(request: HttpRequest, network_id: str, response: HttpResponse
 
 def ports_visible(request: HttpRequest) -> QuerySet[Port]:
     """The ports of guests that the caller's role reaches."""
-    rows = Port.objects.select_related("network", "guest").prefetch_related("addresses", "guards__group")
+    rows = Port.objects.select_related("network", "guest__flavor", "guest__host").prefetch_related(
+        "addresses", "guards__group"
+    )
     if request.actor.narrowed:
         rows = rows.filter(guest__in=guests_visible(request.actor).values("pk"))
     return rows.defer(*(f"guest__{name}" for name in ("user_data", "password_hash", "display_password")))
@@ -288,6 +309,7 @@ def ports_visible(request: HttpRequest) -> QuerySet[Port]:
 
 def port_out(port: Port) -> PortOut:
     """A port as JSON shows it."""
+    inbound, outbound = (mbit or None for mbit in port_speed(port, port.guest.flavor))
     return PortOut(
         id=str(port.pk),
         network=str(port.network_id),
@@ -298,6 +320,9 @@ def port_out(port: Port) -> PortOut:
         mac=port.mac,
         addresses=[PortAddressOut(ip=address.ip, kind=address.kind) for address in port.addresses.all()],
         security_groups=sorted(guard.group.name for guard in port.guards.all()),
+        in_mbit=port.in_mbit,
+        out_mbit=port.out_mbit,
+        speed=SpeedOut(in_mbit=inbound, out_mbit=outbound, enforced=speed_is_enforced(port.guest.host)),
     )
 
 
@@ -319,14 +344,19 @@ def port_get(request: HttpRequest, port_id: str, response: HttpResponse) -> Port
     return port_out(port)
 
 
-@router.patch(
-    "/ports/{port_id}", response={202: OperationOut}, exclude_unset=True, summary="Change the address of a network card"
-)
+@router.patch("/ports/{port_id}", response={202: OperationOut}, exclude_unset=True, summary="Change a network card")
 def port_patch(request: HttpRequest, port_id: str, response: HttpResponse, body: PortPatch) -> Status[OperationOut]:
-    """DHCP, name and packet filter follow at once, and the card's link goes down and up: most systems then ask for the
-    address anew, and the others must be told to.
+    """Its address, or how fast it may be, also while its machine runs. The operation's subject is the machine.
 
-    The former address is nobody else's until its host lets it through no more. The operation's subject is the machine.
+    Another address: DHCP, name and packet filter follow at once, and the card's link goes down and up: most systems then ask for
+    the address anew, and the others must be told to. The former address is nobody else's until its host lets it through no more.
+
+    Limits are Mbit a second, below what the machine's size allows; an operator's may be above that.
     """
     port = find(request, ports_visible(request), port_id)
-    return accepted(request, response, port_readdress(port, body.ip, actor=request.actor))
+    wished = body.model_dump(exclude_unset=True)
+    if not wished or ("ip" in wished and len(wished) > 1):
+        raise Invalid(errors=[FieldError("", "one_at_a_time", _("Either an address, or limits."))])
+    if "ip" in wished:
+        return accepted(request, response, port_readdress(port, body.ip, actor=request.actor))
+    return accepted(request, response, port_limit(port, actor=request.actor, **wished))

@@ -8,7 +8,8 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from portal.core.forms import Choice
-from vms.models import Guest, Network
+from vms.models import Guest, Network, Port
+from vms.services.limiting import MBIT_MAX
 
 
 class AttachPortForm(forms.Form):
@@ -40,3 +41,19 @@ class ReaddressPortForm(forms.Form):
         required=False,
         help_text=_("Empty: the next free one of the network's pool."),
     )
+
+
+class LimitPortForm(forms.Form):
+    """How fast a card may be."""
+
+    in_mbit = forms.IntegerField(label=_("To the machine, Mbit a second"), min_value=0, max_value=MBIT_MAX)
+    out_mbit = forms.IntegerField(
+        label=_("From the machine, Mbit a second"),
+        min_value=0,
+        max_value=MBIT_MAX,
+        help_text=_("0: no limit of its own."),
+    )
+
+    def __init__(self, *args: Any, port: Port, **kwargs: Any) -> None:
+        kwargs["initial"] = {"in_mbit": port.in_mbit, "out_mbit": port.out_mbit}
+        super().__init__(*args, **kwargs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from django.utils.translation import gettext as _
 
@@ -12,12 +13,15 @@ from portal.core.errors import Conflict
 from vms import design
 from vms.guards import card_wanted, ports_wanted
 from vms.handlers.guests import drop_network, ensure_networks
-from vms.handlers.place import at
+from vms.handlers.place import HostRefused, at
 from vms.handlers.security_groups import drop_card
 from vms.hypervisor import errors
 from vms.hypervisor.cards import SeenCard
+from vms.hypervisor.xml.devices import Bandwidth
 from vms.models import Port
 from vms.reconcile.converge import Place
+from vms.services.hosts import host_record_unenforced
+from vms.services.limiting import SpeedUnenforced
 
 LET_GO_S = 60
 """How long a running machine may take to let go of a card."""
@@ -75,6 +79,52 @@ def readdress(run: Run) -> None:
         run.say(_("Changing its address"), 70)
         with run.effect("readdress"):
             place.net.readdress(str(place.guest.pk), wanted)
+
+
+@handles("guest.limit_port")
+def limit(run: Run) -> None:
+    """The card is as fast as its rows say, now and at its machine's next start."""
+    with at(run) as place:
+        port = _port(run)
+        if port is None:
+            raise Conflict(_("The card is gone."), code="gone", hint="")
+        run.say(_("Setting its speed"), 50)
+        if not ensure_limits(run, place, [port]):
+            raise SpeedUnenforced
+
+
+def ensure_limits(run: Run, place: Place, ports: Iterable[Port]) -> bool:
+    """Each card has its limits wherever the machine is defined, and they are read back; False where the host cannot limit.
+
+    Then its page says so from now on, and cards have none there.
+    """
+    can = True
+    for port in ports:
+        wanted = _wanted(place, port)
+        if _is_limited(place, port, wanted):
+            continue
+        try:
+            with run.effect("limit"):
+                place.hv.limit_card(str(place.guest.pk), port.mac, wanted, owner=place.owner)
+        except errors.Unsupported as error:
+            if error.feature != "bandwidth":
+                raise
+            host_record_unenforced(place.host, error.feature)
+            place.host.refresh_from_db(fields=["unenforced"])
+            can = False
+            continue
+        if not _is_limited(place, port, wanted):
+            raise HostRefused(detail=f"{place.host.name} has card {port.mac} otherwise than it was told")
+    return can
+
+
+def _wanted(place: Place, port: Port) -> Bandwidth | None:
+    return design.card_limit(port, place.guest, place.host)
+
+
+def _is_limited(place: Place, port: Port, limit: Bandwidth | None) -> bool:
+    wanted = (limit or Bandwidth()).kib
+    return all(card.limits == wanted for cards in _everywhere(place) for card in cards if card.mac == port.mac)
 
 
 def _port(run: Run) -> Port | None:

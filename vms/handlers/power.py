@@ -9,9 +9,11 @@ from django.utils.translation import gettext as _
 from operations.registry import handles
 from operations.runner import Run
 from portal.core.errors import Conflict
+from vms.handlers.cards import ensure_limits
 from vms.handlers.guests import ensure_networks, reached
 from vms.handlers.place import at
 from vms.hypervisor import errors
+from vms.models import Port
 from vms.reconcile.converge import Place, converge, observe
 from vms.states import OFF, Power
 
@@ -27,8 +29,17 @@ def _converge(run: Run) -> None:
         reached(converge(run, place, progress=20), place.guest)
 
 
-for _kind in ("guest.start", "guest.stop", "guest.pause", "guest.resume", "guest.suspend", "guest.wake"):
+for _kind in ("guest.start", "guest.stop", "guest.pause", "guest.resume", "guest.suspend"):
     handles(_kind)(_converge)
+
+
+@handles("guest.wake")
+def wake(run: Run) -> None:
+    """As it was; but its cards are as fast as they are to be now."""
+    with at(run) as place:
+        ensure_networks(run, place)
+        reached(converge(run, place, progress=20), place.guest)
+        ensure_limits(run, place, Port.objects.filter(guest=place.guest).order_by("position"))
 
 
 @handles("guest.shutdown")

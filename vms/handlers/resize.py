@@ -5,11 +5,12 @@ from __future__ import annotations
 from operations.registry import handles
 from operations.runner import Run
 from portal.core.units import GIB
+from vms.handlers.cards import ensure_limits
 from vms.handlers.guests import ensure_networks, reached
 from vms.handlers.place import at
 from vms.handlers.power import press_until_off
 from vms.hypervisor import errors
-from vms.models import Volume
+from vms.models import Port, Volume
 from vms.names import pool_name, volume_name
 from vms.reconcile.converge import Place, converge, define, observe
 from vms.reconcile.plan import Seen
@@ -30,6 +31,8 @@ def resize(run: Run) -> None:
                 return
             if when == When.LIVE:
                 _grow_live(run, place)
+                place.guest.refresh_from_db()
+                ensure_limits(run, place, Port.objects.filter(guest=place.guest).order_by("position"))
                 return
             press_until_off(run, place, grace_s=float(GRACE_S))
         reached(_between_starts(run, place), place.guest)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from vms.hypervisor.xml.devices import Nic
+from vms.hypervisor.xml.devices import Bandwidth, Nic
 from vms.hypervisor.xml.metadata import Owner
 
 
@@ -17,7 +17,8 @@ from vms.hypervisor.xml.metadata import Owner
 class SeenCard:
     """A card as one of a domain's definitions has it; ``ip`` is what its packet filter lets it speak as.
 
-    ``link_up`` is False while its cable is pulled, as it were.
+    ``link_up`` is False while its cable is pulled, as it were. ``limits`` are those to the guest and from it, in KiB a second;
+    0 is none.
     """
 
     mac: str
@@ -25,6 +26,7 @@ class SeenCard:
     filter: str = ""
     ip: str = ""
     link_up: bool = True
+    limits: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +67,11 @@ class Cards(Protocol):
         A card that runs is unplugged for that, so that no frame passes while its filter is changed; plugged in again, most
         systems ask for an address anew. ``Refused`` where the domain is not ours or ``ip`` is none, ``Missing`` without the
         domain or the card.
+        """
+
+    def limit_card(self, uuid: str, mac: str, limit: Bandwidth | None, *, owner: Owner) -> None:
+        """Give the card these limits, now and at the next start; None takes all off.
+
+        ``Refused`` where the domain is not ours, ``Missing`` without the domain or the card, ``Unsupported`` (``bandwidth``)
+        where the host cannot: then a running card has what it had.
         """

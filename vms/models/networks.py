@@ -71,12 +71,19 @@ class NetworkOnHost(TenantOwned):
 
 
 class Port(TenantOwned):
-    """A guest's network card."""
+    """A guest's network card.
+
+    ``in_mbit`` and ``out_mbit`` are its own limits in Mbit a second, to the guest and from it; 0 is none of its own. With
+    ``above_size``, which an operator grants, they hold also where the machine's size allows less.
+    """
 
     network = models.ForeignKey(Network, on_delete=models.PROTECT, related_name="ports")
     guest = models.ForeignKey("vms.Guest", on_delete=models.CASCADE, related_name="ports")
     position = models.PositiveSmallIntegerField(default=0)
     mac = models.CharField(max_length=17, unique=True)
+    in_mbit = models.PositiveIntegerField(default=0)
+    out_mbit = models.PositiveIntegerField(default=0)
+    above_size = models.BooleanField(default=False)
     version = models.PositiveIntegerField(default=1)
 
     class Meta:

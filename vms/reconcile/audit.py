@@ -194,7 +194,7 @@ def _domains(host: Host, hv: Hypervisor, net: NetworkEngine, owner: Owner) -> It
             seen = hv.disks(domain.uuid)
             yield from _disks(guest, host, seen)
             yield from _in_drives(guest, host, seen)
-            yield from cards_differ(guest, hv.cards(domain.uuid), net, owner)
+            yield from cards_differ(guest, host, hv.cards(domain.uuid), net, owner)
         if wanted and domain is not None and domain.power in ON:
             yield from _size(guest, hv.domain_xml(domain.uuid))
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
+from vms.design import card_limit
 from vms.guards import card_wanted, ports_wanted
 from vms.hypervisor.cards import SeenCards
 from vms.hypervisor.engines import Card, NetworkEngine, seen_as
@@ -51,14 +52,15 @@ def members_differ(host: Host, net: NetworkEngine, owner: Owner, *, busy: Collec
             yield f"I2 host {host.name}: network {use.network_id} does not know {card.machine} at {card.ip} ({card.mac})"
 
 
-def cards_differ(guest: Guest, seen: SeenCards, net: NetworkEngine, owner: Owner) -> Iterator[str]:
-    """I2: a machine has exactly the cards that its rows say, each speaking as its address alone, now and at its next start."""
+def cards_differ(guest: Guest, host: Host, seen: SeenCards, net: NetworkEngine, owner: Owner) -> Iterator[str]:
+    """I2: a machine has exactly the cards that its rows say, now and at its next start, each speaking as its address alone and
+    no faster than it may."""
     ports = ports_wanted(Port.objects.filter(guest=guest))
-    wanted = {seen_as(net.plug(card_wanted(port, owner))) for port in ports}
+    wanted = {seen_as(net.plug(card_wanted(port, owner), bandwidth=card_limit(port, guest, host))) for port in ports}
     for name, cards in (("has", seen.live), ("would start with", seen.kept)):
         if cards is not None and set(cards) != wanted:
-            found = sorted((card.mac, card.ip) for card in cards)
-            yield f"I2 machine {guest.pk} {name} the cards {found}, its rows say {sorted((c.mac, c.ip) for c in wanted)}"
+            found, said = (sorted((card.mac, card.ip, card.limits) for card in each) for each in (cards, wanted))
+            yield f"I2 machine {guest.pk} {name} the cards {found}, its rows say {said}"
 
 
 def _strays(use: NetworkOnHost, seen: SeenMembers) -> list[DnsName]:

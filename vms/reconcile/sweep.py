@@ -6,6 +6,7 @@ there again goes through an operation (``vms.services.leftovers``).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from vms.models.discs import DRIVES
 from vms.names import Owner, image_test_subject, network_name, nvram_name, pool_name, seed_name, volume_name
 from vms.reconcile.converge import Place, guest_id, record
 from vms.reconcile.guards import guards_mend
+from vms.reconcile.limits import limits_mend
 from vms.reconcile.members import members_follow
 from vms.reconcile.plan import Seen
 from vms.selectors.installation import installation_owner
@@ -69,6 +71,7 @@ def sweep(host: Host) -> dict[str, int]:
     _networks(host, owner, networks)
     guards_mend(host, net, owner)
     members_follow(host, net, owner)
+    limits_mend(host, hv, guests=_resting(ours))
     _figures(host, hv, owner)
     drift_clear(host, seen_before=began)
     guests_went_along(host, up_s=up_s, at=began)
@@ -80,7 +83,7 @@ def _guests(
     host: Host, hv: Hypervisor, owner: Owner, ours: dict[str, SeenDomain], out: dict[str, list[int]], *, at: datetime
 ) -> int:
     rows = {str(g.pk): g for g in Guest.objects.filter(host=host).select_related("host", "flavor", "tenant")}
-    busy = {str(pk) for pk in OperationLock.objects.filter(resource_type="guest").values_list("resource_id", flat=True)}
+    busy = set(map(str, _busy()))
     for pk, domain in ours.items():
         if pk not in rows and pk not in busy:
             detail = f"{domain.power}, carries our mark, no such machine here"
@@ -97,6 +100,15 @@ def _guests(
             discs_follow(guest, out[pk], at=at)
         _guest_drift(host, guest, there)
     return len(rows)
+
+
+def _resting(ours: dict[str, SeenDomain]) -> set[str]:
+    """Those with which nothing is being done."""
+    return set(ours) - set(map(str, _busy()))
+
+
+def _busy() -> Iterable[UUID]:
+    return OperationLock.objects.filter(resource_type="guest").values_list("resource_id", flat=True)
 
 
 def _out(host: Host, hv: Hypervisor, ours: dict[str, SeenDomain]) -> dict[str, list[int]]:

@@ -64,6 +64,7 @@ urlpatterns = [
     path(f"{ONE}/discs/<uuid:disc_id>/boot/", discs.disc_boot, name="disc_boot"),
     path(f"{ONE}/ports/attach/", cards.port_attach, name="port_attach"),
     path(f"{ONE}/ports/<uuid:port_id>/address/", cards.port_readdress, name="port_readdress"),
+    path(f"{ONE}/ports/<uuid:port_id>/speed/", cards.port_limit, name="port_limit"),
     path(f"{ONE}/ports/<uuid:port_id>/detach/", cards.port_detach, name="port_detach"),
     path(f"{ONE}/look/<slug:what>/", guest_inside.guest_look, name="guest_look"),
     path(f"{ONE}/screen/", guest_inside.guest_screen, name="guest_screen"),

@@ -18,9 +18,12 @@ from tenants.actors import Actor
 from tenants.pages import page
 from tenants.policy import Permission
 from tenants.types import HttpRequest
-from vms.forms.cards import AttachPortForm, ReaddressPortForm
+from vms.forms.cards import AttachPortForm, LimitPortForm, ReaddressPortForm
 from vms.models import Guest, Network, Port
+from vms.selectors.ports import port_speed, speed_is_enforced
 from vms.services.guests.allowed import Answer, answer
+from vms.services.limiting import SpeedUnenforced
+from vms.services.limiting import port_limit as limit
 from vms.services.ports import PORTS_MAX
 from vms.services.ports import port_attach as attach
 from vms.services.ports import port_detach as detach
@@ -46,6 +49,8 @@ def cards_context(actor: Actor, guest: Guest, slug: str) -> dict[str, Any]:
         "may_guard": may_guard and answer(guest, "guest.guard", actor) == Answer.NOW,
         "may_attach_port": may and len(ports) < PORTS_MAX and answer(guest, "guest.attach_port", actor) == Answer.NOW,
         "may_readdress_port": may and answer(guest, "guest.readdress", actor) == Answer.NOW,
+        "may_limit_port": may and answer(guest, "guest.limit_port", actor) == Answer.NOW,
+        "is_enforced": speed_is_enforced(guest.host),
         "may_detach_port": may and answer(guest, "guest.detach_port", actor) == Answer.NOW,
     }
 
@@ -60,6 +65,7 @@ def _card(port: Port, guest: Guest, slug: str, *, links: bool) -> dict[str, Any]
         "mac": port.mac,
         "name": f"{guest.name}.{network.domain}" if network.domain else guest.name,
         "is_first": port.position == 0,
+        "speed": speed_words(*port_speed(port, guest.flavor)),
         "groups": [
             {
                 "name": guard.group.name,
@@ -68,6 +74,15 @@ def _card(port: Port, guest: Guest, slug: str, *, links: bool) -> dict[str, Any]
             for guard in sorted(port.guards.all(), key=lambda guard: guard.group.name)
         ],
     }
+
+
+def speed_words(in_mbit: int, out_mbit: int) -> str:
+    """How fast a card may be; empty where it has no limit."""
+    if in_mbit == out_mbit:
+        return _("%d Mbit/s each way") % in_mbit if in_mbit else ""
+    inbound = _("In %d Mbit/s") % in_mbit if in_mbit else _("In without limit")
+    outbound = _("out %d Mbit/s") % out_mbit if out_mbit else _("out without limit")
+    return f"{inbound}, {outbound}"
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -135,6 +150,30 @@ def port_readdress(request: HttpRequest, tenant: str, guest_id: UUID, port_id: U
         % {"guest": guest.name, "network": port.network.name},
         "text": f"{text % {'ip': _ips(port)}} {renew}",
         "button": _("Change address"),
+    }
+    return DIALOG.show(request, guest, form, words)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page(Permission.GUEST_EDIT)
+def port_limit(request: HttpRequest, tenant: str, guest_id: UUID, port_id: UUID) -> HttpResponse:
+    """Choose how fast it may be."""
+    guest = guest_or_404(request, guest_id)
+    port = _port_or_404(guest, port_id)
+    form = LimitPortForm(request.POST if request.method == "POST" else None, port=port)
+    if form.is_bound and form.is_valid():
+        with refusals_in(form):
+            limit(port, actor=request.actor, **form.cleaned_data)
+            return DIALOG.back(request, guest)
+    most = guest.flavor.net_mbit
+    text = _("It holds at once, also while the machine runs.")
+    if most:
+        text += " " + _("The machine's size allows %d Mbit/s each way.") % most
+    words = {
+        "title": _("Speed of %(guest)s on %(network)s") % {"guest": guest.name, "network": port.network.name},
+        "text": text,
+        "button": _("Set speed"),
+        "none": "" if speed_is_enforced(guest.host) else str(SpeedUnenforced.message),
     }
     return DIALOG.show(request, guest, form, words)
 

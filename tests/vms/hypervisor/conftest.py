@@ -169,14 +169,14 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         host = fake.host("contract")
         made = World(fake.connect("fake://contract"), FakeBackstage(host), Path("/srv/pool"), Path("/srv/run"))
     else:
-        made = _libvirt_world(request.getfixturevalue("lab_host"), tmp_path)
+        made = libvirt_world(request.getfixturevalue("lab_host"), tmp_path)
     made.hypervisor.subscribe(made.events.append, lambda _reason: None)
     yield made
     made.clear()
     made.hypervisor.close()
 
 
-def _libvirt_world(host: Host, folder: Path) -> World:
+def libvirt_world(host: Host, folder: Path) -> World:
     hypervisor = libvirt_driver.connect(host.uri)
     assert not isinstance(hypervisor, HypervisorError)
     return World(hypervisor, VirshBackstage(host, folder), host.pool_dir / "contract", host.run_dir)

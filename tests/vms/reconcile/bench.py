@@ -38,6 +38,7 @@ from vms.services.guests import (
 )
 from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat
 from vms.services.images import image_path
+from vms.services.limiting import port_limit
 from vms.services.ports import port_attach, port_detach
 from vms.services.readdress import port_readdress
 from vms.services.security_groups import group_create
@@ -139,6 +140,9 @@ class Bench:
             ),
             "readdress": lambda guest: port_readdress(
                 guest.ports.select_related("guest").latest("position"), actor=actor
+            ),
+            "limit_port": lambda guest: port_limit(
+                guest.ports.select_related("guest").latest("position"), actor=actor, in_mbit=5, out_mbit=6
             ),
             "guard": self._guard,
             "eject": lambda guest: disc_eject(guest.discs.select_related("guest").latest("drive"), actor=actor),

@@ -102,6 +102,7 @@ RECIPES = {
         Recipe("guest.attach_port", _from(R, "attach_port"), R),
         Recipe("guest.detach_port", _detach_port, R),
         Recipe("guest.readdress", _from(R, "readdress"), R),
+        Recipe("guest.limit_port", _from(R, "limit_port"), R),
         Recipe("guest.guard", _from(R, "guard"), R),
         Recipe("guest.tidy", _tidy, R),
         Recipe("guest.delete", _from(R, "delete"), A),

@@ -102,6 +102,7 @@ WISHES: Final = {
         "PUT", "/ports/{card}/security-groups", lambda _bench, _guest: {"security_groups": ["default"]}
     ),
     "guest.readdress": Wish("PATCH", "/ports/{card}", lambda _bench, _guest: {"ip": ""}),
+    "guest.limit_port": Wish("PATCH", "/ports/{card}", lambda _bench, _guest: {"in_mbit": 5}),
     "guest.attach_port": Wish("POST", "/ports", lambda bench, _guest: {"network": _another(bench)}),
     "guest.detach_port": Wish("DELETE", "/ports/{port}"),
     "guest.password": Wish("POST", "/password", lambda _bench, _guest: {"password": "correct horse"}),

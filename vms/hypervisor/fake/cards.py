@@ -11,7 +11,7 @@ from vms.hypervisor.errors import Busy, Missing, Refused
 from vms.hypervisor.fake.disks import Disks
 from vms.hypervisor.fake.domains import must_be_ours
 from vms.hypervisor.fake.link import ACTIVE
-from vms.hypervisor.xml.devices import Nic
+from vms.hypervisor.xml.devices import Bandwidth, Nic
 from vms.hypervisor.xml.domain import DomainSpec
 from vms.hypervisor.xml.metadata import Owner
 
@@ -65,6 +65,16 @@ class Cards(Disks):
                 domain.live_spec = _readdressed(domain.live_spec, mac, ip)
             domain.spec = _readdressed(domain.spec, mac, ip)
 
+    def limit_card(self, uuid: str, mac: str, limit: Bandwidth | None, *, owner: Owner) -> None:
+        with self._host.call("limit_card"):
+            domain = self._get(uuid)
+            must_be_ours(domain, owner)
+            if mac not in {card.mac for card in _seen(domain.spec)}:
+                raise Missing(f"domain {uuid} has no card {mac}")
+            if domain.power in ACTIVE:
+                domain.live_spec = _limited(domain.live_spec, mac, limit)
+            domain.spec = _limited(domain.spec, mac, limit)
+
 
 def _seen(spec: DomainSpec | None) -> tuple[SeenCard, ...]:
     nics = () if spec is None else spec.nics
@@ -75,6 +85,7 @@ def _seen(spec: DomainSpec | None) -> tuple[SeenCard, ...]:
             nic.filter.name if nic.filter else "",
             nic.filter.ip if nic.filter else "",
             nic.link_up,
+            (nic.bandwidth or Bandwidth()).kib,
         )
         for nic in nics
     )
@@ -97,3 +108,9 @@ def _readdressed(spec: DomainSpec | None, mac: str, ip: str) -> DomainSpec | Non
         return replace(nic, filter=replace(nic.filter, ip=ip), link_up=True)
 
     return None if spec is None else replace(spec, nics=tuple(map(other, spec.nics)))
+
+
+def _limited(spec: DomainSpec | None, mac: str, limit: Bandwidth | None) -> DomainSpec | None:
+    if spec is None:
+        return None
+    return replace(spec, nics=tuple(replace(nic, bandwidth=limit) if nic.mac == mac else nic for nic in spec.nics))

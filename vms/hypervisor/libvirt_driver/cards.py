@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from copy import deepcopy
@@ -16,9 +17,9 @@ from vms.hypervisor.errors import Busy, Missing, Refused
 from vms.hypervisor.libvirt_driver.disks import KEPT, LIVE, Disks, ask_to_let_go
 from vms.hypervisor.libvirt_driver.translate import translated
 from vms.hypervisor.xml.build import Element, node, to_xml
-from vms.hypervisor.xml.devices import Nic
+from vms.hypervisor.xml.devices import Bandwidth, Nic
 from vms.hypervisor.xml.metadata import Owner
-from vms.hypervisor.xml.parse import cards_of, root_of
+from vms.hypervisor.xml.parse import cards_of, limits_of, root_of
 
 _POLL_S: Final = 0.1
 
@@ -79,6 +80,30 @@ class Cards(Disks):
                     raw.updateDeviceFlags(to_xml(_changed(element, link="down", ip=ip)), flag)
                 raw.updateDeviceFlags(to_xml(_changed(element, link="up", ip=ip)), flag)
 
+    def limit_card(self, uuid: str, mac: str, limit: Bandwidth | None, *, owner: Owner) -> None:
+        """See the protocol.
+
+        Where the kernel refuses, libvirt puts back limits that there were; where there were none it leaves what the kernel did
+        take (libvirt 9.0), so that is taken off here.
+        """
+        wanted = Bandwidth().kib if limit is None else limit.kib
+        with translated(f"limit a card of {uuid}"):
+            raw = self._owned(uuid, owner)
+            for flag, root in _definitions(raw):
+                element = _element_of(root, mac)
+                if element is None:
+                    raise Missing(f"domain {uuid} has no card {mac}")
+                before = limits_of(element)
+                if before == wanted:
+                    continue
+                try:
+                    raw.setInterfaceParameters(mac, _parameters(wanted), flag)
+                except libvirt.libvirtError:
+                    if before == (0, 0):
+                        with contextlib.suppress(libvirt.libvirtError):
+                            raw.setInterfaceParameters(mac, _parameters(before), flag)
+                    raise
+
 
 def _definitions(raw: Any) -> Iterator[tuple[int, Element]]:
     """The running domain, if it runs, then that of its next start; each read when it is its turn."""
@@ -94,6 +119,15 @@ def _element_of(root: Element, mac: str) -> Element | None:
         if found is not None and found.get("address") == mac:
             return card
     return None
+
+
+def _parameters(limits: tuple[int, int]) -> dict[str, int]:
+    """As libvirt wants them; an average of 0 takes a limit off.
+
+    Source: https://libvirt.org/html/libvirt-libvirt-domain.html#virDomainSetInterfaceParameters
+    """
+    names = (libvirt.VIR_DOMAIN_BANDWIDTH_IN_AVERAGE, libvirt.VIR_DOMAIN_BANDWIDTH_OUT_AVERAGE)
+    return dict(zip(names, limits, strict=True))
 
 
 def _speaks_as(element: Element, ip: str) -> bool:

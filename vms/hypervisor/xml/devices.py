@@ -136,8 +136,13 @@ class Bandwidth:
     inbound_kbit: int | None = None
     outbound_kbit: int | None = None
 
+    @property
+    def kib(self) -> tuple[int, int]:
+        """Both as libvirt counts them, in KiB a second; 0 is unlimited."""
+        return _kib(self.inbound_kbit), _kib(self.outbound_kbit)
+
     def element(self) -> Element:
-        return node("bandwidth", None, *map(_rate, ("inbound", "outbound"), (self.inbound_kbit, self.outbound_kbit)))
+        return node("bandwidth", None, *map(_rate, ("inbound", "outbound"), self.kib))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,7 +312,9 @@ def _backing(layers: tuple[Layer, ...]) -> Element:
     )
 
 
-def _rate(direction: str, kbit: int | None) -> Element | None:
-    if kbit is None:
-        return None
-    return node(direction, {"average": max(1, kbit * 1000 // 8 // 1024)})
+def _kib(kbit: int | None) -> int:
+    return 0 if kbit is None else max(1, kbit * 1000 // 8 // 1024)
+
+
+def _rate(direction: str, kib: int) -> Element | None:
+    return node(direction, {"average": kib}) if kib else None

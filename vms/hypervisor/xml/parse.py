@@ -112,9 +112,16 @@ def cards_of(root: Element) -> tuple[SeenCard, ...]:
             filter=_attribute(card, "filterref", "filter"),
             ip=_attribute(card, "filterref/parameter[@name='IP']", "value"),
             link_up=_attribute(card, "link", "state") != "down",
+            limits=limits_of(card),
         )
         for card in root.findall("devices/interface")
     )
+
+
+def limits_of(card: Element) -> tuple[int, int]:
+    """The limits of a network card, to the guest and from it, in KiB a second; 0 is none."""
+    inbound, outbound = (_attribute(card, f"bandwidth/{way}", "average") for way in ("inbound", "outbound"))
+    return int(inbound or 0), int(outbound or 0)
 
 
 def source_of(source: Element) -> str:

@@ -193,6 +193,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "guest.attach_port": Row(_PLUGS, instead=_LET_IT_RUN),
     "guest.detach_port": Row(_PLUGS | {_A}, instead=_LET_IT_RUN),
     "guest.readdress": Row(_PLUGS | {_P}, instead={_Z: _LET_IT_RUN[_Z]}),
+    "guest.limit_port": Row(_THERE - {_A}),
     "guest.insert": Row(_PLUGS | {_P, _RR, _RO}, instead={_Z: _LET_IT_RUN[_Z]}),
     "guest.guard": Row(_THERE - {_A}),
     "guest.eject": Row(_PLUGS | {_P, _RR, _RO, _A, _B}, instead={_Z: _LET_IT_RUN[_Z]}),

@@ -13,6 +13,7 @@ from vms.services import (
     image_copies,
     image_tests,
     images,
+    limiting,
     networks,
     pools,
     ports,
@@ -54,6 +55,7 @@ declare(
         deadline_s=7 * 86400,
     )
 )
+declare(Kind("guest.limit_port", _("Limit a card of %(name)s"), settle=limiting.port_settle_limit, deadline_s=900))
 declare(Kind("guest.password", _("Set a password in %(name)s"), settle=inside.inside_settled, deadline_s=120))
 declare(Kind("guest.keys", _("Add keys to %(name)s"), settle=inside.inside_settled, deadline_s=120))
 declare(Kind("guest.look", _("Look at %(name)s"), settle=inside.inside_settled, deadline_s=60))

@@ -110,9 +110,9 @@ def resize_fit(guest: Guest, flavor: Flavor, *, actor: Actor, when: When = When.
 def grows_live(guest: Guest, flavor: Flavor) -> bool:
     """Could a running machine take this size at all without a restart? The host has the last word.
 
-    Not one that is smaller anywhere, and not one with other limits, which are written when a machine starts.
+    Not one that is smaller anywhere, and not one with other limits of vCPUs and disks, which are written when a machine starts.
     """
-    limits = ("cpu_percent", "disk_iops", "disk_mbps", "net_mbit")
+    limits = ("cpu_percent", "disk_iops", "disk_mbps")
     same = all(getattr(flavor, name) == getattr(guest.flavor, name) for name in limits)
     return same and all(getattr(flavor, name) >= getattr(guest, name) for name in SIZES)
 
