@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from django.db import transaction
 from django.utils.translation import gettext as _
 
 from operations.registry import handles
-from operations.runner import Run
+from operations.runner import Retry, Run
+from portal.core.clock import now
 from portal.core.units import GIB
 from vms import design
 from vms.cloudinit import Seed
@@ -28,7 +30,8 @@ from vms.models.image_tests import Verdict
 from vms.names import Owner, nvram_name, pool_name, seed_name, serial_log, serial_socket, volume_name
 from vms.selectors.installation import installation_owner
 from vms.services.guests.inside import LOG_BYTES, PNG, SCREEN_BYTES, plain_log
-from vms.services.image_tests import image_test_forget, image_test_record, verdict_of
+from vms.services.hosts import NoRoom
+from vms.services.image_tests import image_test_forget, image_test_place, image_test_record, verdict_of
 from vms.states import ON
 
 LOOK_S: Final = 2.0
@@ -58,8 +61,8 @@ class Stand:
 @contextmanager
 def _standing(run: Run) -> Iterator[Stand | None]:
     """The operation's test boot on its host, connected; None where it is over."""
-    rows = ImageTest.objects.select_related("host", "image__tenant")
-    test = rows.filter(pk=run.params["test"], host__isnull=False).first()
+    rows = ImageTest.objects.select_related("host", "image__tenant").filter(pk=run.params["test"])
+    test = rows.filter(host__isnull=False).first()
     if test is None or test.host is None:
         yield None
         return
@@ -72,6 +75,7 @@ def _standing(run: Run) -> Iterator[Stand | None]:
 @handles("image.test")
 def test_boot(run: Run) -> None:
     """One at a time on a host. Always from the beginning: the machine of a worker that died went with its connection."""
+    place(run)
     with _standing(run) as stand:
         if stand is None:
             return
@@ -93,6 +97,21 @@ def test_boot(run: Run) -> None:
         _clear(run, stand)
         run.check()
         image_test_record(stand.test, verdict=verdict, log=log, screen=screen)
+
+
+def place(run: Run) -> None:
+    """Room on a host, now that its turn has come; while none has any it waits, and says so in the end."""
+    test = ImageTest.objects.filter(pk=run.params["test"], host=None, ended_at=None).first()
+    if test is None:
+        return
+    try:
+        with transaction.atomic():
+            run.check()
+            image_test_place(test)
+    except NoRoom as error:
+        if now() >= run.operation.deadline_at:
+            raise
+        raise Retry(_("Waiting for room on a host"), close_lane=False) from error
 
 
 @handles("image.tidy")

@@ -24,7 +24,8 @@ class Verdict(models.TextChoices):
 
 
 class ImageTest(models.Model):
-    """One test boot; its id names its machine and files on ``host``, which is let go of when nothing of them is left there.
+    """One test boot; its id names its machine and files on ``host``, which it gets in its turn and lets go of when nothing of
+    them is left there.
 
     While it has a host it takes ``vcpus``, ``memory_mib`` and ``disk_gib`` of it. Only the last one that ended is kept.
     ``log`` is the end of its serial line as plain text, ``screen`` a PNG: the image's own word.
@@ -46,7 +47,7 @@ class ImageTest(models.Model):
     class Meta:
         ordering = ["-created_at"]
         constraints = [
-            models.UniqueConstraint("image", condition=Q(host__isnull=False), name="image_test_one_at_a_time"),
+            models.UniqueConstraint("image", condition=Q(ended_at__isnull=True), name="image_test_one_at_a_time"),
             models.UniqueConstraint("image", condition=Q(ended_at__isnull=False), name="image_test_last_is_kept"),
         ]
 

@@ -1,4 +1,4 @@
-"""Test boots of images: asked for, given room on a host, judged by what the serial line said.
+"""Test boots of images: asked for, given room on a host when their turn comes, judged by what the serial line said.
 
 Everything that comes back is the image's own word: cut, cleaned, shown, and it decides nothing but the sentence beside it.
 """
@@ -19,7 +19,7 @@ from portal.core.clock import now
 from portal.core.errors import Conflict
 from tenants.actors import Actor, system_actor
 from tenants.journal.audit import audit_record
-from vms.models import Image, ImageTest
+from vms.models import Host, Image, ImageTest
 from vms.models.image_tests import Verdict
 from vms.services.hosts import host_with_room
 from vms.services.images import image_require, image_told
@@ -44,21 +44,22 @@ SIGNS: Final = (
 def image_test(image: Image, *, actor: Actor) -> Operation:
     """Have an image started once on a host with room for it, without a network; what was seen stays as its ``ImageTest``.
 
-    Raises ``Conflict`` where it is no disk that is ready or another of its tenant's is being tried, ``NoRoom`` where no host
-    has room.
+    It takes room of a host when its turn comes (``image_test_place``): what waits keeps none from machines. Raises ``Conflict``
+    where it is no disk that is ready or another of its tenant's is being tried, ``NoRoom`` where no host has room even now.
     """
     image_require(image, actor)
     image = Image.objects.select_for_update(no_key=True, of=("self",)).select_related("tenant").get(pk=image.pk)
     if image.kind != ImageKind.DISK or image.state not in (ImageState.READY, ImageState.DEPRECATED):
         raise Conflict(_("Only a disk that is ready can be started."), code="image_not_ready", hint="")
-    if ImageTest.objects.filter(image=image).exclude(host=None).exists():
+    if ImageTest.objects.filter(image=image, ended_at=None).exists():
         raise Conflict(
             _("What was left of the last time is still being removed."), code="being_tidied", hint=_("Try again soon.")
         )
     memory_mib, disk_gib = max(MEMORY_LEAST_MIB, image.min_memory_mib), max(1, image.min_disk_gib)
-    host = host_with_room(vcpus=1, memory_mib=memory_mib, disk_gib=disk_gib)
+    test = ImageTest(image=image, memory_mib=memory_mib, disk_gib=disk_gib)
+    _room_for(test)
     _refuse_second(image)
-    test = ImageTest.objects.create(image=image, host=host, memory_mib=memory_mib, disk_gib=disk_gib)
+    test.save()
     operation = operation_submit(
         image,
         kind="image.try" if image.tenant_id is None else "image.test",
@@ -71,17 +72,34 @@ def image_test(image: Image, *, actor: Actor) -> Operation:
     return operation
 
 
+@transaction.atomic
+def image_test_place(test: ImageTest) -> None:
+    """Its turn has come: it takes room on a host that has some; safe to repeat. Raises ``NoRoom``.
+
+    For whoever has just made sure that the operation is its own, in that transaction.
+    """
+    row = ImageTest.objects.select_for_update(of=("self",)).get(pk=test.pk)
+    if row.host_id is None and row.ended_at is None:
+        row.host = _room_for(row)
+        row.save(update_fields=["host"])
+
+
+def _room_for(test: ImageTest) -> Host:
+    """A host with room for it; the hosts are locked, so that those who ask at once are counted one after the other."""
+    return host_with_room(vcpus=test.vcpus, memory_mib=test.memory_mib, disk_gib=test.disk_gib)
+
+
 def _refuse_second(image: Image) -> None:
-    """Raise ``Conflict`` while another image of its tenant, or many of all, have room on hosts; asked while those are locked.
+    """Raise ``Conflict`` while another image of its tenant, or many of all, are under way; asked while hosts are locked.
 
     No quota counts what a test boot takes: without this a tenant, or many together, could take all hosts from everybody else.
     """
-    on_hosts = ImageTest.objects.exclude(host=None)
-    if on_hosts.count() >= settings.CAPS["image_tests"]:
+    under_way = ImageTest.objects.filter(ended_at=None)
+    if under_way.count() >= settings.CAPS["image_tests"]:
         raise Conflict(
             _("As many images are being tried as can be at once."), code="tests_under_way", hint=_("Try again soon.")
         )
-    others = on_hosts.filter(image__tenant=image.tenant_id)
+    others = under_way.filter(image__tenant=image.tenant_id)
     if image.tenant_id is not None and others.exists():
         raise Conflict(
             _("Another image of this project is being tried."), code="test_under_way", hint=_("Try again soon.")
@@ -114,7 +132,7 @@ def image_settle_test(operation: Operation) -> None:
     test = ImageTest.objects.filter(pk=operation.params["test"], ended_at=None).first()
     if image is None:
         return
-    if test is not None and operation.started_at is None:
+    if test is not None and test.host_id is None:
         test.delete()
     elif test is not None:
         _tidy(image, test, after=operation)

@@ -193,24 +193,48 @@ def test_the_machine_has_no_network_and_is_built_as_the_image_says(bench: Bench)
     assert (bench.on_host.tpms, bench.findings()) == (set(), [])
 
 
-def test_while_it_runs_it_has_room_on_its_host_and_its_image_stays(bench: Bench) -> None:
+def test_while_it_runs_it_has_room_on_its_host_and_while_it_waits_it_takes_none(bench: Bench) -> None:
     bench.guest()
-    ((before,),) = [[room] for room in host_rooms()]
+    (before,) = host_rooms()
     operation = ask(bench)
-    ((after,),) = [[room] for room in host_rooms()]
+    (waiting,) = host_rooms()
+    seen: list[Any] = []
 
-    assert after.claimed_memory_mib - before.claimed_memory_mib == 256
-    assert after.claimed_vcpus - before.claimed_vcpus == 1
+    def look(point: str) -> None:
+        speaks(bench, PROMPT)(point)
+        if point.endswith(":boot:after"):
+            seen.extend(host_rooms())
+            assert copy_is_used(bench.image.copies.get())
+
+    assert (waiting.claimed_vcpus, waiting.claimed_memory_mib) == (before.claimed_vcpus, before.claimed_memory_mib)
     with every_tenant(why="test"):
-        assert copy_is_used(bench.image.copies.get())
         for refused in (image_delete, image_test):
             with pytest.raises(Conflict):
                 refused(bench.image, actor=factories.desk())
 
-    with at_points(speaks(bench, PROMPT)):
-        run(operation.pk)
-    ((again,),) = [[room] for room in host_rooms()]
-    assert (again.claimed_vcpus, again.claimed_memory_mib) == (before.claimed_vcpus, before.claimed_memory_mib)
+    with at_points(look):
+        assert run(operation.pk) == "succeeded"
+    (during,), (after,) = seen, host_rooms()
+    assert during.claimed_memory_mib - before.claimed_memory_mib == 256
+    assert during.claimed_vcpus - before.claimed_vcpus == 1
+    assert (after.claimed_vcpus, after.claimed_memory_mib) == (before.claimed_vcpus, before.claimed_memory_mib)
+
+
+def test_one_whose_turn_comes_while_no_host_has_room_waits_for_it(bench: Bench) -> None:
+    operation = ask(bench)
+    ImageTest.objects.update(memory_mib=1024**2)
+
+    assert run(operation.pk) == "queued"
+    operation.refresh_from_db()
+    assert operation.step == "Waiting for room on a host"
+    assert the_test().host is None
+    assert bench.findings() == []
+
+    Operation.objects.filter(pk=operation.pk).update(not_before=factories.now(), deadline_at=factories.now())
+    assert run(operation.pk) == "failed"
+    operation.refresh_from_db()
+    assert (operation.error_code, ImageTest.objects.exists()) == ("no_room", False)
+    assert not Operation.objects.filter(kind="image.tidy").exists(), "nothing of it was ever on a host"
 
 
 def test_without_room_or_a_disk_nothing_is_begun(bench: Bench) -> None:
