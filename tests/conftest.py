@@ -77,13 +77,13 @@ def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def emptied_between_tests() -> Iterator[None]:
-    """The database refuses to empty an audit log; after a test with real commits it is emptied all the same."""
+    """The database refuses to empty what is written once; after a test with real commits it is emptied all the same."""
     from django.db.backends.postgresql.operations import DatabaseOperations
 
-    from tenants.journal.models import AuditEntry, InstallationEntry
+    from tenants.journal.models import AuditEntry, InstallationEntry, UsageInterval
 
     real = DatabaseOperations.sql_flush
-    logs = [log._meta.db_table for log in (AuditEntry, InstallationEntry)]
+    logs = [log._meta.db_table for log in (AuditEntry, InstallationEntry, UsageInterval)]
 
     def sql_flush(self: Any, style: Any, tables: Any, **options: Any) -> list[str]:
         off = [f"ALTER TABLE {log} DISABLE TRIGGER USER" for log in logs if log in tables]

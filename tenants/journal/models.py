@@ -102,7 +102,12 @@ class InstallationEntry(Deed):
 
 
 class UsageInterval(TenantOwned):
-    """From when to when one resource used how much of one meter; the open one has no end."""
+    """From when to when one resource used how much of one meter; the open one has no end.
+
+    Of one resource and meter no two overlap, moments are whole seconds, and nothing but the end of an open one is ever
+    written a second time: the database refuses it (migration 0021). ``late_at`` is when a beginning or an end was written
+    down, where that was more than ``LATE`` after it was so.
+    """
 
     resource_type = models.CharField(max_length=32)
     resource_id = models.UUIDField()
@@ -111,9 +116,15 @@ class UsageInterval(TenantOwned):
     attributes: models.JSONField[Any, Any] = models.JSONField(default=dict)
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
+    late_at = models.DateTimeField(null=True)
 
     class Meta:
         app_label = "tenants"
+        indexes = [
+            models.Index(fields=["resource_id", "meter", "started_at"], name="usage_of_resource"),
+            models.Index(fields=["ended_at"], name="usage_by_end"),
+            models.Index(fields=["late_at"], condition=models.Q(late_at__isnull=False), name="usage_late"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 "resource_id", "meter", condition=models.Q(ended_at=None), name="usage_one_open_interval"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 from uuid import UUID
 
+from portal.core.clock import now
 from tenants.journal.models import UsageInterval
 from tenants.models import Tenant
+
+LATE: Final = timedelta(hours=1)
+"""What is written down longer after it was so is late: who closed the hour it fell into looks at it again."""
 
 
 def usage_switch(
@@ -30,8 +34,8 @@ def usage_switch(
     if last is not None and last.ended_at is None:
         if last.quantity == quantity and last.attributes == attributes:
             return
-        last.ended_at = at = max(at, last.started_at)
-        last.save(update_fields=["ended_at"])
+        at = max(at, last.started_at)
+        _end(last, at)
     elif last is not None and last.ended_at is not None:
         at = max(at, last.ended_at)
     if quantity:
@@ -43,6 +47,7 @@ def usage_switch(
             quantity=quantity,
             attributes=attributes,
             started_at=at,
+            late_at=_late(at),
         )
 
 
@@ -52,5 +57,14 @@ def usage_close(tenant: Tenant, *, resource_ids: Iterable[UUID], at: datetime) -
         tenant=tenant, resource_id__in=list(resource_ids), ended_at=None
     )
     for interval in open_ones.order_by("pk"):
-        interval.ended_at = max(at.replace(microsecond=0), interval.started_at)
-        interval.save(update_fields=["ended_at"])
+        _end(interval, max(at.replace(microsecond=0), interval.started_at))
+
+
+def _end(interval: UsageInterval, at: datetime) -> None:
+    interval.ended_at, interval.late_at = at, _late(at) or interval.late_at
+    interval.save(update_fields=["ended_at", "late_at"])
+
+
+def _late(at: datetime) -> datetime | None:
+    written = now()
+    return written if written - at > LATE else None

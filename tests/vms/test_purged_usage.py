@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from portal.core.clock import now
+from tenants.journal.usage import usage_switch
 from tenants.models import UsageInterval
 from tenants.scoping import tenant_scope
 from tests import factories
@@ -32,7 +34,7 @@ def test_the_audit_finds_what_counts_on_without_being_there() -> None:
     guest = factories.guest(house, power=Power.RUNNING)
     with tenant_scope(house.tenant):
         factories.operation_done(guest_delete(guest, actor=house.actor, purge=True))
-        UsageInterval.objects.filter(meter="vcpus").update(ended_at=None)
+        usage_switch(house.tenant, resource_type="guest", resource_id=guest.pk, meter="vcpus", quantity=1, at=now())
 
     assert [line for line in audit() if line.startswith("I5")] == [
         f"I5 vcpus of guest {guest.pk} counts on, and it is gone"

@@ -17,8 +17,7 @@ from operations.states import LIVE, Status
 from portal.core.clock import now
 from portal.core.units import GIB
 from tenants.journal.chain import chain_verify
-from tenants.journal.guard import guards_missing
-from tenants.journal.models import UsageInterval
+from tenants.journal.guard import guards_missing, ledger_guards_missing
 from tenants.models import Tenant
 from tenants.scoping import every_tenant
 from tenants.services.quota import quota_verify
@@ -33,7 +32,7 @@ from vms.hypervisor.disks import SeenDisks
 from vms.hypervisor.driver import Hypervisor, SeenVolume
 from vms.hypervisor.engines import NetworkEngine
 from vms.hypervisor.xml.parse import root_of, size_of
-from vms.models import Disc, Guest, Host, HostClaim, ImageCopy, ImageTest, NetworkOnHost, Port, Snapshot, Spare, Volume
+from vms.models import Disc, Guest, Host, HostClaim, ImageCopy, ImageTest, NetworkOnHost, Port, Spare, Volume
 from vms.models.guests import Charge
 from vms.models.spares import SpareRole
 from vms.names import (
@@ -50,6 +49,7 @@ from vms.names import (
 )
 from vms.reconcile.converge import guest_id
 from vms.reconcile.guards import guards_differ
+from vms.reconcile.ledger import ledger_differs
 from vms.reconcile.members import cards_differ, members_differ
 from vms.reconcile.spool import spool_differs
 from vms.reconcile.stores import stores_differ
@@ -70,7 +70,7 @@ def audit(*, logs: Path | None = None, secrets: tuple[str, ...] = ()) -> list[st
     """
     with every_tenant(why="the audit looks at everything"):
         findings = [*_counters(), *_operations(), *_guards(), *_journals(), *_rows(), *_spares(), *stores_differ()]
-        findings += spool_differs()
+        findings += [*ledger_differs(), *spool_differs()]
         for host in Host.objects.all():
             findings += list(_host(host))
     if logs is not None:
@@ -102,32 +102,19 @@ def _operations() -> Iterator[str]:
 
 
 def _guards() -> Iterator[str]:
-    """The database itself refuses to change an audit log."""
+    """The database itself refuses to change an audit log, and the usage ledger."""
     for name in guards_missing():
         yield f"I11 the database does not guard the audit log: trigger {name} is missing or off"
+    for name in ledger_guards_missing():
+        yield f"I5 the database does not guard the usage ledger: {name} is missing or off"
 
 
 def _journals() -> Iterator[str]:
-    """The audit logs' chains are whole; no resource has two open intervals or overlapping ones; nothing gone has one open."""
+    """The audit logs' chains are whole."""
     for tenant in (None, *Tenant.objects.order_by("slug")):
         verdict = chain_verify(tenant)
         if not verdict.is_whole:
             yield f"I11 audit log of {tenant.slug if tenant else 'the installation'}: {verdict.sentence}"
-    last: dict[tuple[object, str], UsageInterval] = {}
-    for interval in UsageInterval.objects.order_by("resource_id", "meter", "started_at", "ended_at").iterator():
-        key = (interval.resource_id, interval.meter)
-        before = last.get(key)
-        if before is not None and (before.ended_at is None or before.ended_at > interval.started_at):
-            yield f"I5 intervals of {interval.meter} of {interval.resource_id} overlap at {interval.started_at}"
-        last[key] = interval
-    for volume in Volume.objects.exclude(pk__in=_busy("volume")).exclude(guest__charge=Charge.NONE):
-        newest = last.get((volume.pk, "disk_gib"))
-        if newest is None or newest.ended_at is not None or newest.quantity != volume.size_gib:
-            yield f"I5 volume {volume.pk} is not counted as {volume.size_gib} GiB"
-    there = {pk for model in (Guest, Volume, Snapshot) for pk in model.objects.values_list("pk", flat=True)}
-    open_ones = UsageInterval.objects.filter(ended_at=None, resource_type__in=["guest", "volume", "snapshot"])
-    for interval in open_ones.exclude(resource_id__in=there):
-        yield f"I5 {interval.meter} of {interval.resource_type} {interval.resource_id} counts on, and it is gone"
 
 
 def _rows() -> Iterator[str]:

@@ -10,8 +10,10 @@ from django.utils.translation import gettext as _
 
 from operations.models import Operation
 from operations.states import LIVE
+from portal.core.clock import now
 from portal.core.errors import PortalError
 from tenants.actors import Actor
+from tenants.journal.usage import usage_close
 from tenants.models import Tenant
 from tenants.services.ending import Left, takes_away
 from vms.models import (
@@ -110,6 +112,7 @@ def backups(tenant: Tenant, actor: Actor | None) -> list[Left]:
     busy = _busy(repositories)
     left += [Left("backup", row.name, _("Something is being done with it.")) for row in repositories if row.pk in busy]
     if repositories and not busy and actor is not None:
+        usage_close(tenant, resource_ids=[row.pk for row in repositories], at=now())
         BackupRepository.objects.all().delete()
     return left
 
