@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from django.db.models import F
+
 from portal.core.clock import now
 from tenants.journal.models import UsageInterval
 from tenants.models import Tenant
@@ -27,7 +29,7 @@ def usage_switch(
     last = (
         UsageInterval.objects.select_for_update()
         .filter(tenant=tenant, resource_id=resource_id, meter=meter)
-        .order_by("-started_at", "-pk")
+        .order_by(F("ended_at").desc(nulls_first=True), "-started_at")
         .first()
     )
     at = at.replace(microsecond=0)

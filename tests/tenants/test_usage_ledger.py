@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+import time_machine
 from django.db import IntegrityError, connection, transaction
 
 from portal.core.clock import now
@@ -169,3 +170,23 @@ def test_what_is_written_down_late_says_so() -> None:
 
         assert UsageInterval.objects.get(resource_id=prompt).late_at is None
         assert UsageInterval.objects.get(resource_id=late).late_at is not None
+
+
+@pytest.mark.django_db
+def test_after_the_clock_was_set_back_the_open_interval_is_still_found() -> None:
+    """Ids tell the time: one that was made before the clock's return sorts after a later one that begins at the same second."""
+    house, resource = factories.tenant_with_owner(), uuid7()
+
+    def switch(moment: datetime, quantity: int) -> None:
+        with time_machine.travel(moment, tick=False):
+            usage_switch(
+                house.tenant, resource_type="guest", resource_id=resource, meter="vcpus", quantity=quantity, at=moment
+            )
+
+    with tenant_scope(house.tenant), transaction.atomic():
+        for minutes, quantity in ((60, 1), (0, 2), (1, 3), (2, 0)):
+            switch(BEGIN + timedelta(minutes=minutes), quantity)
+
+        rows = UsageInterval.objects.filter(resource_id=resource)
+        assert sorted(rows.values_list("quantity", flat=True)) == [1, 2, 3]
+        assert not rows.filter(ended_at=None).exists()
