@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.fabric import Fabric
 from tests.lab.hosts import Host, Lab
 from tests.lab.machine import locked
 from vms.disks import build as disks
@@ -45,6 +46,18 @@ def _sweep() -> None:
 def lab_host(lab: Lab) -> Host:
     """host1 of the lab, up. Whoever freezes, kills or unplugs it puts it right again."""
     return lab.up(1)[0]
+
+
+@pytest.fixture(scope="session")
+def fabric(lab: Lab) -> Iterator[Fabric]:
+    """OVN over host1 and host2 of the lab. Whoever kills or freezes a part of it puts it right again."""
+    lab.up(2)
+    fabric = Fabric(lab)
+    try:
+        fabric.up()
+        yield fabric
+    finally:
+        fabric.down()
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ It knows no policy: what stands here is what may be said, not what should be.
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -16,7 +15,9 @@ from typing import Literal
 from lxml import etree
 
 from vms.hypervisor.driver import Roots
+from vms.hypervisor.paths import is_below
 from vms.hypervisor.xml.build import Element, UnsafeText, safe_text
+from vms.hypervisor.xml.devices import INTEGRATION
 from vms.hypervisor.xml.metadata import NAMESPACE
 
 MAX_BYTES = 64 * 1024
@@ -64,14 +65,6 @@ def check_interface(root: Element) -> None:
     if root.tag != "interface":
         raise NotAllowed("not an interface")
     _check(root, _INTERFACE, Roots(storage=(), run=(), log=()), "interface")
-
-
-def is_below(path: str, folders: tuple[str, ...]) -> bool:
-    """Whether ``path`` is absolute, already in normal form, and inside one of ``folders`` (never a folder itself)."""
-    if not path.startswith("/") or posixpath.normpath(path) != path:
-        return False
-    normal = (posixpath.normpath(folder) for folder in folders if folder.startswith("/"))
-    return any(folder != "/" and path.startswith(folder + "/") for folder in normal)
 
 
 def _check(element: Element, rule: Rule, roots: Roots, where: str) -> None:
@@ -210,18 +203,35 @@ _DISK = Rule(
 
 _RATE = Rule({"average": _number(1, 2**31 - 1)})
 
+_CARD_PARTS: Mapping[str, Rule] = {
+    "mac": Rule({"address": _MAC}),
+    "model": Rule({"type": _one_of("virtio", "e1000", "e1000e")}),
+    "mtu": Rule({"size": _number(576, 65535)}),
+    "bandwidth": Rule({}, {"inbound": _RATE, "outbound": _RATE}),
+    "link": Rule({"state": _one_of("up", "down")}),
+}
+
+_OFFLOADS = dict.fromkeys(("csum", "gso", "tso4", "tso6", "ecn", "ufo", "mrg_rxbuf"), _one_of("off"))
+
+_SWITCHED_CARD = Rule(
+    {"type": _one_of("bridge")},
+    {
+        **_CARD_PARTS,
+        "source": Rule({"bridge": _one_of(INTEGRATION)}),
+        "virtualport": Rule({"type": _one_of("openvswitch")}, {"parameters": Rule({"interfaceid": _UUID})}),
+        "driver": Rule({}, {"host": Rule(_OFFLOADS), "guest": Rule(_OFFLOADS)}),
+    },
+)
+
 _INTERFACE = Rule(
     {"type": _one_of("network")},
     {
-        "mac": Rule({"address": _MAC}),
+        **_CARD_PARTS,
         "source": Rule({"network": _NAME}),
-        "model": Rule({"type": _one_of("virtio", "e1000", "e1000e")}),
-        "mtu": Rule({"size": _number(576, 65535)}),
-        "bandwidth": Rule({}, {"inbound": _RATE, "outbound": _RATE}),
         "filterref": Rule({"filter": _FILTER}, {"parameter": Rule({"name": _one_of("IP"), "value": _IPV4})}),
-        "link": Rule({"state": _one_of("up", "down")}),
     },
     many=True,
+    otherwise={"bridge": _SWITCHED_CARD},
 )
 
 _CONTROLLER = Rule(

@@ -18,7 +18,7 @@ class SeenCard:
     """A card as one of a domain's definitions has it; ``ip`` is what its packet filter lets it speak as.
 
     ``link_up`` is False while its cable is pulled, as it were. ``limits`` are those to the guest and from it, in KiB a second;
-    0 is none.
+    0 is none. ``port`` is what it is to Open vSwitch, and empty for one on a libvirt network.
     """
 
     mac: str
@@ -27,6 +27,7 @@ class SeenCard:
     ip: str = ""
     link_up: bool = True
     limits: tuple[int, int] = (0, 0)
+    port: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,4 +75,10 @@ class Cards(Protocol):
 
         ``Refused`` where the domain is not ours, ``Missing`` without the domain or the card, ``Unsupported`` (``bandwidth``)
         where the host cannot: then a running card has what it had.
+        """
+
+    def replug_card(self, uuid: str, mac: str, *, owner: Owner) -> None:
+        """Pull the card's cable and put it in again, if the domain runs: most systems ask for an address anew then.
+
+        ``Refused`` where the domain is not ours, ``Missing`` without the domain or the card.
         """

@@ -136,5 +136,6 @@ class NetworkEngine(Protocol):
 def seen_as(nic: Nic) -> SeenCard:
     """How a machine's definition shows the card that it was given."""
     guard = nic.filter
+    name, ip = (guard.name, guard.ip) if guard else ("", "")
     limits = (nic.bandwidth or Bandwidth()).kib
-    return SeenCard(nic.mac, nic.network, guard.name if guard else "", guard.ip if guard else "", nic.link_up, limits)
+    return SeenCard(nic.mac, nic.network, name, ip, nic.link_up, limits, nic.port)

@@ -164,19 +164,22 @@ class VirshBackstage:
 @pytest.fixture(params=["fake", pytest.param("libvirt", marks=pytest.mark.xdist_group("machine"))])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """The same promises are tried on both; the real host is cleared after each test."""
-    if request.param == "fake":
-        fake.forget_hosts()
-        host = fake.host("contract")
-        made = World(fake.connect("fake://contract"), FakeBackstage(host), Path("/srv/pool"), Path("/srv/run"))
-    else:
-        made = libvirt_world(request.getfixturevalue("lab_host"), tmp_path)
+    made = fake_world() if request.param == "fake" else libvirt_world(request.getfixturevalue("lab_host"), tmp_path)
     made.hypervisor.subscribe(made.events.append, lambda _reason: None)
     yield made
     made.clear()
     made.hypervisor.close()
 
 
+def fake_world() -> World:
+    """A host in memory, as new."""
+    fake.forget_hosts()
+    host = fake.host("contract")
+    return World(fake.connect("fake://contract"), FakeBackstage(host), Path("/srv/pool"), Path("/srv/run"))
+
+
 def libvirt_world(host: Host, folder: Path) -> World:
+    """A real host; whoever asks for it clears it."""
     hypervisor = libvirt_driver.connect(host.uri)
     assert not isinstance(hypervisor, HypervisorError)
     return World(hypervisor, VirshBackstage(host, folder), host.pool_dir / "contract", host.run_dir)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from tests.lab.fabric import Fabric
 from tests.vms.hypervisor.conftest import OWNER
+from vms.hypervisor import fake
 from vms.hypervisor.engines import Net, NetworkEngine
+from vms.hypervisor.ovn import wire
+from vms.hypervisor.ovn.engine import Overlay
 from vms.hypervisor.xml.metadata import Owner, Tag
 from vms.hypervisor.xml.network import NetworkSpec
 
@@ -31,3 +35,19 @@ class EngineWorld:
             domain="private.internal",
         )
         return Net(spec=replace(spec, **changes), forbidden=("203.0.113.0/24",))  # type: ignore[arg-type]
+
+
+def fabric_world(fabric: Fabric) -> Iterator[EngineWorld]:
+    """A fabric's engine; afterwards nothing is in its database."""
+    line = wire.northbound(fabric.remote, str(fabric.pki))
+    world = EngineWorld(
+        Overlay(line, fake.connect("fake://contract"), OWNER), lambda name: fabric.nbctl("ls-add", name) and None
+    )
+    yield world
+    clear(fabric)
+
+
+def clear(fabric: Fabric) -> None:
+    """Nothing of anybody's in the northbound database."""
+    for table in ("Logical_Switch", "Logical_Router", "Port_Group", "Address_Set", "DHCP_Options", "DNS"):
+        fabric.nbctl("--all", "destroy", table)

@@ -103,7 +103,15 @@ EMULATED = DomainSpec(
         Disk(path=ROOT.path, target="sda", bus="scsi", boot_order=1, discard=False),
         Disk(path=SEED.path, target="sdb", bus="scsi", device="cdrom", format="raw", readonly=True),
     ),
-    nics=(Nic(mac="52:54:00:12:34:57", network="gh-net-1", model="e1000", link_up=False),),
+    nics=(
+        Nic(mac="52:54:00:12:34:57", network="gh-net-1", model="e1000", link_up=False),
+        Nic(mac="52:54:00:12:34:58", port="0198a3c2-bbbb-7cc0-b0e1-000000000001", offload=False),
+        Nic(
+            mac="52:54:00:12:34:59",
+            port="0198a3c2-bbbb-7cc0-b0e1-000000000002",
+            bandwidth=Bandwidth(inbound_kbit=8000, outbound_kbit=8000),
+        ),
+    ),
     tablet=Tablet(bus="virtio"),
     video=Video(model="virtio"),
     balloon=Balloon(stats_period_s=None),

@@ -84,7 +84,10 @@ def answered(calls: dict[socket.socket, str], ears: list[socket.socket]) -> dict
             return result
         for each in heard:
             if each in calls:
-                result[calls[each]] = is_answer(each, waiting.pop(each))
+                # What pings hears the other's pings, too.
+                if is_answer(each, calls[each]):
+                    result[calls[each]] = True
+                    del waiting[each]
             elif each.type == socket.SOCK_DGRAM:
                 _data, sender = each.recvfrom(16)
                 each.sendto(b"!", sender)

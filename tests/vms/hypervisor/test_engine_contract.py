@@ -1,13 +1,15 @@
-"""What every network engine promises; tried on the host in memory, and on a real libvirtd."""
+"""What every network engine promises; tried on the host in memory, on a real libvirtd, and on a real fabric."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from tests.vms.hypervisor.conftest import OWNER, World
-from tests.vms.hypervisor.engines import GATEWAY, NETWORK, EngineWorld
+from tests.vms.hypervisor.conftest import OWNER, fake_world, libvirt_world
+from tests.vms.hypervisor.engines import GATEWAY, NETWORK, EngineWorld, fabric_world
 from vms.firewall import Direction, Protocol, Rule
 from vms.hypervisor.bridges import Bridges
 from vms.hypervisor.engines import Card, Group
@@ -34,10 +36,20 @@ CARD = Card(
 )
 
 
-@pytest.fixture
-def engines(world: World) -> EngineWorld:
-    """The engine of one host, over each host there is."""
-    return EngineWorld(Bridges(world.hypervisor, OWNER), world.backstage.plant_network)
+@pytest.fixture(
+    params=["fake", *(pytest.param(name, marks=pytest.mark.xdist_group("machine")) for name in ("libvirt", "ovn"))]
+)
+def engines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EngineWorld]:
+    """One host's engine over the host in memory and a real one, and a fabric's; the real ones are cleared after each test."""
+    if request.param == "ovn":
+        yield from fabric_world(request.getfixturevalue("fabric"))
+    else:
+        world = (
+            fake_world() if request.param == "fake" else libvirt_world(request.getfixturevalue("lab_host"), tmp_path)
+        )
+        yield EngineWorld(Bridges(world.hypervisor, OWNER), world.backstage.plant_network)
+        world.clear()
+        world.hypervisor.close()
 
 
 def test_a_network_stands_once_it_is_there_and_is_gone_once_it_is_removed(engines: EngineWorld):

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from tests.vms.hypervisor.shapes import DOMAINS, EMULATED, FIRST, NAT, ROOT, ROOTS, SHAPES, TAG, TENANTS, Shape
-from vms.hypervisor import allowlist
 from vms.hypervisor.allowlist import NotAllowed, check_domain
 from vms.hypervisor.driver import Owner
 from vms.hypervisor.filters import guest_filter
+from vms.hypervisor.paths import is_below
 from vms.hypervisor.xml.build import Element, UnsafeText, node, to_xml
 from vms.hypervisor.xml.domain import Bandwidth, DomainSpec, FilterRef, Nic, Serial, Vnc
 from vms.hypervisor.xml.parse import BadXml, domain_details, network_details, network_shape, root_of, tag_of
@@ -243,9 +243,9 @@ def test_the_allow_list_refuses_whatever_we_never_write(breach: str):
 
 
 def test_the_root_folder_is_no_pool():
-    assert not allowlist.is_below("/etc/shadow", ("/",))
-    assert not allowlist.is_below("/etc/shadow", ("", "relative"))
-    assert allowlist.is_below("/srv/pool/a", ("/srv/pool/",))
+    assert not is_below("/etc/shadow", ("/",))
+    assert not is_below("/etc/shadow", ("", "relative"))
+    assert is_below("/srv/pool/a", ("/srv/pool/",))
 
 
 # --- reading --------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ class Cards(Disks):
                 raise Refused(f"attach to {uuid}: {error}") from error
             domain = self._get(uuid)
             must_be_ours(domain, owner)
-            if card.network not in self._host.networks:
+            if card.network and card.network not in self._host.networks:
                 raise Missing(f"no network {card.network}")
             if domain.power in ACTIVE:
                 domain.live_spec = _with(domain.live_spec, card)
@@ -75,6 +75,21 @@ class Cards(Disks):
                 domain.live_spec = _limited(domain.live_spec, mac, limit)
             domain.spec = _limited(domain.spec, mac, limit)
 
+    def replug_card(self, uuid: str, mac: str, *, owner: Owner) -> None:
+        with self._host.call("replug_card"):
+            domain = self._get(uuid)
+            must_be_ours(domain, owner)
+            if mac not in {card.mac for card in _seen(domain.spec)}:
+                raise Missing(f"domain {uuid} has no card {mac}")
+            if domain.power in ACTIVE:
+                domain.live_spec = _plugged(domain.live_spec, mac)
+
+
+def _plugged(spec: DomainSpec | None, mac: str) -> DomainSpec | None:
+    nics = () if spec is None else spec.nics
+    there = tuple(replace(nic, link_up=True) if nic.mac == mac else nic for nic in nics)
+    return None if spec is None else replace(spec, nics=there)
+
 
 def _seen(spec: DomainSpec | None) -> tuple[SeenCard, ...]:
     nics = () if spec is None else spec.nics
@@ -86,6 +101,7 @@ def _seen(spec: DomainSpec | None) -> tuple[SeenCard, ...]:
             nic.filter.ip if nic.filter else "",
             nic.link_up,
             (nic.bandwidth or Bandwidth()).kib,
+            nic.port,
         )
         for nic in nics
     )

@@ -182,7 +182,7 @@ class Domains(Link):
             if disk.path and disk.path not in paths:
                 raise Refused(f"no file {disk.path}")
         for nic in domain.spec.nics:
-            if nic.network not in self._host.networks:
+            if nic.network and nic.network not in self._host.networks:
                 raise Missing(f"no network {nic.network}")
         for name in sorted(filters_under(self._host, domain) - set(self._host.filters)):
             raise Refused(f"no filter {name}")

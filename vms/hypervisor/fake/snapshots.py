@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vms.hypervisor import allowlist
 from vms.hypervisor.driver import Roots, SeenVolume
 from vms.hypervisor.errors import Missing, Refused
 from vms.hypervisor.fake.domains import Domains, must_be_ours
 from vms.hypervisor.fake.host import FakeDomain, FakeKept
 from vms.hypervisor.fake.link import ACTIVE
 from vms.hypervisor.fake.storage import Storage
+from vms.hypervisor.paths import is_below
 from vms.hypervisor.snapshots import Awake, SeenSnapshot
 from vms.hypervisor.xml.metadata import Owner
 from vms.states import Power
@@ -86,7 +86,7 @@ class Snapshots(Domains, Storage):
                 self._host.kept.get(path, {}).pop(name, None)
 
     def _check(self, paths: Sequence[str], roots: Roots) -> None:
-        if any(not allowlist.is_below(path, roots.storage) for path in paths):
+        if any(not is_below(path, roots.storage) for path in paths):
             raise Refused("a disk outside our folders")
 
     def _live_on(self, uuid: str, owner: Owner) -> frozenset[str]:

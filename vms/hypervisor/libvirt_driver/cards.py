@@ -42,7 +42,8 @@ class Cards(Disks):
             raise Refused(f"attach to {uuid}: {error}") from error
         with translated(f"attach a card to {uuid}"):
             raw = self._owned(uuid, owner)
-            self.raw.networkLookupByName(card.network)
+            if card.network:
+                self.raw.networkLookupByName(card.network)
             for flag, root in _definitions(raw):
                 if _element_of(root, card.mac) is None:
                     raw.attachDeviceFlags(to_xml(element), flag)
@@ -103,6 +104,18 @@ class Cards(Disks):
                         with contextlib.suppress(libvirt.libvirtError):
                             raw.setInterfaceParameters(mac, _parameters(before), flag)
                     raise
+
+    def replug_card(self, uuid: str, mac: str, *, owner: Owner) -> None:
+        """See the protocol. A cable that somebody left out is put in."""
+        with translated(f"replug a card of {uuid}"):
+            raw = self._owned(uuid, owner)
+            for flag, root in _definitions(raw):
+                element = _element_of(root, mac)
+                if element is None:
+                    raise Missing(f"domain {uuid} has no card {mac}")
+                if flag == LIVE:
+                    raw.updateDeviceFlags(to_xml(_changed(element, link="down")), flag)
+                    raw.updateDeviceFlags(to_xml(_changed(element, link="up")), flag)
 
 
 def _definitions(raw: Any) -> Iterator[tuple[int, Element]]:

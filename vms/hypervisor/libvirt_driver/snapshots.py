@@ -21,6 +21,7 @@ from vms.hypervisor.libvirt_driver.domains import Domains
 from vms.hypervisor.libvirt_driver.link import must_be_ours
 from vms.hypervisor.libvirt_driver.storage import Storage
 from vms.hypervisor.libvirt_driver.translate import is_missing, translated
+from vms.hypervisor.paths import is_below
 from vms.hypervisor.snapshots import Awake, SeenSnapshot
 from vms.hypervisor.xml.metadata import Owner
 from vms.hypervisor.xml.parse import root_of, tag_of
@@ -104,7 +105,7 @@ class Snapshots(Domains, Storage):
     def wake_snapshot(self, name: str, awake: Awake, *, uuid: str, owner: Owner, roots: Roots) -> None:
         """See the protocol."""
         root = root_of(awake.definition)
-        if any(not allowlist.is_below(path, roots.storage) for path in files_of(root)):
+        if any(not is_below(path, roots.storage) for path in files_of(root)):
             raise Refused(f"the definition kept with snapshot {name} leaves our folders")
         if written_files(root) != set(awake.paths) or root.findtext("uuid") != uuid:
             raise Refused(f"the definition kept with snapshot {name} is of another machine, or has other disks")

@@ -14,6 +14,8 @@ from vms.hypervisor.xml.pool import CephUser
 
 type Model = Literal["virtio", "e1000", "e1000e"]
 
+INTEGRATION = "br-int"
+"""The bridge on which OVN's controller looks for the ports of its host."""
 VNC_PASSWORD_MAX = 8
 """VNC authentication uses the first eight bytes of a password and silently ignores the rest."""
 
@@ -147,10 +149,15 @@ class Bandwidth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nic:
-    """A network card on a libvirt network. ``mac`` is lower-case with colons."""
+    """A network card on a libvirt network, or on Open vSwitch as ``port``, a uuid. ``mac`` is lower-case with colons.
+
+    Without ``offload`` the machine does its checksums and segments itself: a switch in user space does neither.
+    """
 
     mac: str
-    network: str
+    network: str = ""
+    port: str = ""
+    offload: bool = True
     model: Model = "virtio"
     filter: FilterRef | None = None
     bandwidth: Bandwidth | None = None
@@ -160,10 +167,12 @@ class Nic:
     def element(self) -> Element:
         return node(
             "interface",
-            {"type": "network"},
+            {"type": "bridge" if self.port else "network"},
             node("mac", {"address": self.mac}),
-            node("source", {"network": self.network}),
+            node("source", {"bridge": INTEGRATION} if self.port else {"network": self.network}),
+            _virtualport(self.port) if self.port else None,
             node("model", {"type": self.model}),
+            None if self.offload else _no_offload(),
             node("mtu", {"size": self.mtu}) if self.mtu else None,
             self.bandwidth.element() if self.bandwidth else None,
             self.filter.element() if self.filter else None,
@@ -314,6 +323,16 @@ def _backing(layers: tuple[Layer, ...]) -> Element:
 
 def _kib(kbit: int | None) -> int:
     return 0 if kbit is None else max(1, kbit * 1000 // 8 // 1024)
+
+
+def _virtualport(port: str) -> Element:
+    return node("virtualport", {"type": "openvswitch"}, node("parameters", {"interfaceid": port}))
+
+
+def _no_offload() -> Element:
+    """Source: https://libvirt.org/formatdomain.html#setting-nic-driver-specific-options"""
+    off = dict.fromkeys(("csum", "tso4", "tso6", "ecn", "ufo"), "off")
+    return node("driver", None, node("host", {**off, "gso": "off", "mrg_rxbuf": "off"}), node("guest", off))
 
 
 def _rate(direction: str, kib: int) -> Element | None:

@@ -113,6 +113,7 @@ def cards_of(root: Element) -> tuple[SeenCard, ...]:
             ip=_attribute(card, "filterref/parameter[@name='IP']", "value"),
             link_up=_attribute(card, "link", "state") != "down",
             limits=limits_of(card),
+            port=_attribute(card, "virtualport/parameters", "interfaceid"),
         )
         for card in root.findall("devices/interface")
     )
