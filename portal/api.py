@@ -37,6 +37,7 @@ import vms.api.guest_inside
 import vms.api.guest_life
 import vms.api.guest_timing
 import vms.api.guests
+import vms.api.host_pools
 import vms.api.hosts
 import vms.api.image_catalogue
 import vms.api.image_tests
@@ -45,6 +46,7 @@ import vms.api.images
 import vms.api.keys
 import vms.api.metrics
 import vms.api.networks
+import vms.api.placements
 import vms.api.pools
 import vms.api.ports
 import vms.api.reachability
@@ -204,6 +206,8 @@ for shared in (
     vms.api.image_tests.operators,
     vms.api.image_catalogue.operators,
     vms.api.hosts.router,
+    vms.api.host_pools.router,
+    vms.api.placements.router,
     vms.api.addresses.operators,
     vms.api.backups.operators,
     vms.api.pools.router,

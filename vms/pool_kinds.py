@@ -38,7 +38,12 @@ ABILITIES: Final[Mapping[str, Ability]] = {
 
 def home_path(host: Host) -> str:
     """Our own directory on a host: first disks, seeds, logs, firmware's memory and images' copies lie there."""
-    return f"{host.data_dir}/pool"
+    return home_of(host.data_dir)
+
+
+def home_of(data_dir: str) -> str:
+    """The same of a host whose directory for disks is known."""
+    return f"{data_dir}/pool"
 
 
 def is_home(pool: StoragePool | None, host: Host) -> bool:

@@ -36,6 +36,7 @@ PLACES: dict[str, list[str]] = {
     "vms/reconcile/audit.py": ["the audit looks at everything"],
     "vms/reconcile/sample.py": ["a host carries guests of many tenants"],
     "vms/reconcile/watch.py": ["a host carries guests of many tenants"],
+    "vms/selectors/rooms.py": ["a host's room is shared by all tenants"],
     "vms/selectors/fleet.py": ["operators look at the whole installation"],
     "vms/services/disk_exports/ask.py": ["exported disks of all share the portal's storage"],
     "vms/services/guests/observe.py": [
@@ -45,7 +46,6 @@ PLACES: dict[str, list[str]] = {
     "vms/services/guests/going_along.py": ["a host carries machines of every tenant"],
     "vms/services/guests/lease.py": ["leases of every tenant end"],
     "vms/services/guests/returning.py": ["machines of every tenant were lost with their host"],
-    "vms/services/hosts.py": ["a host's room is shared by all tenants"],
     "vms/services/image_copies.py": ["projects below may use a shared image"],
     "vms/services/images.py": ["projects below may use a shared image"],
     "vms/services/metrics.py": ["retention", "what all machines used is summed alike"],

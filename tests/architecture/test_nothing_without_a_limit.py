@@ -89,6 +89,7 @@ LIMITS: dict[str, tuple[str, str]] = {
     "vms.Flavor": (OPERATOR, ""),
     "vms.Host": (OPERATOR, ""),
     "vms.HostPool": (OPERATOR, ""),
+    "vms.SetAside": (WITH, "vms.Host"),
     "vms.Installation": (OPERATOR, ""),
     "vms.StorageClass": (OPERATOR, ""),
     "vms.StoragePool": (OPERATOR, ""),

@@ -22,7 +22,7 @@ from tenants.services.tenants import tenant_close
 from tenants.services.visits import visit_begin
 from tests import factories
 from tests.architecture import world
-from vms.models import BackupSchedule, BackupTurn, Guest, Image, ImageCopy, NetworkOnHost, Spare
+from vms.models import BackupSchedule, BackupTurn, Guest, Image, ImageCopy, NetworkOnHost, SetAside, Spare
 from vms.services.guests import guest_edit
 from vms.services.metrics import metric_points_write
 from vms.states import Power
@@ -61,6 +61,7 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "vms.SecurityGroup": (GOES, ""),
     "vms.Guard": (GOES, ""),
     "vms.SshKey": (GOES, ""),
+    "vms.SetAside": (GOES, ""),
     "tenants.Member": (GOES, ""),
     "tenants.Role": (GOES, ""),
     "tenants.Invitation": (GOES, ""),
@@ -139,6 +140,7 @@ def full() -> Tenant:
         visit_begin(
             tenant, member, reason="Looking at a ticket.", lasts=timedelta(hours=1), may_change=False, actor=desk
         )
+    SetAside.objects.create(host=guest.host, tenant=tenant)
     SignInJoin.objects.create(tenant=tenant, user=here.house.owner)
     QuotaHold.objects.create(tenant=tenant, resource="snapshots", amount=1, holder=guest.pk)
     return tenant

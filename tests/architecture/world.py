@@ -70,8 +70,12 @@ class World:
             "pool_id": self.host_pool if "host-pools" in route else self.storage_pool,
         }
         named = self.own if route.startswith("/tenants/") else self.ids
-        question = "?from=outside&to={guest_id}&port=22" if route.endswith("/reachability") else ""
+        question = QUESTIONS.get(route.rsplit("/", 1)[-1], "")
         return (route + question).format(**{"tenant": self.house.tenant.slug, **named, **pools, **(ids or {})})
+
+
+QUESTIONS = {"reachability": "?from=outside&to={guest_id}&port=22", "placements": "?flavor={flavor_id}"}
+"""What is asked for at a route that answers nothing without."""
 
 
 def build(slug: str = "") -> World:
@@ -155,6 +159,8 @@ def body_for(world: World, row: Row) -> Any:
         return {"rules": {"rules": []}, "security-groups": {"security_groups": ["web"]}}.get(last)
     if row.method != "PATCH":
         return None
+    if row.route == "/host-pools/{pool_id}":
+        return {"packs": True}
     return {
         "{guest_id}": {"name": "renamed"},
         "{tenant}": {"name": "Renamed"},
@@ -245,4 +251,5 @@ def _post_body(world: World, last: str) -> Any:
         "image-uploads": {"name": "fresh", "size": 1000},
         "images": {"name": "fresh", "url": "https://example.test/x", "sha256": "0" * 64},
         "hosts": {"uri": "fake:///fresh"},
+        "host-pools": {"name": "fresh"},
     }.get(last)

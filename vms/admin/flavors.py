@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -11,11 +12,13 @@ from django.utils.translation import gettext_lazy
 
 from portal.admin_base import ServiceAdmin
 from portal.admin_deeds import DeedForm, Forecast, deed
-from portal.admin_shown import column, yes_no
+from portal.admin_shown import Panel, column, labelled, yes_no
 from portal.core.units import gib_label, mib_label
 from tenants.actors import Actor
+from vms.admin.shown import lack_words, words_of
 from vms.models import Flavor
 from vms.services.flavors import flavor_write
+from vms.services.placing import placement_look
 
 NO_LIMIT = gettext_lazy("0 is no limit.")
 
@@ -42,6 +45,10 @@ class FlavorForm(DeedForm):
     net_mbit = forms.IntegerField(
         label=gettext_lazy("Network Mbit a second, each way"), min_value=0, initial=0, help_text=NO_LIMIT
     )
+    labels = forms.CharField(
+        label=gettext_lazy("Needs hosts with"), max_length=700, required=False,
+        help_text=gettext_lazy("Labels of hosts, apart by spaces. kvm is a host that accelerates machines."),
+    )  # fmt: skip
     enabled = forms.BooleanField(label=gettext_lazy("Offered to customers"), required=False, initial=True)
     sort = forms.IntegerField(
         label=gettext_lazy("Place in the list"), min_value=0, max_value=32767, initial=100,
@@ -50,8 +57,13 @@ class FlavorForm(DeedForm):
 
     def __init__(self, *args: Any, row: Flavor | None = None, **kwargs: Any) -> None:
         if row is not None:
-            kwargs["initial"] = {name: getattr(row, name) for name in self.base_fields}
+            known = {name: getattr(row, name) for name in self.base_fields}
+            kwargs["initial"] = known | {"labels": " ".join(row.labels)}
         super().__init__(*args, row=row, **kwargs)
+
+    def clean_labels(self) -> list[str]:
+        """Words, each once."""
+        return words_of(self.cleaned_data["labels"])
 
 
 @admin.register(Flavor)
@@ -66,11 +78,15 @@ class FlavorAdmin(ServiceAdmin):
     fieldsets = (
         (gettext_lazy("Size"), {"fields": ("name", "vcpus", "memory", "disk", "offered", "sort")}),
         (gettext_lazy("Limits"), {"fields": ("limits",)}),
+        (gettext_lazy("Where it goes"), {"fields": ("needs",)}),
     )
 
     memory = column("memory_mib", gettext_lazy("Memory"), mib_label)
     disk = column("disk_gib", gettext_lazy("Disk"), gib_label)
     offered = column("enabled", gettext_lazy("Offered"), yes_no)
+    needs = column(
+        "labels", gettext_lazy("Needs hosts with"), lambda words: " ".join(words) or _("nothing in particular")
+    )
 
     @admin.display(description=gettext_lazy("Limits"))
     def limits(self, flavor: Flavor) -> str:
@@ -81,6 +97,23 @@ class FlavorAdmin(ServiceAdmin):
             _("%d Mbit/s network") % flavor.net_mbit if flavor.net_mbit else "",
         ]
         return " · ".join(filter(None, found)) or _("None")
+
+    def panels(self, flavor: Flavor) -> Iterable[Panel]:
+        look = placement_look(flavor)
+        yield Panel(
+            _("Where a machine of this size can go now"),
+            [_("Host"), _("Pool"), _("Verdict"), _("How many")],
+            [
+                (
+                    labelled(each.host),
+                    each.host.pool.name,
+                    lack_words(each.lack),
+                    str(each.slots) if each.slots else "–",
+                )
+                for each in look.hosts
+            ],
+            _("No host is enrolled."),
+        )
 
     @deed(
         gettext_lazy("Add a flavor"),

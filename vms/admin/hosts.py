@@ -20,10 +20,11 @@ from portal.admin_shown import Note, Panel, cells, column, labelled, moment, mon
 from portal.core.units import GIB, gib_label, mib_label
 from portal.templatetags.portal_ui import when
 from tenants.actors import Actor
-from vms.admin.shown import LIMITS, drift_words, guest_state, host_state, listed
+from tenants.models import Tenant
+from vms.admin.shown import LIMITS, drift_words, guest_state, host_state, listed, words_of
 from vms.models import Drift, Guest, Host, HostPool
 from vms.selectors.fleet import HostLoad, fleet_hosts
-from vms.services.hosts import host_enrol, host_set_maintenance, host_test
+from vms.services.hosts import host_edit, host_enrol, host_test
 from vms.states import HostState
 
 GUESTS_SHOWN = 50
@@ -68,6 +69,29 @@ class EnrolForm(DeedForm):
         return words
 
 
+class PurposeForm(DeedForm):
+    """What a host has, and for whom it is."""
+
+    labels = forms.CharField(
+        label=gettext_lazy("Labels"), max_length=700, required=False,
+        help_text=gettext_lazy("Words for what it has, apart by spaces. A flavor may need some."),
+    )  # fmt: skip
+    set_aside_for = forms.ModelChoiceField(
+        label=gettext_lazy("Set aside for"), queryset=Tenant.objects.order_by("name"), required=False,
+        empty_label=gettext_lazy("nobody: it is for all"),
+        help_text=gettext_lazy("It takes only this project's new machines and its children's, and they go nowhere else."),
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, row: Host | None = None, **kwargs: Any) -> None:
+        if row is not None:
+            kwargs["initial"] = {"labels": " ".join(row.labels), "set_aside_for": row.set_aside_for}
+        super().__init__(*args, row=row, **kwargs)
+
+    def clean_labels(self) -> list[str]:
+        """Words, each once."""
+        return words_of(self.cleaned_data["labels"])
+
+
 def _enters(self: Any, host: Host, actor: Actor) -> Forecast:
     if host.maintenance:
         return Forecast(False, _("is in maintenance already"))
@@ -88,11 +112,14 @@ class HostAdmin(ServiceAdmin):
     lede = gettext_lazy("Where machines run. A host takes machines once it has been tested and heard.")
     list_display = ("name", "shown_state", "pool", "processors", "memory", "machines", "acceleration", "heard")
     list_filter = ("state", "maintenance", "accelerated", "pool")
-    list_select_related = ("pool",)
+    list_select_related = ("pool", "set_aside__tenant")
     search_fields = ("name", "uri")
     ordering = ("name",)
     fieldsets = (
-        (gettext_lazy("Now"), {"fields": ("shown_state", "heard", "swept", "problem", "pool")}),
+        (
+            gettext_lazy("Now"),
+            {"fields": ("shown_state", "heard", "swept", "problem", "pool", "shown_labels", "own_project")},
+        ),
         (gettext_lazy("Sold and used"), {"fields": ("vcpu_share", "memory_share", "disk_share")}),
         (
             gettext_lazy("What it is"),
@@ -115,6 +142,7 @@ class HostAdmin(ServiceAdmin):
     processors = column("cpus", gettext_lazy("Processors"))
     memory = column("memory_mib", gettext_lazy("Memory"), mib_label)
     findings = column("notes", gettext_lazy("What the test found"), listed)
+    shown_labels = column("offers", gettext_lazy("Has"), " ".join)
     shown_uri = column("uri", gettext_lazy("Address for libvirt"), mono)
     data = column("data_dir", gettext_lazy("Disks"), mono)
     run = column("run_dir", gettext_lazy("Sockets"), mono)
@@ -158,6 +186,10 @@ class HostAdmin(ServiceAdmin):
     @admin.display(description=gettext_lazy("Its own addresses"))
     def own_addresses(self, host: Host) -> str:
         return listed([mono(address) for address in host.addresses])
+
+    @admin.display(description=gettext_lazy("Set aside for"))
+    def own_project(self, host: Host) -> str:
+        return _("Nobody") if host.set_aside_for is None else str(labelled(host.set_aside_for))
 
     @admin.display(description=gettext_lazy("Listened to by"))
     def shown_watcher(self, host: Host) -> str:
@@ -248,12 +280,23 @@ class HostAdmin(ServiceAdmin):
         return _("%s is being tested; its page shows what was found.") % host
 
     @deed(
+        gettext_lazy("Labels and project"),
+        explain=gettext_lazy("Says which new machines it takes. Those that are on it stay."),
+        icon="pencil", form=PurposeForm,
+        foresee=lambda self, host, actor: Forecast(True, _("is changed for what is placed from now on")),
+    )  # fmt: skip
+    def dedicate(self, host: Host, actor: Actor, answers: dict[str, Any]) -> str:
+        before = host.version
+        changed = host_edit(host, actor=actor, **answers).version != before
+        return _("%s is changed.") % host if changed else _("Nothing was changed.")
+
+    @deed(
         gettext_lazy("Begin maintenance"),
         explain=gettext_lazy("The host takes no new machines until maintenance ends. Those on it stay and go on running."),
         icon="player-pause", many=True, foresee=_enters,
     )  # fmt: skip
     def maintain(self, host: Host, actor: Actor, answers: dict[str, Any]) -> str:
-        host_set_maintenance(host, on=True, actor=actor)
+        host_edit(host, maintenance=True, actor=actor)
         return _("%s is in maintenance.") % host
 
     @deed(
@@ -262,7 +305,7 @@ class HostAdmin(ServiceAdmin):
         icon="player-play", many=True, foresee=_leaves,
     )  # fmt: skip
     def release(self, host: Host, actor: Actor, answers: dict[str, Any]) -> str:
-        host_set_maintenance(host, on=False, actor=actor)
+        host_edit(host, maintenance=False, actor=actor)
         return _("%s is in service.") % host
 
 

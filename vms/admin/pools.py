@@ -1,4 +1,4 @@
-"""Pools of hosts, to look at, and of storage."""
+"""Pools of storage."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -17,34 +17,10 @@ from portal.admin_deeds import DeedForm, Forecast, deed
 from portal.admin_shown import Note, column, moment, mono, yes_no
 from portal.core.units import GIB, gib_label
 from tenants.actors import Actor
-from vms.models import Host, HostPool, StorageClass, StoragePool
+from vms.models import Host, StorageClass, StoragePool
 from vms.models.volumes import PoolKind
 from vms.selectors.pools import pools_shown
 from vms.services.pools import PoolWish, pool_add, pool_offer, pool_prepare, pool_remove
-
-
-@admin.register(HostPool)
-class HostPoolAdmin(ServiceAdmin):
-    """Hosts that are alike."""
-
-    plural = gettext_lazy("Host pools")
-    lede = gettext_lazy("Hosts that are alike share an engine, overcommit, and how soon silence counts.")
-    list_display = ("name", "engine", "hosts", "cpu_overcommit", "memory_overcommit", "silence")
-    search_fields = ("name",)
-    ordering = ("name",)
-    fieldsets = ((None, {"fields": ("name", "engine", "hosts", "cpu_overcommit", "memory_overcommit", "silence")}),)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[HostPool]:
-        rows: QuerySet[HostPool] = super().get_queryset(request)
-        return rows.annotate(host_count=Count("hosts"))
-
-    @admin.display(description=gettext_lazy("Hosts"), ordering="host_count")
-    def hosts(self, pool: Any) -> int:
-        return int(pool.host_count)
-
-    @admin.display(description=gettext_lazy("Late and silent after"))
-    def silence(self, pool: HostPool) -> str:
-        return _("%(late)d s, %(silent)d s") % {"late": pool.suspect_after_s, "silent": pool.down_after_s}
 
 
 class PoolForm(DeedForm):

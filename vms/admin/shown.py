@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from portal.admin_shown import state
 from vms.models import Drift, Guest, Host
+from vms.placement import Lack
 from vms.states import GuestStatus, HostState
 
 HOST_WORDS: dict[str, tuple[str, str | Promise]] = {
@@ -52,6 +53,35 @@ DRIFT: dict[str, str | Promise] = {
     "other_filter": _("A packet filter is not as it was wanted"),
 }
 """What the sweep calls what it finds, in words."""
+
+
+LACKS: dict[Lack, str | Promise] = {
+    "": _("Takes it"),
+    "disabled": _("Out of service"),
+    "maintenance": _("In maintenance"),
+    "silent": _("Does not answer"),
+    "set_aside": _("Set aside, here or elsewhere"),
+    "label": _("Has not what it needs"),
+    "storage_class": _("Has no storage of its class"),
+    "apart": _("Has one of its group"),
+    "together": _("Has none of its group"),
+    "too_few_cpus": _("Has too few processors"),
+    "cpu": _("Its processors are sold"),
+    "memory": _("Its memory is sold"),
+    "disk": _("Its disks are full"),
+    "reserve": _("What is left is kept for hosts that fail"),
+}
+"""What a host lacks for a machine, in words."""
+
+
+def lack_words(lack: Lack) -> SafeString:
+    """A shape and its word: this host takes it, or why not."""
+    return state("stopped" if lack else "running", LACKS[lack])
+
+
+def words_of(text: str) -> list[str]:
+    """Words apart by spaces or commas, each once, sorted."""
+    return sorted(set(text.replace(",", " ").split()))
 
 
 def host_state(host: Host) -> SafeString:

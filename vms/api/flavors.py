@@ -37,6 +37,7 @@ class FlavorOut(BaseModel):
     disk_iops: int
     disk_mbps: int
     net_mbit: int
+    labels: list[str] = Field(description="What a host must have for it.")
     enabled: bool
     sort: int
 
@@ -63,6 +64,7 @@ class FlavorPatch(Body):
     disk_iops: StrictInt = Field(default=0, ge=0, le=1_000_000)
     disk_mbps: StrictInt = Field(default=0, ge=0, le=1_000_000)
     net_mbit: StrictInt = Field(default=0, ge=0, le=1_000_000)
+    labels: list[str] = Field(default=[], max_length=20, description="What a host must have for it.")
     enabled: StrictBool = True
     sort: StrictInt = Field(default=100, ge=0, le=32767)
 
@@ -88,6 +90,7 @@ def flavor_out(flavor: Flavor) -> FlavorOut:
         disk_iops=flavor.disk_iops,
         disk_mbps=flavor.disk_mbps,
         net_mbit=flavor.net_mbit,
+        labels=flavor.labels,
         enabled=flavor.enabled,
         sort=flavor.sort,
     )

@@ -1,4 +1,4 @@
-"""REST for operators: compute hosts and their pools."""
+"""REST for operators: compute hosts."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from portal.core.ids import uuid_or_none
 from portal.core.paging import Sorts
 from tenants.policy import Permission
 from tenants.types import HttpRequest
-from vms.api.pick import pick, refuse
+from vms.api.pick import pick, pick_tenant, refuse
 from vms.models import Host, HostPool
-from vms.services.hosts import host_enrol, host_set_maintenance, host_test
+from vms.services.hosts import host_edit, host_enrol, host_test
 from vms.states import HostState
 
 router = Router(tags=["operators: hosts"])
 NAMED: Sorts = {"name": ("name",)}
+HOSTS = Host.objects.select_related("set_aside__tenant")
 
 
 class HostOut(BaseModel):
@@ -38,6 +39,8 @@ class HostOut(BaseModel):
     state: HostState
     enabled: bool
     maintenance: bool
+    labels: list[str]
+    set_aside_for: str | None = Field(description="Id of the tenant whose machines it takes alone.")
     accelerated: bool
     unenforced: list[str]
     notes: list[str]
@@ -75,21 +78,13 @@ class HostIn(Body):
 
 
 class HostPatch(Body):
-    """In maintenance a host takes no new guests; those on it stay."""
+    """In maintenance a host takes no new guests; those on it stay, as they do whatever else is changed."""
 
-    maintenance: StrictBool
-
-
-class HostPoolOut(BaseModel):
-    """Hosts that are alike; overcommits are decimal strings."""
-
-    id: str
-    name: str
-    engine: str
-    cpu_overcommit: str
-    memory_overcommit: str
-    suspect_after_s: int
-    down_after_s: int
+    maintenance: StrictBool = False
+    labels: list[str] = Field(default=[], max_length=20, description="What it has; a flavor may ask for some.")
+    set_aside_for: str = Field(
+        default="", max_length=40, description="Id or slug of the only tenant whose new machines it takes; empty: all."
+    )
 
 
 def host_out(host: Host) -> HostOut:
@@ -102,6 +97,8 @@ def host_out(host: Host) -> HostOut:
         state=HostState(host.state),
         enabled=host.enabled,
         maintenance=host.maintenance,
+        labels=host.labels,
+        set_aside_for=None if host.set_aside_for is None else str(host.set_aside_for.pk),
         accelerated=host.accelerated,
         unenforced=host.unenforced,
         notes=host.notes,
@@ -126,7 +123,11 @@ def host_list(request: HttpRequest, query: Query[HostQuery]) -> dict[str, Any]:
     """Compute hosts and how they are."""
     request.actor.require(Permission.OPERATE)
     rows = narrowed(
-        Host.objects.all(), name=query.name, state=query.state, maintenance=query.maintenance, name__icontains=query.q
+        HOSTS.all(),
+        name=query.name,
+        state=query.state,
+        maintenance=query.maintenance,
+        name__icontains=query.q,
     )
     rows = _of(rows, "pool", query.pool)
     return listed(request, query, rows, sorts=NAMED, out=host_out)
@@ -161,15 +162,20 @@ def host_post(request: HttpRequest, response: HttpResponse, body: HostIn) -> Sta
 def host_get(request: HttpRequest, host_id: str, response: HttpResponse) -> HostOut:
     """One host, with the facts it told of itself."""
     request.actor.require(Permission.OPERATE)
-    return _shown(response, find(request, Host.objects.all(), host_id))
+    return _shown(response, find(request, HOSTS.all(), host_id))
 
 
-@router.patch("/hosts/{host_id}", response=HostOut, summary="Put a host into maintenance")
+@router.patch("/hosts/{host_id}", response=HostOut, summary="Change a host, or put it into maintenance")
 def host_patch(request: HttpRequest, host_id: str, response: HttpResponse, body: HostPatch) -> HostOut:
-    """Or take it out again."""
+    """What is left out stays as it is."""
     request.actor.require(Permission.OPERATE)
-    host = find(request, Host.objects.all(), host_id)
-    return _shown(response, host_set_maintenance(host, on=body.maintenance, actor=request.actor))
+    host = find(request, HOSTS.all(), host_id)
+    changes = body.model_dump(exclude_unset=True)
+    if changes.get("set_aside_for") is not None:
+        errors: list[FieldError] = []
+        changes["set_aside_for"] = pick_tenant(body.set_aside_for, "/set_aside_for", errors)
+        refuse(errors)
+    return _shown(response, host_edit(host, actor=request.actor, **changes))
 
 
 @router.post("/hosts/{host_id}/test", response={202: OperationOut}, exclude_unset=True, summary="Test a host")
@@ -178,34 +184,8 @@ def host_test_post(
 ) -> Status[OperationOut]:
     """Connect, read capabilities, and find out what it can and cannot do."""
     request.actor.require(Permission.OPERATE)
-    return accepted(request, response, host_test(find(request, Host.objects.all(), host_id), actor=request.actor))
-
-
-def pool_out(pool: HostPool) -> HostPoolOut:
-    """A pool of hosts as JSON shows it."""
-    return HostPoolOut(
-        id=str(pool.pk),
-        name=pool.name,
-        engine=pool.engine,
-        cpu_overcommit=str(pool.cpu_overcommit),
-        memory_overcommit=str(pool.memory_overcommit),
-        suspect_after_s=pool.suspect_after_s,
-        down_after_s=pool.down_after_s,
+    return accepted(
+        request,
+        response,
+        host_test(find(request, HOSTS.all(), host_id), actor=request.actor),
     )
-
-
-@router.get("/host-pools", response=Listed[HostPoolOut], summary="List pools of hosts")
-def host_pool_list(request: HttpRequest, query: Query[Listing]) -> dict[str, Any]:
-    """Pools of hosts."""
-    request.actor.require(Permission.OPERATE)
-    rows = narrowed(HostPool.objects.all(), name__icontains=query.q)
-    return listed(request, query, rows, sorts=NAMED, out=pool_out)
-
-
-@router.get("/host-pools/{pool_id}", response=HostPoolOut, summary="Get a pool of hosts")
-def host_pool_get(request: HttpRequest, pool_id: str, response: HttpResponse) -> HostPoolOut:
-    """One pool of hosts."""
-    request.actor.require(Permission.OPERATE)
-    pool = find(request, HostPool.objects.all(), pool_id)
-    response["ETag"] = etag_of(pool)
-    return pool_out(pool)

@@ -63,6 +63,17 @@ def pick_image(rows: QuerySet[Image], text: str, pointer: str, errors: list[Fiel
     return None
 
 
+def pick_tenant(text: str, pointer: str, errors: list[FieldError]) -> Tenant | None:
+    """The tenant of that id or slug; None for an empty text, or with a fault where there is none."""
+    if not text:
+        return None
+    pk = uuid_or_none(text)
+    tenant = Tenant.objects.filter(**({"slug": text} if pk is None else {"pk": pk})).first()
+    if tenant is None:
+        errors.append(FieldError(pointer, "unknown", _("There is nothing of that id or name.")))
+    return tenant
+
+
 def pick_all[Row: Model](
     rows: QuerySet[Row], texts: Sequence[str], pointer: str, errors: list[FieldError]
 ) -> tuple[Row, ...]:

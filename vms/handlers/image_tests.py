@@ -30,8 +30,8 @@ from vms.models.image_tests import Verdict
 from vms.names import Owner, nvram_name, pool_name, seed_name, serial_log, serial_socket, volume_name
 from vms.selectors.installation import installation_owner
 from vms.services.guests.inside import LOG_BYTES, PNG, SCREEN_BYTES, plain_log
-from vms.services.hosts import NoRoom
 from vms.services.image_tests import image_test_forget, image_test_place, image_test_record, verdict_of
+from vms.services.placing import NoRoom
 from vms.states import ON
 
 LOOK_S: Final = 2.0

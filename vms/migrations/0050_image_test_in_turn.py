@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """A test boot has a host only once its turn has come; an image has one that is not over, with a host or not yet."""
 
     dependencies = [
-        ("vms", "0045_card_addresses"),
+        ("vms", "0047_card_limits"),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from vms.models.discs import Disc
 from vms.models.disk_exports import DiskExport
 from vms.models.flavors import Flavor
 from vms.models.guests import Guest, Tag
-from vms.models.hosts import Drift, Host, HostClaim, HostPool
+from vms.models.hosts import Drift, Host, HostClaim, HostPool, SetAside
 from vms.models.image_tests import ImageTest
 from vms.models.images import Image, ImageCopy, ImageUpload
 from vms.models.installation import Installation
@@ -50,6 +50,7 @@ __all__ = [
     "PowerSchedule",
     "Reading",
     "SecurityGroup",
+    "SetAside",
     "Snapshot",
     "SnapshotDisk",
     "Spare",

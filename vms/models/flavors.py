@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 
@@ -23,6 +25,8 @@ class Flavor(models.Model):
     """MiB a second, reads and writes together."""
     net_mbit = models.PositiveIntegerField(default=0)
     """Mbit a second, in and out each."""
+    labels: models.JSONField[Any, Any] = models.JSONField(default=list, blank=True)
+    """What a host must have for it, of ``Host.offers``."""
     enabled = models.BooleanField(default=True)
     sort = models.PositiveSmallIntegerField(default=100)
     version = models.PositiveIntegerField(default=1)

@@ -5,25 +5,43 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
 from portal.core.ids import uuid7
+from tenants.models import Tenant
 from tenants.scoping import TenantOwned
 from vms.states import HostState
 
 
 class HostPool(models.Model):
-    """Hosts that are alike: one network engine, one overcommit."""
+    """Hosts that are alike: one network engine, one overcommit, one way to fill them."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    name = models.CharField(max_length=40, unique=True)
+    name = models.CharField(max_length=40, unique=True, validators=[RegexValidator(r"\A[a-z0-9][a-z0-9.-]{0,39}\Z")])
     engine = models.CharField(max_length=12, default="libvirt")
-    cpu_overcommit = models.DecimalField(max_digits=5, decimal_places=2, default=8)
-    memory_overcommit = models.DecimalField(max_digits=5, decimal_places=2, default=1)
+    cpu_overcommit = models.DecimalField(max_digits=5, decimal_places=2, default=8, validators=[MinValueValidator(1)])
+    memory_overcommit = models.DecimalField(
+        max_digits=5, decimal_places=2, default=1, validators=[MinValueValidator(1)]
+    )
+    packs = models.BooleanField(default=False, db_default=False)
+    """Are machines put where others are already, or spread over all hosts?"""
+    spare_hosts = models.PositiveSmallIntegerField(default=0, db_default=0)
+    """So many of its largest hosts may fail: their worth is not sold."""
     suspect_after_s = models.PositiveSmallIntegerField(default=10)
     down_after_s = models.PositiveSmallIntegerField(default=20)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(cpu_overcommit__gte=1, memory_overcommit__gte=1), name="host_pool_sells_what_it_has"
+            ),
+            models.CheckConstraint(
+                condition=Q(down_after_s__gt=models.F("suspect_after_s")), name="host_pool_is_late_before_silent"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -32,6 +50,11 @@ class HostPool(models.Model):
 def host_lane(pk: UUID) -> str:
     """The lane of the host with this id."""
     return f"host.{pk.hex}"
+
+
+def offers_of(labels: list[str], *, accelerated: bool) -> list[str]:
+    """What a host has: its labels, with what its test found: ``kvm`` where machines are accelerated."""
+    return [*labels, *(["kvm"] if accelerated else [])]
 
 
 class Host(models.Model):
@@ -47,6 +70,8 @@ class Host(models.Model):
     run_dir = models.CharField(max_length=64)
     enabled = models.BooleanField(default=True)
     maintenance = models.BooleanField(default=False)
+    labels: models.JSONField[Any, Any] = models.JSONField(default=list, blank=True)
+    """Words for what it has; a flavor may ask for some."""
 
     state = models.CharField(max_length=8, default=HostState.DOWN)
     seen_at = models.DateTimeField(null=True, blank=True)
@@ -68,16 +93,34 @@ class Host(models.Model):
     class Meta:
         ordering = ["name"]
         constraints = [
-            models.CheckConstraint(condition=Q(state__in=[s.value for s in HostState]), name="host_state_known")
+            models.CheckConstraint(condition=Q(state__in=[s.value for s in HostState]), name="host_state_known"),
         ]
 
     def __str__(self) -> str:
         return self.name
 
     @property
+    def offers(self) -> list[str]:
+        """What a flavor may ask for."""
+        return offers_of(self.labels, accelerated=self.accelerated)
+
+    @property
+    def set_aside_for(self) -> Tenant | None:
+        """The only tenant whose machines it takes, if there is one; read it with ``set_aside__tenant``."""
+        row: SetAside | None = getattr(self, "set_aside", None)
+        return None if row is None else row.tenant
+
+    @property
     def lane(self) -> str:
         """The name of its lane for operations."""
         return host_lane(self.pk)
+
+
+class SetAside(models.Model):
+    """A host that takes the machines of one tenant and of its children only; and they go nowhere else."""
+
+    host = models.OneToOneField(Host, primary_key=True, on_delete=models.CASCADE, related_name="set_aside")
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
 
 
 class HostClaim(TenantOwned):

@@ -28,6 +28,7 @@ from vms.models import (
     Network,
     NetworkOnHost,
     SecurityGroup,
+    SetAside,
     Snapshot,
     SshKey,
     Tag,
@@ -175,7 +176,7 @@ def images(tenant: Tenant, actor: Actor | None) -> list[Left]:
 
 @takes_away
 def stock(tenant: Tenant, actor: Actor | None) -> list[Left]:
-    """Keys, tags and backup schedules go at once."""
+    """Keys, tags and backup schedules go at once; hosts that were set aside are for everybody again."""
     left = []
     for schedule in BackupSchedule.objects.all():
         why = _refusal(lambda row=schedule: backup_schedule_delete(row, actor=actor)) if actor is not None else ""
@@ -187,6 +188,7 @@ def stock(tenant: Tenant, actor: Actor | None) -> list[Left]:
             left.append(Left("key", key.name, why))
     if actor is not None:
         Tag.objects.filter(guests=None).delete()
+        SetAside.objects.filter(tenant=tenant).delete()
     return left
 
 

@@ -12,6 +12,7 @@ from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.policy import Permission
 from vms.models import Flavor
+from vms.services.hosts import check_labels
 
 
 @transaction.atomic
@@ -21,6 +22,7 @@ def flavor_write(flavor: Flavor | None, *, actor: Actor, **fields: Any) -> Flavo
     fresh = flavor is None
     flavor = flavor or Flavor()
     changes = {name: [getattr(flavor, name), value] for name, value in fields.items() if getattr(flavor, name) != value}
+    check_labels(fields.get("labels", []))
     for name, value in fields.items():
         setattr(flavor, name, value)
     try:

@@ -1,43 +1,32 @@
-"""Hosts: enrolled, heard, lost, tested, chosen for a guest."""
+"""Hosts: enrolled, heard, lost, tested."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from operations.models import Operation
 from operations.services import Hold, lane_open, operation_submit
 from portal.core.clock import now
-from portal.core.errors import Conflict, FieldError, Invalid
-from portal.core.units import GIB
+from portal.core.errors import FieldError, Invalid
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
+from tenants.models import Tenant
 from tenants.policy import Permission
-from tenants.scoping import every_tenant
-from vms.models import Drift, Flavor, Guest, Host, HostClaim, HostPool, Installation, StorageClass, StoragePool
+from vms.models import Drift, Host, HostPool, Installation, SetAside, StorageClass, StoragePool
 from vms.names import pool_name
-from vms.placement import RESERVE_MIB, Room, choose
-from vms.selectors.claims import claims_by_host
 from vms.states import HostState
 
+LABEL: Final = re.compile(r"\A[a-z0-9][a-z0-9.-]{0,30}\Z")
+LABELS_MAX: Final = 20
 SCHEMES = frozenset({"qemu", "qemu+unix", "qemu+tls", "qemu+ssh", "qemu+tcp", "fake"})
-
-
-class NoRoom(Conflict):
-    """Placement found no host; the details say, for operators, what each lacked."""
-
-    code = "no_room"
-    message = gettext_lazy("No host has room for a machine this size right now.")
-    hint = gettext_lazy("Try a smaller size, or again later.")
 
 
 @transaction.atomic
@@ -111,14 +100,42 @@ def host_settle_probe(operation: Operation) -> None:
 
 
 @transaction.atomic
-def host_set_maintenance(host: Host, *, on: bool, actor: Actor) -> Host:
-    """In maintenance a host takes no new guests; those on it stay."""
+def host_edit(host: Host, *, actor: Actor, **changes: Any) -> Host:
+    """Change its ``labels`` (words), whom it is ``set_aside_for`` (a tenant, or None), or put it into ``maintenance``.
+
+    All of that is about new machines: those that are on it stay. Raises ``Invalid``.
+    """
     actor.require(Permission.OPERATE)
-    before, host.maintenance = host.maintenance, on
+    rows = Host.objects.select_for_update(no_key=True, of=("self",)).select_related("set_aside__tenant")
+    host = rows.get(pk=host.pk)
+    if "labels" in changes:
+        changes["labels"] = sorted(set(changes["labels"]))
+        check_labels(changes["labels"])
+    differs = {name: [getattr(host, name), to] for name, to in changes.items() if getattr(host, name) != to}
+    if not differs:
+        return host
+    if "set_aside_for" in differs:
+        _set_aside(host, differs["set_aside_for"][1])
+        differs["set_aside_for"] = [each.slug if each else "" for each in differs["set_aside_for"]]
+    host.labels, host.maintenance = changes.get("labels", host.labels), changes.get("maintenance", host.maintenance)
     host.version += 1
-    host.save(update_fields=["maintenance", "version"])
-    audit_record(actor, "host.maintenance", host, maintenance=[before, on])
-    return host
+    host.save(update_fields=["labels", "maintenance", "version"])
+    changed: dict[str, Any] = {**differs}
+    audit_record(actor, "host.edit", host, **changed)
+    return rows.get(pk=host.pk)
+
+
+def _set_aside(host: Host, tenant: Tenant | None) -> None:
+    SetAside.objects.filter(host=host).delete()
+    if tenant is not None:
+        SetAside.objects.create(host=host, tenant=tenant)
+
+
+def check_labels(words: Sequence[str]) -> None:
+    """Raise ``Invalid`` where these are no words for what a host has."""
+    if len(words) > LABELS_MAX or not all(LABEL.match(word) for word in words):
+        message = _("At most %(most)d words of small letters, digits, dots and hyphens.") % {"most": LABELS_MAX}
+        raise Invalid(errors=[FieldError("/labels", "invalid_labels", message)])
 
 
 def host_record_facts(host: Host, *, facts: dict[str, Any], cpus: int, memory_mib: int) -> None:
@@ -175,99 +192,6 @@ def hosts_check(*, at: datetime | None = None) -> list[Host]:
         elif silent > timedelta(seconds=host.pool.suspect_after_s):
             Host.objects.filter(pk=host.pk, seen_at=host.seen_at, state=HostState.UP).update(state=HostState.SUSPECT)
     return lost
-
-
-def host_rooms(*, lock: bool = False) -> list[Room[Host]]:
-    """Every host's capacity and claims, sorted by name; ``lock`` holds the hosts' rows until the transaction ends."""
-    hosts = list(
-        (Host.objects.select_for_update(of=("self",)) if lock else Host.objects)
-        .select_related("pool")
-        .prefetch_related("storage_pools")
-        .order_by("pk")
-    )
-    with every_tenant(why="a host's room is shared by all tenants"):
-        claims = claims_by_host()
-    rooms = [_room(host, claims.get(host.pk, {})) for host in hosts]
-    return sorted(rooms, key=lambda room: room.name)
-
-
-def _room(host: Host, claims: dict[str, Any]) -> Room[Host]:
-    measured = [pool for pool in host.storage_pools.all() if pool.capacity and pool.path == f"{host.data_dir}/pool"]
-    return Room(
-        host=host,
-        name=host.name,
-        state=HostState(host.state),
-        enabled=host.enabled and not host.maintenance,
-        cpus=host.cpus,
-        memory_mib=max(0, host.memory_mib - RESERVE_MIB),
-        cpu_overcommit=host.pool.cpu_overcommit,
-        memory_overcommit=host.pool.memory_overcommit,
-        claimed_vcpus=claims.get("v") or 0,
-        claimed_memory_mib=claims.get("m") or 0,
-        disk_free_gib=sum(pool.available for pool in measured) // GIB if measured else None,
-    )
-
-
-def host_choose(flavor: Flavor, *, more_gib: int = 0, classes: Collection[StorageClass] = ()) -> Host:
-    """The host for a new guest of this size with so many GiB more beside its first disk; raises ``NoRoom``.
-
-    It has a pool of each of ``classes``. Its row is locked: in the transaction that claims.
-    """
-    return host_with_room(
-        vcpus=flavor.vcpus, memory_mib=flavor.memory_mib, disk_gib=flavor.disk_gib + more_gib, classes=classes
-    )
-
-
-def host_with_room(*, vcpus: int, memory_mib: int, disk_gib: int, classes: Collection[StorageClass] = ()) -> Host:
-    """A host with that much room; its row is locked. Raises ``NoRoom``."""
-    rooms = [room for room in host_rooms(lock=True) if room_serves(room, classes)]
-    choice = choose(rooms, vcpus=vcpus, memory_mib=memory_mib, disk_gib=disk_gib)
-    if choice.host is None:
-        raise NoRoom(lacking=choice.lacking)
-    return choice.host
-
-
-def room_serves(room: Room[Host], classes: Collection[StorageClass]) -> bool:
-    """Has the host a pool in use of each of these classes?"""
-    pools = room.host.storage_pools.all()
-    served = {pool.storage_class_id for pool in pools if pool.enabled and pool.ready_at is not None}
-    return {one.pk for one in classes} <= served
-
-
-def host_claimable(guest: Guest) -> Host:
-    """The guest's own host (its disks lie there) if it has room for it again; raises ``NoRoom``."""
-    if HostClaim.objects.filter(guest=guest).exists() and guest.host is not None:
-        return guest.host
-    rooms = [room for room in host_rooms(lock=True) if room.host.pk == guest.host_id]
-    choice = choose(rooms, vcpus=guest.charged_vcpus, memory_mib=guest.charged_memory_mib, disk_gib=0)
-    if choice.host is None:
-        raise NoRoom(
-            _("The host that keeps this machine's disks has no room for it right now."), lacking=choice.lacking
-        )
-    return choice.host
-
-
-def host_has_room_for(guest: Guest, *, disk_gib: int) -> None:
-    """Raise ``NoRoom`` unless the guest's host has room for what is charged of it beyond what it has claimed there.
-
-    The host's row is locked. What grows nowhere is never refused.
-    """
-    rooms = [room for room in host_rooms(lock=True) if room.host.pk == guest.host_id]
-    claim = HostClaim.objects.get(guest=guest)
-    vcpus, memory_mib, disk = guest.charged_vcpus, guest.charged_memory_mib, disk_gib - claim.disk_gib
-    if vcpus <= claim.vcpus and memory_mib <= claim.memory_mib and disk <= 0:
-        return
-    without = [
-        replace(
-            room,
-            claimed_vcpus=room.claimed_vcpus - claim.vcpus,
-            claimed_memory_mib=room.claimed_memory_mib - claim.memory_mib,
-        )
-        for room in rooms
-    ]
-    choice = choose(without, vcpus=vcpus, memory_mib=memory_mib, disk_gib=max(0, disk))
-    if choice.host is None:
-        raise NoRoom(_("The host of this machine has no room for it in this size right now."), lacking=choice.lacking)
 
 
 def drift_record(host: Host, kind: str, subject: str, *, detail: str = "", guest_id: Any = None) -> Drift:

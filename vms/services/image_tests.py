@@ -19,10 +19,11 @@ from portal.core.clock import now
 from portal.core.errors import Conflict
 from tenants.actors import Actor, system_actor
 from tenants.journal.audit import audit_record
-from vms.models import Host, Image, ImageTest
+from vms.models import Image, ImageTest, Installation
 from vms.models.image_tests import Verdict
-from vms.services.hosts import host_with_room
+from vms.placement import Need
 from vms.services.images import image_require, image_told
+from vms.services.placing import hosts_could_take, hosts_take, lineage_of
 from vms.states import ImageKind, ImageState
 
 log = structlog.get_logger(__name__)
@@ -57,7 +58,9 @@ def image_test(image: Image, *, actor: Actor) -> Operation:
         )
     memory_mib, disk_gib = max(MEMORY_LEAST_MIB, image.min_memory_mib), max(1, image.min_disk_gib)
     test = ImageTest(image=image, memory_mib=memory_mib, disk_gib=disk_gib)
-    _room_for(test)
+    _fits, refusal = hosts_could_take(_need(test), 1)
+    if refusal is not None:
+        raise refusal
     _refuse_second(image)
     test.save()
     operation = operation_submit(
@@ -78,22 +81,22 @@ def image_test_place(test: ImageTest) -> None:
 
     For whoever has just made sure that the operation is its own, in that transaction.
     """
-    row = ImageTest.objects.select_for_update(of=("self",)).get(pk=test.pk)
+    row = ImageTest.objects.select_for_update(of=("self",)).select_related("image__tenant").get(pk=test.pk)
     if row.host_id is None and row.ended_at is None:
-        row.host = _room_for(row)
+        (row.host,) = hosts_take(_need(row))
         row.save(update_fields=["host"])
 
 
-def _room_for(test: ImageTest) -> Host:
-    """A host with room for it; the hosts are locked, so that those who ask at once are counted one after the other."""
-    return host_with_room(vcpus=test.vcpus, memory_mib=test.memory_mib, disk_gib=test.disk_gib)
+def _need(test: ImageTest) -> Need:
+    return Need(test.vcpus, test.memory_mib, test.disk_gib, lineage_of(test.image.tenant))
 
 
 def _refuse_second(image: Image) -> None:
-    """Raise ``Conflict`` while another image of its tenant, or many of all, are under way; asked while hosts are locked.
+    """Raise ``Conflict`` while another image of its tenant, or many of all, are under way; who asks at once is counted in turn.
 
     No quota counts what a test boot takes: without this a tenant, or many together, could take all hosts from everybody else.
     """
+    Installation.objects.select_for_update(no_key=True).get()
     under_way = ImageTest.objects.filter(ended_at=None)
     if under_way.count() >= settings.CAPS["image_tests"]:
         raise Conflict(

@@ -35,7 +35,7 @@ from tests import factories
 from tests.portal.admin.doing import add, do
 from tests.portal.admin.rows import one_of_each
 from tests.support.openid import Provider, provider
-from vms.models import BackupStore, Flavor, Guest, Host, Image, ImageCopy, StorageClass, StoragePool
+from vms.models import BackupStore, Flavor, Guest, Host, HostPool, Image, ImageCopy, StorageClass, StoragePool
 
 Answers = Callable[[], dict[str, Any]]
 WHY = {"reason": "Because."}
@@ -92,6 +92,10 @@ def without_domain(app: SocialApp) -> None:
 
 STORE = {"name": "near", "kind": "s3", "location": "https://s3.example.test/bucket", "enabled": "on"}
 CLASS = {"media": "ssd", "iops": 5, "mbps": 0, "scrub": "zero", "enabled": "on"}
+POOL = {
+    "cpu_overcommit": "4", "memory_overcommit": "1.5", "spare_hosts": 1, "packs": "packs", "suspect_after_s": 10,
+    "down_after_s": 20,
+}  # fmt: skip
 BUILT = {"kind": "disk", "firmware": "uefi", "disk_bus": "sata", "nic_model": "virtio", "init": "cloud-init"}
 CASES: dict[tuple[type[Model], str], Case] = {
     (ApiToken, "revoke"): Case(),
@@ -123,6 +127,9 @@ CASES: dict[tuple[type[Model], str], Case] = {
     (Host, "test"): Case(),
     (Host, "maintain"): Case(first=be(maintenance=False)),
     (Host, "release"): Case(first=be(maintenance=True)),
+    (Host, "dedicate"): Case({"labels": "gpu ssd", "set_aside_for": ""}),
+    (HostPool, "add"): Case({**POOL, "name": "far"}),
+    (HostPool, "edit"): Case({**POOL, "name": "near"}),
     (Image, "fetch"): Case(
         {
             "name": "D",

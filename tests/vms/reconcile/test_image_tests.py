@@ -24,11 +24,12 @@ from vms.models import Drift, Image, ImageCopy, ImageTest
 from vms.names import pool_name, serial_log
 from vms.reconcile.sweep import sweep
 from vms.selectors.installation import installation_owner
+from vms.selectors.rooms import host_rooms
 from vms.services.guests.inside import LOG_BYTES
-from vms.services.hosts import NoRoom, host_rooms
 from vms.services.image_copies import copy_is_used
 from vms.services.image_tests import image_test, image_tested, image_tests_tidy, verdict_of
 from vms.services.images import image_delete
+from vms.services.placing import NoRoom
 from vms.states import Power
 
 PROMPT = b"\x1b[2J\x07Guesthouse Tiny Linux 6.1 (ttyS0)\r\n\r\n\x1b[1mtest-boot login: \x1b[0m"

@@ -25,7 +25,8 @@ from vms.reconcile.sweep import sweep
 from vms.selectors.installation import installation_owner
 from vms.services.backups.create import backup_create
 from vms.services.guests import guest_create
-from vms.services.hosts import NoRoom, host_enrol, host_record_facts, host_record_heartbeat
+from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat
+from vms.services.placing import NoRoom
 from vms.services.pools import PoolWish, pool_add, pool_offer, pool_remove
 from vms.services.snapshots import snapshot_create
 from vms.services.storage_classes import storage_class_write

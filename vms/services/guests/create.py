@@ -22,7 +22,8 @@ from tenants.journal.usage import usage_switch
 from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.services.quota import Kind, Line, class_disk, kind_of, quota_foresee, quota_reserve
-from vms.models import BackupDisk, Guest, HostClaim, Network, SecurityGroup, StorageClass, Subnet, Volume
+from vms.models import BackupDisk, Guest, Host, HostClaim, Network, SecurityGroup, StorageClass, Subnet, Volume
+from vms.placement import Need
 from vms.pool_kinds import home_path
 from vms.selectors.prices import machine_price
 from vms.services.addresses import address_free, addresses_free, port_create
@@ -32,8 +33,8 @@ from vms.services.guests.asking import guest_ask
 from vms.services.guests.check import guest_spec_check, password_hash
 from vms.services.guests.hardware import hardware_like, hardware_take
 from vms.services.guests.tagging import guest_set_tags
-from vms.services.hosts import NoRoom, host_choose, host_rooms, room_serves
 from vms.services.networks import network_default
+from vms.services.placing import hosts_could_take, hosts_take, need_of
 from vms.services.volumes.create import copy_params, pool_choose, pool_needs
 from vms.services.volumes.record import made_of, source_holds, volume_cost, volume_meter
 from vms.specs import GuestSpec
@@ -91,7 +92,10 @@ def guest_create(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Operation:
     networks = list(spec.networks) or [network_default(tenant, actor=actor)]
     hashed = password_hash(spec.password)
     cards = [(network, guarding.on(network)) for network in networks]
-    guests = [_guest_write(tenant, spec, name, cards, hashed) for name in spec.names()]
+    hosts = hosts_take(_need(tenant, spec), spec.count)
+    guests = [
+        _guest_write(tenant, spec, name, host, cards, hashed) for name, host in zip(spec.names(), hosts, strict=True)
+    ]
     parent = None
     if len(guests) > 1:
         parent = operation_submit(
@@ -120,12 +124,12 @@ def _guest_write(
     tenant: Tenant,
     spec: GuestSpec,
     name: str,
+    host: Host,
     cards: Iterable[tuple[Network, Collection[SecurityGroup]]],
     hashed: str,
 ) -> Guest:
     """The rows of one machine: itself, its place, its disk, its cards."""
     flavor = spec.flavor
-    host = host_choose(flavor, more_gib=_beside(spec), classes=_classes(spec))
     try:
         with transaction.atomic():
             guest = Guest(
@@ -193,8 +197,10 @@ def _guest_write(
     return guest
 
 
-def _classes(spec: GuestSpec) -> set[StorageClass]:
-    return {disk.storage_class for disk in spec.volumes if disk.storage_class is not None}
+def _need(tenant: Tenant, spec: GuestSpec) -> Need:
+    """What one of its machines asks of a host."""
+    classes = {disk.storage_class for disk in spec.volumes if disk.storage_class is not None}
+    return need_of(spec.flavor, tenant, more_gib=_beside(spec), classes=classes)
 
 
 def _beside(spec: GuestSpec) -> int:
@@ -281,11 +287,9 @@ def guest_fit(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Fit:
     cost = guest_cost(spec)
     lines = quota_foresee(tenant, cost | ({"networks": 1} if not networks else {}))
     reasons += [("over_quota", line.refusal().sentence) for line in lines if line.is_short]
-    rooms = [room for room in host_rooms() if room_serves(room, _classes(spec))]
-    disk_gib = spec.flavor.disk_gib + _beside(spec)
-    slots = sum(room.slots(spec.flavor.vcpus, spec.flavor.memory_mib, disk_gib) for room in rooms)
-    if slots < spec.count:
-        reasons.append((NoRoom.code, NoRoom().sentence))
+    slots, refusal = hosts_could_take(_need(tenant, spec), spec.count)
+    if refusal is not None:
+        reasons.append((refusal.code, refusal.sentence))
     left = [
         (line.limit - line.after) // (cost[line.name] // spec.count)
         for line in lines

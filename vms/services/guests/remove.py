@@ -20,7 +20,7 @@ from vms.models.guests import Charge
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.asking import guest_ask, guest_wish
 from vms.services.guests.wanting import WISH, guest_want
-from vms.services.hosts import host_claimable
+from vms.services.placing import host_claimable
 from vms.services.volumes.check import guest_locked
 from vms.services.volumes.record import copy_hold, volumes_going
 from vms.states import Power

@@ -32,7 +32,7 @@ from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.asking import guest_ask
 from vms.services.guests.create import Fit
 from vms.services.guests.wanting import WISH, guest_want
-from vms.services.hosts import host_has_room_for
+from vms.services.placing import host_has_room_for
 from vms.services.volumes.check import guest_locked
 from vms.services.volumes.record import guest_with, volume_room
 from vms.states import ON, Power
