@@ -2,6 +2,7 @@
 # A lab host's part of a fabric: Open vSwitch in user space and ovn-controller. Run inside the host by tests/lab/fabric.py.
 #
 #   chassis.sh up|switch|controller NAME ADDRESS CENTRAL
+#   chassis.sh meet NAME ADDRESS CENTRAL PHYSNET CIDR
 set -eu
 what=$1 name=$2 address=$3 central=$4
 run=/run/openvswitch
@@ -50,6 +51,14 @@ controller() {
     --ca-cert=$certificates/ca-cert.pem --detach
 }
 
+meet() {
+  ovs-vsctl --may-exist add-br br-ext -- set bridge br-ext datapath_type=netdev
+  ovs-vsctl set open . external_ids:ovn-bridge-mappings="$1:br-ext"
+  ip addr replace "$2" dev br-ext
+  ip link set br-ext up
+  ethtool -K br-ext tx off >/dev/null 2>&1 || :
+}
+
 case $what in
   up) ;;
   switch) stop $run/ovs-vswitchd.pid ;;
@@ -58,3 +67,4 @@ esac
 database
 switch
 controller
+[ "$what" != meet ] || meet "$5" "$6"

@@ -138,6 +138,10 @@ class Fabric:
 
         wait_until(is_known, timeout_s=60, what=f"the fabric knows {host.name}")
 
+    def meet(self, host: Host, physnet: str, cidr: str) -> None:
+        """An outside network ``physnet`` at the host, which has the address ``cidr`` there."""
+        host.exec("bash", _CHASSIS, "meet", host.name, host.address, self.lab.controller_address, physnet, cidr)
+
     def restart(self, host: Host, what: str) -> None:
         """``controller`` or ``switch`` of a host dies and comes again; machines keep their taps."""
         host.exec("bash", _CHASSIS, what, host.name, host.address, self.lab.controller_address, timeout_s=120)

@@ -11,9 +11,11 @@ from vms.hypervisor import fake
 from vms.hypervisor.engines import Net, NetworkEngine
 from vms.hypervisor.ovn import wire
 from vms.hypervisor.ovn.engine import Overlay
+from vms.hypervisor.ovn.routers import Outside
 from vms.hypervisor.xml.metadata import Owner, Tag
 from vms.hypervisor.xml.network import NetworkSpec
 
+OUTSIDE = Outside(physnet="outer", address="198.51.100.5/24", gateway="198.51.100.1", chassis=("host1", "host2"))
 NETWORK, GATEWAY = "gh-contract-n", "10.93.0.1"
 
 
@@ -41,7 +43,8 @@ def fabric_world(fabric: Fabric) -> Iterator[EngineWorld]:
     """A fabric's engine; afterwards nothing is in its database."""
     line = wire.northbound(fabric.remote, str(fabric.pki))
     world = EngineWorld(
-        Overlay(line, fake.connect("fake://contract"), OWNER), lambda name: fabric.nbctl("ls-add", name) and None
+        Overlay(line, fake.connect("fake://contract"), OWNER, outside=OUTSIDE),
+        lambda name: fabric.nbctl("ls-add", name) and None,
     )
     yield world
     clear(fabric)

@@ -5,22 +5,27 @@ The same conversations are asked of ``vms.firewall``, which is what people are t
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import pytest
 
 from tests.lab.cards import WireCard, talk, whisper
 from tests.lab.fabric import Fabric
 from tests.lab.hosts import Host
+from tests.lab.machine import run
 from tests.vms.hypervisor.conftest import OWNER
-from tests.vms.hypervisor.engines import clear
+from tests.vms.hypervisor.engines import OUTSIDE, clear
 from tests.vms.hypervisor.test_filters import ALL, UDP, arp, ethernet, icmp6, ipv4, ipv6, ports
 from vms.firewall import Direction, Packet, Protocol, Rule, allowing
 from vms.hypervisor import fake
 from vms.hypervisor.engines import Card, Group, Net
 from vms.hypervisor.ovn import wire
 from vms.hypervisor.ovn.engine import Overlay
+from vms.hypervisor.ovn.marks import mac_of
 from vms.hypervisor.ovn.ports import port_name
 from vms.hypervisor.xml.metadata import Tag
 from vms.hypervisor.xml.network import NetworkSpec
@@ -43,9 +48,10 @@ class Tenants:
     wanted: dict[str, Card] = field(default_factory=dict)
     rules: dict[str, tuple[Rule, ...]] = field(default_factory=dict)
 
-    def network(self, name: str, gateway: str) -> None:
+    def network(self, name: str, gateway: str, mode: Literal["nat", "isolated"] = "nat") -> None:
         tag = Tag(owner=OWNER, subject=name, tenant=name)
-        self.net.ensure_network(Net(spec=NetworkSpec(name=name, tag=tag, bridge="", gateway=gateway, prefix=24)))
+        spec = NetworkSpec(name=name, tag=tag, bridge="", gateway=gateway, prefix=24, mode=mode)
+        self.net.ensure_network(Net(spec=spec))
 
     def card(self, name: str, host: Host, network: str, mac: str, ip: str, gateway: str) -> None:
         self.give(name)
@@ -124,6 +130,7 @@ FORGED = {
         ipv6("fe80::5054:aff:fe5c:10a", "fe80::1", UDP, ports(547, 546)), 0x86DD, src=MAC_A, dst=MAC_B
     ),
     "another tenant by its MAC": to_b(A, dst="52:54:0a:5c:02:0a", ip=X),
+    "another tenant by way of the gateway": to_b(A, dst=mac_of("gh-wire-one"), ip=X),
     "RARP": ethernet(arp(3, MAC_A, A, A), 0x8035, src=MAC_A, dst=ALL),
     "a VLAN's tag": ethernet(b"\0\7\x08\0" + ipv4(A, B, UDP, ports(4000, 4001)), 0x8100, src=MAC_A, dst=MAC_B),
     "a spanning tree": ethernet(bytes(46), 0x0027, src=MAC_A, dst="01:80:c2:00:00:00"),
@@ -134,8 +141,9 @@ FORGED = {
 def tenants(fabric: Fabric) -> Iterator[Tenants]:
     clear(fabric)
     line = wire.northbound(fabric.remote, str(fabric.pki))
-    made = Tenants(fabric, Overlay(line, fake.connect("fake://wire"), OWNER, mtu=1400, offload=False))
+    made = Tenants(fabric, Overlay(line, fake.connect("fake://wire"), OWNER, mtu=1400, offload=False, outside=OUTSIDE))
     one, two = fabric.lab.hosts()[:2]
+    fabric.meet(one, OUTSIDE.physnet, f"{OUTSIDE.gateway}/24")
     try:
         made.network("gh-wire-one", GATEWAY)
         made.network("gh-wire-two", "10.92.2.1")
@@ -236,3 +244,77 @@ def test_what_is_changed_while_northd_is_dead_is_in_force_once_it_lives(tenants:
     tenants.fabric.start("northd")
 
     tenants.assert_as_told()
+
+
+def test_machines_on_every_host_reach_the_outside_by_the_routers_address_and_nobody_reaches_them(tenants: Tenants):
+    for card in tenants.cards:
+        tenants.give(card, Rule(direction=IN), EVERYWHERE)
+    assert tenants.net.line.enforced(timeout_s=30)
+    one = tenants.cards["a"].host
+
+    seen = {name: said_of(one, OUTSIDE.gateway, card) for name, card in tenants.cards.items()}
+
+    assert seen == dict.fromkeys(tenants.cards, OUTSIDE.ip)
+    one.exec("ip", "route", "replace", "10.92.1.0/24", "via", OUTSIDE.ip)
+    try:
+        assert reaches(one, OUTSIDE.ip), "the router is there"
+        assert not reaches(one, A)
+        assert not reaches(one, B)
+    finally:
+        one.exec("ip", "route", "del", "10.92.1.0/24")
+
+
+def test_an_isolated_network_leads_nowhere(tenants: Tenants):
+    for card in tenants.cards:
+        tenants.give(card, Rule(direction=IN), EVERYWHERE)
+    tenants.network("gh-wire-two", "10.92.2.1", mode="isolated")
+    try:
+        assert tenants.net.line.enforced(timeout_s=30)
+        one, x = tenants.cards["a"].host, tenants.cards["x"]
+        assert said_of(one, OUTSIDE.gateway, x) == ""
+        assert said_of(one, OUTSIDE.gateway, tenants.cards["a"]) == OUTSIDE.ip
+    finally:
+        tenants.network("gh-wire-two", "10.92.2.1")
+
+
+def said_of(host: Host, ip: str, card: WireCard) -> str:
+    """As whom the card calls TCP port 8099 of the host's address ``ip``; empty where it does not come through."""
+    with subprocess.Popen(
+        host.inside(sys.executable, "-c", LISTEN, ip), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+    ) as listener:
+        assert listener.stdout is not None
+        assert listener.stdout.readline() == "ready\n"
+        run(["ip", "netns", "exec", f"wire-{card.name}", sys.executable, "-c", CALL, ip], check=False)
+        return listener.stdout.readline().strip()
+
+
+def reaches(host: Host, ip: str) -> bool:
+    """Does the host hear an answer to one of five pings?"""
+    return host.exec(sys.executable, "-c", PING, ip).stdout.strip() == "True"
+
+
+LISTEN = """
+import socket, sys
+ear = socket.create_server((sys.argv[1], 8099))
+print("ready", flush=True)
+ear.settimeout(8)
+try:
+    print(ear.accept()[1][0], flush=True)
+except TimeoutError:
+    print("", flush=True)
+"""
+CALL = "import socket, sys; socket.create_connection((sys.argv[1], 8099), 5)"
+PING = """
+import socket, struct, sys
+line = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+line.connect((sys.argv[1], 0))
+line.settimeout(1)
+came = False
+for _ in range(5):
+    line.send(struct.pack(">BBHHH", 8, 0, 0xF7FF - 7, 0, 7))
+    try:
+        came = came or line.recv(256)[20] == 0
+    except TimeoutError:
+        pass
+print(came)
+"""

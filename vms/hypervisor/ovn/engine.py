@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from vms.hypervisor.cards import SeenCard
 from vms.hypervisor.driver import Hypervisor, SeenNetwork
 from vms.hypervisor.engines import Card, Group, Net
-from vms.hypervisor.errors import Missing
+from vms.hypervisor.errors import Missing, Unsupported
 from vms.hypervisor.members import SeenMembers
-from vms.hypervisor.ovn import groups, ports, switches
+from vms.hypervisor.ovn import groups, ports, routers, switches
 from vms.hypervisor.ovn.marks import NAME, SUBJECT, owner_of, row_id
-from vms.hypervisor.ovn.wire import Northbound
+from vms.hypervisor.ovn.routers import Outside
+from vms.hypervisor.ovn.wire import Change, Northbound
 from vms.hypervisor.xml.devices import Bandwidth, Model, Nic
 from vms.hypervisor.xml.network import DhcpHost, DnsName
 from vms.names import Owner
@@ -25,6 +26,7 @@ class Overlay:
     """See the protocol ``NetworkEngine``; a line to the fabric, a connection to one of its hosts, and who we are there.
 
     ``mtu`` is the most that its tunnels carry; without ``offload`` its switches run in user space.
+    ``resolvers`` are name servers that machines are told of, where their network names none.
     """
 
     line: Northbound
@@ -32,6 +34,8 @@ class Overlay:
     owner: Owner
     mtu: int = MTU
     offload: bool = True
+    outside: Outside | None = None
+    resolvers: tuple[str, ...] = ()
 
     # --- networks -----------------------------------------------------------------------------------------------------
     def networks(self) -> tuple[SeenNetwork, ...]:
@@ -45,18 +49,34 @@ class Overlay:
                     network=row.external_ids.get(SUBJECT, ""),
                 )
                 for row in tables["Logical_Switch"].rows.values()
+                if owner_of(row) != self.owner or SUBJECT in row.external_ids  # not where the router meets the outside
             )
 
     def standing(self) -> frozenset[str]:
         return frozenset(seen.name for seen in self.networks() if seen.active)
 
     def ensure_network(self, net: Net) -> None:
-        self.line.change(
-            lambda change: switches.ensure_switch(change, net, self.owner, mtu=self.mtu, resolvers=(), router_port="")
-        )
+        """See the protocol. ``Unsupported`` for one that leads outwards, where the fabric has no outside."""
+        spec, outside = net.spec, self.outside if net.spec.mode == "nat" else None
+        if spec.mode == "nat" and outside is None:
+            raise Unsupported(f"network {spec.name}: no outside is known", feature="outward")
+        plug = routers.leg_name(spec.name) if outside else ""
+
+        def make(change: Change) -> None:
+            switches.ensure_switch(change, net, self.owner, mtu=self.mtu, resolvers=self.resolvers, router_port=plug)
+            if outside:
+                routers.ensure_leg(change, spec, outside, self.owner)
+            else:
+                routers.drop_leg(change, spec.name, self.owner)
+
+        self.line.change(make)
 
     def remove_network(self, name: str) -> None:
-        self.line.change(lambda change: switches.drop_switch(change, name, self.owner))
+        def make(change: Change) -> None:
+            switches.drop_switch(change, name, self.owner)
+            routers.drop_leg(change, name, self.owner)
+
+        self.line.change(make)
 
     # --- who is on them -----------------------------------------------------------------------------------------------
     def members(self, network: str) -> SeenMembers:

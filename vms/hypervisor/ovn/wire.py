@@ -35,6 +35,7 @@ _INDEXED: Final = ("Logical_Switch", "Logical_Switch_Port", "Logical_Router", "P
 _READ: Final = {
     "Logical_Switch": ("ports", "acls", "dns_records"),
     "Logical_Router": ("ports", "nat", "policies", "static_routes"),
+    "Logical_Router_Port": ("gateway_chassis",),
     "Port_Group": ("ports", "acls"),
     "DNS": ("records",),
 }
