@@ -27,6 +27,7 @@ from vms.services.disk_exports import disk_exports_tidy
 from vms.services.guests import guest_delete, guests_mark_unknown
 from vms.services.guests.lease import leases_end
 from vms.services.guests.returning import guests_return
+from vms.services.guests.stopping import guests_stop
 from vms.services.halting import HALT_TASK, guests_halt
 from vms.services.hosts import hosts_check
 from vms.services.image_copies import copies_tidy
@@ -66,12 +67,17 @@ def _keep_saying() -> None:
 
 @shared_task(name="vms.tasks.check_hosts", time_limit=60)
 def check_hosts() -> None:
-    """Late hosts become suspect, then down; of a down host's guests nothing is known. What one that is back lost is started."""
+    """Late hosts become suspect, then down; of a down host's guests nothing is known.
+
+    What one that is back lost is started, and what was to be stopped there meanwhile is.
+    """
     for host in hosts_check():
         unknown = guests_mark_unknown(host)
         log.warning("host_down", host=host.name, guests=unknown)
     if started := guests_return(at=now()):
         log.info("guests_return", guests=started)
+    if stopped := guests_stop():
+        log.info("guests_stop", guests=stopped)
 
 
 @shared_task(name="vms.tasks.sweep_hosts", time_limit=60)

@@ -38,6 +38,7 @@ PLACES: dict[str, list[str]] = {
     "vms/reconcile/watch.py": ["a host carries guests of many tenants"],
     "vms/selectors/rooms.py": ["a host's room is shared by all tenants"],
     "vms/selectors/fleet.py": ["operators look at the whole installation"],
+    "vms/services/guests/stopping.py": ["machines of every tenant wait for their host"],
     "vms/services/disk_exports/ask.py": ["exported disks of all share the portal's storage"],
     "vms/services/guests/observe.py": [
         "a host's guests are of many tenants",

@@ -31,6 +31,7 @@ from vms.selectors.installation import installation_owner
 from vms.selectors.volumes import volumes_home, volumes_in
 from vms.services.discs import discs_follow
 from vms.services.guests.going_along import guests_went_along
+from vms.services.guests.kept import stop_is_kept
 from vms.services.hosts import drift_clear, drift_record, host_mark_swept, host_record_heartbeat, host_record_pool
 from vms.services.image_copies import copies_adopt
 from vms.services.leftovers import leftover_clear, leftover_withdraw
@@ -143,7 +144,9 @@ def _guest_drift(host: Host, guest: Guest, domain: SeenDomain | None) -> None:
         drift = drift_record(host, "binned_but_defined", guest.name, detail=str(domain.power), guest_id=guest.pk)
         if domain.power == Power.STOPPED:
             leftover_withdraw(guest, generation=domain.generation, drift=drift)
-    guest.refresh_from_db(fields=["want_power"])
+    guest.refresh_from_db(fields=["want_power", "problem_code"])
+    if stop_is_kept(guest):
+        return
     if guest.want_power != Power.ABSENT and domain.power not in (Power(guest.want_power), Power.UNKNOWN):
         drift_record(
             host,

@@ -21,6 +21,7 @@ from vms.models import Guest, Image
 from vms.selectors.guests import GuestRow
 from vms.selectors.hardware import hardware_words
 from vms.services.guests.allowed import ASK_AN_OPERATOR, Answer, answer, condition_of
+from vms.services.guests.kept import stop_is_kept
 from vms.services.guests.power import ACTIONS, guest_actions
 from vms.services.guests.wanting import is_lost
 from vms.states import GuestStatus, Power, VolumeState
@@ -316,6 +317,8 @@ def _in_the_bin(guest: Guest) -> str:
 
 def _problem(row: GuestRow) -> ProblemShown | None:
     guest = row.guest
+    if row.status == GuestStatus.UNKNOWN and stop_is_kept(guest) and row.operation is None:
+        return ProblemShown(guest.problem_code, guest.problem_message, _("Start takes that back."))
     if row.status == GuestStatus.UNKNOWN:
         return ProblemShown(
             "host_silent",

@@ -20,6 +20,7 @@ from portal.core.errors import Conflict
 from tenants.actors import Actor
 from tenants.policy import Permission
 from vms.models import Guest
+from vms.services.guests.kept import stop_is_kept
 from vms.services.guests.wanting import is_lost
 from vms.states import HostState, Power
 
@@ -124,6 +125,8 @@ class Row:
     """
     lost: bool = False
     """Also of one that is off since its host restarted, and would be started again."""
+    withdraws: bool = False
+    """Also of one whose Stop waits for its host: that is taken back, and what runs is not started."""
     instead: Mapping[Condition, Refusal] = field(default_factory=dict)
     """Its own words in a condition."""
 
@@ -148,6 +151,8 @@ _S, _R, _P, _Z, _C = (
     Condition.STOPPED, Condition.RUNNING, Condition.PAUSED, Condition.SUSPENDED, Condition.CRASHED,
 )  # fmt: skip
 _RR, _RO = Condition.RESCUE, Condition.RESCUE_OFF
+_KEPT = _in(_Q, _R, _P)
+"""Where a Stop may wait for the host, or has just to be carried out."""
 _THERE = _in(_A, _RR, _RO, _S, _R, _P, _Z, _C)
 _PLUGS = _in(_S, _R, _C)
 """Where a disk is added or taken off: a paused machine cannot let go, the saved memory of a suspended one knows its disks."""
@@ -155,7 +160,7 @@ _LET_IT_RUN = {state: replace(REFUSALS[state], hint=_("Let it run, or stop it.")
 _NOT_IN_BIN = Refusal("not_in_bin", _("This machine is not in the bin."))
 
 TABLE: Final[Mapping[str, Row]] = {
-    "guest.start": Row(_in(_S, _C, _RO), operator=_in(_A)),
+    "guest.start": Row(_in(_S, _C, _RO), operator=_in(_A), withdraws=True),
     "guest.shutdown": Row(_in(_R, _RR)),
     "guest.reboot": Row(_in(_R, _RR)),
     "guest.pause": Row(_in(_R)),
@@ -210,6 +215,8 @@ def answer(guest: Guest, kind: str, actor: Actor) -> Answer:
     condition, row = condition_of(guest), TABLE[kind]
     if row.lost and condition == Condition.STOPPED and is_lost(guest):
         return Answer.NOW
+    if row.withdraws and stop_is_kept(guest) and condition in _KEPT:
+        return Answer.LATER if condition == Condition.SILENT else Answer.NOW
     return row.answer(condition, actor)
 
 

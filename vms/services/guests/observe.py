@@ -19,6 +19,7 @@ from tenants.reactions import announce
 from tenants.scoping import every_tenant, tenant_scope
 from vms.models import Disc, Guest, Host
 from vms.models.discs import DiscBoot
+from vms.services.guests.kept import say_stopped
 from vms.services.guests.resize import size_follow
 from vms.services.guests.wanting import WISH, guest_follow, guest_want, is_lost
 from vms.states import LOST, OFF, ON, SETTLED, STOPPED_BY_SOMEBODY, Power
@@ -81,7 +82,7 @@ def _write(guest: Guest, seen: Observation) -> bool:
         if _believed(guest, before, seen):
             _believe(guest, before, seen)
             fields.append("version")
-        fields += say_lost(guest)
+        fields += [*say_lost(guest), *say_stopped(guest)]
         if started and not guest.in_rescue:
             Disc.objects.filter(guest=guest, boot=DiscBoot.ONCE).update(boot=DiscBoot.AFTER, version=F("version") + 1)
         if seen.power not in (Power.RUNNING, Power.PAUSED):

@@ -18,6 +18,7 @@ from tenants.policy import Permission
 from vms.models import Guest
 from vms.services.guests.allowed import Answer, answer, refuse_unless_allowed
 from vms.services.guests.asking import guest_ask, guest_wish
+from vms.services.guests.kept import stop_take_back
 from vms.services.volumes.check import guest_locked
 from vms.states import Power
 
@@ -63,7 +64,8 @@ def guest_power(guest: Guest, action: str, *, actor: Actor, grace_s: int | None 
 
     Raises ``Missing`` for an unknown action, ``Forbidden``, ``OverQuota`` where too many run already, ``Conflict`` where the
     machine's state forbids it: a silent host's guest is not started, since nobody knows what it is doing. That it is to be off
-    is written down, so that it is not started again if its host restarted; it is done once the host answers.
+    is written down, so that it is not started again if its host restarted; it is done once the host answers, however late
+    that is, unless somebody starts it before (``kept``).
     """
     known = ACTIONS.get(action)
     if known is None:
@@ -73,7 +75,7 @@ def guest_power(guest: Guest, action: str, *, actor: Actor, grace_s: int | None 
         raise Invalid(errors=[FieldError("/grace_s", "invalid_grace", _("Between 1 and %d seconds.") % GRACE_MAX_S)])
     guest = guest_locked(guest.pk)
     refuse_unless_allowed(guest, known.kind, actor)
-    before = guest.want_power
+    before = stop_take_back(guest)
     guest_wish(guest, known.wants)
     params: dict[str, Any] = {"want_before": before}
     if action == "shutdown":

@@ -24,6 +24,7 @@ from vms.models.guests import Charge
 from vms.models.spares import SpareRole
 from vms.selectors.security_groups import groups_of
 from vms.services.addresses import ports_release
+from vms.services.guests.kept import stop_keep
 from vms.services.guests.remove import guest_purge_failed_build, guest_withdraw, refuse_taken_name
 from vms.services.guests.resize import how_ended, resize_undo
 from vms.services.guests.spares import spares_tidy
@@ -66,8 +67,8 @@ def created(operation: Operation) -> None:
 def powered(operation: Operation) -> None:
     """Done: clear the problem. Not done: want again what the machine is seen to do, so that nobody acts on a dead wish.
 
-    Where its host fell silent meanwhile, a wish to have it off stays unless it was called off, and one to have it on is taken
-    back: seen again, it is charged for what it does, and either can be asked for anew.
+    Where its host fell silent meanwhile, a wish to have it off is kept (``kept``) unless it was called off, and one to have it on
+    is taken back: seen again, it is charged for what it does, and either can be asked for anew.
     """
     guest = _guest(operation)
     if guest is None:
@@ -77,6 +78,7 @@ def powered(operation: Operation) -> None:
     else:
         want_seen(guest, operation)
         guest.problem_code, guest.problem_message = operation.error_code, operation.error_message
+        stop_keep(guest, operation)
     guest.save(update_fields=[*WISH, "problem_code", "problem_message"])
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
 
