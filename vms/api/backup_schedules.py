@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Q
 from django.http import HttpResponse
 from django.utils.translation import gettext as _
 from ninja import Query, Router, Status
@@ -14,6 +15,7 @@ from pydantic import BaseModel, Field, StrictBool, StrictInt
 from portal.core.bodies import Body, Listed, Listing, listed, refuse_unknown
 from portal.core.errors import FieldError
 from portal.core.etags import etag_of, find
+from portal.core.ids import uuid_or_none
 from portal.core.paging import keyset_page
 from tenants.policy import Permission
 from tenants.types import HttpRequest
@@ -36,7 +38,7 @@ from vms.services.backups import (
     backup_schedule_preview,
 )
 from vms.services.backups.retention import Keep, keep_of
-from vms.services.backups.schedules import Preview, ScheduleSpec, schedule_spec
+from vms.services.backups.schedules import Preview, ScheduleSpec, machines_lock, schedule_spec, touched_by
 from vms.services.backups.slots import next_turn
 from vms.states import TurnState
 
@@ -224,6 +226,17 @@ def _schedule(request: HttpRequest, pk: str) -> BackupSchedule:
     return find(request, backup_schedules_visible(request.actor), pk)
 
 
+def _schedule_to_change(request: HttpRequest, pk: str, machines: Q | None = None) -> BackupSchedule:
+    """With ``If-Match`` the ``machines`` are locked before it, or those that it has touched: as services do it."""
+    rows = backup_schedules_visible(request.actor)
+    if "If-Match" in request.headers:
+        known = uuid_or_none(pk)
+        there = rows.filter(pk=known).first() if known is not None else None
+        if there is not None:
+            machines_lock(touched_by(there) if machines is None else machines)
+    return find(request, rows, pk)
+
+
 def _guests(request: HttpRequest, texts: list[str]) -> tuple[Guest, ...]:
     errors: list[FieldError] = []
     found = pick_all(guests_visible(request.actor).filter(binned_at=None), texts, "/guests", errors)
@@ -291,14 +304,15 @@ def backup_schedule_patch(
     """
     actor = request.actor
     actor.require(Permission.BACKUP_MANAGE)
-    row = _schedule(request, backup_schedule_id)
     changes = body.model_dump(exclude_unset=True)
+    if "guests" in changes:
+        changes["guests"] = _guests(request, body.guests)
+    chosen = Q(pk__in=[guest.pk for guest in changes.get("guests", ())])
+    row = _schedule_to_change(request, backup_schedule_id, chosen)
     if "keep" in changes:
         changes["keep"] = Keep(**body.keep.model_dump())
     if "tags" in changes:
         changes["tags"] = tuple(body.tags)
-    if "guests" in changes:
-        changes["guests"] = _guests(request, body.guests)
     spec = schedule_spec(row, **changes)
     _refuse_unused(body.cron, spec)
     if dry_run:
@@ -309,7 +323,7 @@ def backup_schedule_patch(
 @router.delete(ONE, response={204: None}, summary="Delete a backup schedule")
 def backup_schedule_remove(request: HttpRequest, backup_schedule_id: str) -> Status[None]:
     """What it made stays until somebody deletes it."""
-    backup_schedule_delete(_schedule(request, backup_schedule_id), actor=request.actor)
+    backup_schedule_delete(_schedule_to_change(request, backup_schedule_id), actor=request.actor)
     return Status(204, None)
 
 

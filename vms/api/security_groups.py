@@ -13,6 +13,7 @@ from operations.api import OperationOut, accepted
 from portal.core.bodies import Body, Listed, Listing, listed, narrowed
 from portal.core.errors import FieldError
 from portal.core.etags import etag_of, find
+from portal.core.ids import uuid_or_none
 from portal.core.paging import Sorts
 from tenants.api.tenants import tenant_in_path
 from tenants.policy import Permission
@@ -23,7 +24,7 @@ from vms.firewall import MAX_RULES
 from vms.models import SecurityGroup
 from vms.selectors.security_groups import groups_listed
 from vms.services.guarding import port_guard
-from vms.services.security_groups import group_create, group_delete, group_edit, group_rules_set
+from vms.services.security_groups import group_create, group_delete, group_edit, group_rules_set, groups_lock
 from vms.specs import MOST_ON_A_CARD
 
 router = Router(tags=["networks"])
@@ -160,8 +161,12 @@ def group_patch(request: HttpRequest, group_id: str, response: HttpResponse, bod
 )
 def group_rules(request: HttpRequest, group_id: str, response: HttpResponse, body: RulesIn) -> Status[OperationOut]:
     """On every machine that the group guards, or, where one cannot have them, on none."""
+    rules = [rule.model_dump() for rule in body.rules]
+    if "If-Match" in request.headers:  # those that they name, in the order in which services lock them
+        named = (uuid_or_none(text) for text in (group_id, *(str(rule["group"] or "") for rule in rules)))
+        groups_lock(pk for pk in named if pk is not None)
     group = find(request, SecurityGroup.objects.all(), group_id)
-    operation = group_rules_set(group, [rule.model_dump() for rule in body.rules], actor=request.actor)
+    operation = group_rules_set(group, rules, actor=request.actor)
     return accepted(request, response, operation)
 
 

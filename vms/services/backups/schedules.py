@@ -84,8 +84,7 @@ def backup_schedule_create(tenant: Tenant, spec: ScheduleSpec, *, actor: Actor) 
     """Have machines backed up from its next moment on. Raises ``Invalid``, ``Forbidden`` or ``Conflict``."""
     actor.require(Permission.BACKUP_MANAGE)
     _check(tenant, spec, actor)
-    chosen = Guest.objects.select_for_update(no_key=True).filter(pk__in=[guest.pk for guest in spec.guests])
-    list(chosen.order_by("pk").values("pk"))
+    machines_lock(Q(pk__in=[guest.pk for guest in spec.guests]))
     journal_lock(tenant)  # after the machines, as everybody does; two who are at the cap take turns
     if BackupSchedule.objects.count() >= settings.CAPS["backup_schedules"]:
         raise Conflict(_("This project has as many schedules as it can have."), code="too_many_schedules", hint="")
@@ -102,6 +101,7 @@ def backup_schedule_edit(schedule: BackupSchedule, *, actor: Actor, **changes: A
     Where its moments change, or it is turned on, those that have passed are not made up for.
     """
     actor.require(Permission.BACKUP_MANAGE, schedule)
+    machines_lock(Q(pk__in=[guest.pk for guest in changes.get("guests", ())]))
     row = _locked(schedule, actor)
     spec = schedule_spec(row, **changes)
     _check(row.tenant, spec, actor, row)
@@ -119,13 +119,24 @@ def backup_schedule_edit(schedule: BackupSchedule, *, actor: Actor, **changes: A
 def backup_schedule_delete(schedule: BackupSchedule, *, actor: Actor) -> None:
     """Forget it. What it made stays until somebody deletes it; what it has asked for goes on."""
     actor.require(Permission.BACKUP_MANAGE, schedule)
-    # Its turns and backups are locked after their machines, as everywhere.
-    touched = Q(pk__in=schedule.backups.values("guest")) | Q(pk__in=schedule.turns.values("guest"))
-    list(Guest.objects.select_for_update().filter(touched).order_by("pk").values("pk"))
+    machines_lock(touched_by(schedule))  # its turns and backups are locked after their machines, as everywhere
     row = _locked(schedule, actor)
     audit_record(actor, "backup_schedule.delete", row, **_facts(row))
     event_append(row.tenant, "backup_schedule.deleted", "backup_schedule", row.pk)
     row.delete()
+
+
+def touched_by(schedule: BackupSchedule) -> Q:
+    """The machines of its turns and backups."""
+    return Q(pk__in=schedule.backups.values("guest")) | Q(pk__in=schedule.turns.values("guest"))
+
+
+def machines_lock(those: Q) -> None:
+    """Lock machines before a schedule that names them, or whose turns and backups are theirs.
+
+    Not against rows that point at them: one who has the schedule writes such (``slots``) and waits for nobody.
+    """
+    list(Guest.objects.select_for_update(no_key=True).filter(those).order_by("pk").values("pk"))
 
 
 def backup_schedule_preview(
