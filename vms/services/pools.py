@@ -18,6 +18,7 @@ from portal.core.clock import now
 from portal.core.errors import Conflict, FieldError, Invalid
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
+from tenants.journal.ledger import installation_journal_lock
 from tenants.policy import Permission
 from vms.models import Host, StorageClass, StoragePool, Volume
 from vms.models.volumes import PoolKind
@@ -57,6 +58,7 @@ def pool_add(host: Host, wish: PoolWish, *, actor: Actor) -> tuple[StoragePool, 
     """
     actor.require(Permission.OPERATE)
     host = Host.objects.select_for_update(of=("self",)).get(pk=host.pk)
+    installation_journal_lock()  # what hosts share is compared with other hosts' rows: two that are added at once take turns
     name = f"gh-{installation_owner().short}-{wish.word}"
     errors = _errors(wish, host) or _clashes(wish, host, name)
     if errors:

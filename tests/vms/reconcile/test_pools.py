@@ -13,6 +13,7 @@ from tenants.scoping import every_tenant, tenant_scope
 from tests import factories
 from tests.operations.kinds import lapse
 from tests.portal.api.rest import Rest
+from tests.support.crowd import meeting
 from tests.vms.reconcile.bench import Bench
 from tests.vms.reconcile.lives import Killed, at_points
 from vms.berths import berth, pool_spec
@@ -333,6 +334,25 @@ def test_two_pools_of_a_host_do_not_lie_in_each_other_and_what_is_shared_is_the_
         pool_add(second_host(bench), wish, actor=factories.desk())
 
     assert [fault.code for fault in refused.value.errors] == ["other_storage"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("where", ["on one host", "on two hosts"])
+def test_of_two_that_are_added_at_once_under_one_name_the_second_is_refused(
+    where: str, bench: Bench, gold: StorageClass
+) -> None:
+    hosts = [bench.host, bench.host if where == "on one host" else second_host(bench)]
+    wishes = [PoolWish(word="all", kind="shared", storage_class=gold, path=f"/mnt/{path}") for path in ("one", "two")]
+    first, second = (
+        lambda host=host, wish=wish: pool_add(host, wish, actor=factories.desk())
+        for host, wish in zip(hosts, wishes, strict=True)
+    )
+
+    refused = meeting(first, second, lambda: None)
+
+    assert isinstance(refused, Invalid), refused
+    assert {fault.code for fault in refused.errors} <= {"taken", "other_storage"}
+    assert StoragePool.objects.filter(share="all").count() == 1
 
 
 def test_the_sweep_sees_what_is_missing_or_stray_in_every_pool_and_what_is_written(
