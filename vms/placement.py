@@ -24,6 +24,7 @@ type Lack = Literal[
     "storage_class",
     "apart",
     "together",
+    "unguarded",
     "too_few_cpus",
     "cpu",
     "memory",
@@ -38,7 +39,8 @@ class Need:
     """One machine to be placed: memory in MiB, disk in GiB.
 
     ``lineage`` are the ids of its tenant and of those above it. ``apart_from`` are hosts it must not be on, ``beside`` the only
-    ones it may be on (None: any); ``rather_not`` and ``rather`` are the same as wishes.
+    ones it may be on (None: any); ``rather_not`` and ``rather`` are the same as wishes. One without network cards needs nobody
+    to guard them.
     """
 
     vcpus: int
@@ -51,6 +53,7 @@ class Need:
     beside: frozenset[UUID] | None = None
     rather_not: frozenset[UUID] = frozenset()
     rather: frozenset[UUID] = frozenset()
+    has_cards: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,8 @@ class Room:
     labels: frozenset[str] = frozenset()
     classes: frozenset[UUID] = frozenset()
     set_aside: UUID | None = None
+    guards: bool = True
+    """Do security groups hold there?"""
 
     @property
     def serves(self) -> bool:
@@ -136,6 +141,8 @@ class Room:
             return "apart"
         if need.beside is not None and self.pk not in need.beside:
             return "together"
+        if need.has_cards and not self.guards:
+            return "unguarded"
         return ""
 
     def _lacks_room(self, need: Need) -> Lack:

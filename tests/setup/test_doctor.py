@@ -58,8 +58,8 @@ def test_missing_helpers_are_named_with_what_fails_without_them() -> None:
     assert texts == ["dnsmasq is not installed: tenants' networks give no addresses"]
 
 
-@pytest.mark.parametrize(("value", "findings"), [("1\n", 1), ("0\n", 0)])
-def test_bridged_packets_through_iptables_are_said(tmp_path: Path, value: str, findings: int) -> None:
+@pytest.mark.parametrize(("value", "findings"), [("1\n", 0), ("0\n", 1)])
+def test_bridged_packets_past_the_packet_filter_are_said(tmp_path: Path, value: str, findings: int) -> None:
     (tmp_path / "bridge-nf-call-iptables").write_text(value)
 
     assert len(list(doctor.bridged_packets(tmp_path))) == findings

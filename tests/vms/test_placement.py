@@ -61,6 +61,8 @@ TENANT, PARENT, OTHER, CLASS = UUID(int=50), UUID(int=51), UUID(int=52), UUID(in
         ("", {"classes": frozenset({CLASS})}, {"classes": frozenset({CLASS})}),
         ("apart", {}, {"apart_from": frozenset({UUID(int=1)})}),
         ("together", {}, {"beside": frozenset({UUID(int=2)})}),
+        ("unguarded", {"guards": False}, {}),
+        ("", {"guards": False}, {"has_cards": False}),
         ("too_few_cpus", {}, {"vcpus": 5}),
         ("cpu", {"claimed_vcpus": 7}, {"vcpus": 2}),
         ("", {"claimed_vcpus": 7}, {"vcpus": 1}),

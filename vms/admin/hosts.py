@@ -229,6 +229,11 @@ class HostAdmin(ServiceAdmin):
                 "red", _("This host does not answer."),
                 _("Its machines show as unknown. Do not start them elsewhere before it is known to be off."),
             )  # fmt: skip
+        if "groups" in host.unenforced:
+            yield Note(
+                "red", _("Security groups do not hold here."),
+                _("Bridged frames bypass its packet filter: it takes no new machines. What to set stands in its notes."),
+            )  # fmt: skip
         if host.unenforced:
             yield Note("amber", _("Some limits are not enforced here."), _("They stand below, in words."))
 

@@ -32,6 +32,9 @@ GUEST_WORDS: dict[str, str | Promise] = {
 LIMITS: dict[str, str | Promise] = {
     "bandwidth": _("Network speed is not limited: a machine can fill the host's link."),
     "cputune": _("Processor time is not limited: a machine can use whole cores."),
+    "groups": _(
+        "Security groups do not hold: everybody inside a network reaches its machines. It takes no new machines."
+    ),
     "iotune": _("Disk speed is not limited: a machine can slow the disks of the others."),
     "memtune": _("Memory is not limited beyond the machine's own size."),
     "nwfilter": _("Machines are not kept from pretending to be others (MAC, IP, ARP, DHCP)."),
@@ -65,6 +68,7 @@ LACKS: dict[Lack, str | Promise] = {
     "storage_class": _("Has no storage of its class"),
     "apart": _("Has one of its group"),
     "together": _("Has none of its group"),
+    "unguarded": _("Security groups do not hold there"),
     "too_few_cpus": _("Has too few processors"),
     "cpu": _("Its processors are sold"),
     "memory": _("Its memory is sold"),

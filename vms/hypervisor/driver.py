@@ -66,8 +66,8 @@ class HostFacts:
 class ProbeResult:
     """What a short-lived test guest showed: may ``type='kvm'`` be used, and which limits does this host not enforce.
 
-    ``unenforced`` names features among ``bandwidth``, ``cputune``, ``iotune``, ``memtune``, ``nwfilter``; ``notes`` are
-    sentences for the operator, one a finding.
+    ``unenforced`` names features among ``bandwidth``, ``cputune``, ``groups``, ``iotune``, ``memtune``, ``nwfilter``; ``notes``
+    are sentences for the operator, one a finding.
     """
 
     accelerated: bool

@@ -20,7 +20,7 @@ from vms.states import HostState
 
 _COLUMNS: Final = (
     "pk", "name", "state", "enabled", "maintenance", "cpus", "memory_mib", "labels", "accelerated", "set_aside__tenant_id",
-    "data_dir", "pool__cpu_overcommit", "pool__memory_overcommit", "pool_id", "pool__spare_hosts", "pool__packs",
+    "data_dir", "pool__cpu_overcommit", "pool__memory_overcommit", "pool_id", "pool__spare_hosts", "pool__packs", "unenforced",
 )  # fmt: skip
 _DISKS: Final = ("host_id", "path", "capacity", "available", "enabled", "ready_at", "storage_class_id")
 
@@ -43,7 +43,7 @@ def host_rooms(only: Collection[UUID] | None = None) -> list[Room]:
 
 def _room(row: tuple[Any, ...], claims: dict[str, int], disks: list[tuple[Any, ...]], kin: dict[UUID, Kin]) -> Room:
     pk, name, state, enabled, maintenance, cpus, memory_mib, labels, accelerated, set_aside, data_dir, *of_pool = row
-    cpu_overcommit, memory_overcommit, pool, spare_hosts, packs = of_pool
+    cpu_overcommit, memory_overcommit, pool, spare_hosts, packs, unenforced = of_pool
     home = home_of(data_dir)
     measured = [available for path, capacity, available, *_rest in disks if capacity and path == home]
     return Room(
@@ -62,4 +62,5 @@ def _room(row: tuple[Any, ...], claims: dict[str, int], disks: list[tuple[Any, .
         labels=frozenset(offers_of(labels, accelerated=accelerated)),
         classes=frozenset(disk[5] for disk in disks if disk[3] and disk[4] is not None),
         set_aside=set_aside,
+        guards="groups" not in unenforced,
     )

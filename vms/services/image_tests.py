@@ -88,7 +88,7 @@ def image_test_place(test: ImageTest) -> None:
 
 
 def _need(test: ImageTest) -> Need:
-    return Need(test.vcpus, test.memory_mib, test.disk_gib, lineage_of(test.image.tenant))
+    return Need(test.vcpus, test.memory_mib, test.disk_gib, lineage_of(test.image.tenant), has_cards=False)
 
 
 def _refuse_second(image: Image) -> None:

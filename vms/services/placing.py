@@ -156,7 +156,7 @@ def host_has_room_for(guest: Guest, *, disk_gib: int) -> None:
     if vcpus <= claim.vcpus and memory_mib <= claim.memory_mib and disk <= 0:
         return
     message = _("The host of this machine has no room for it in this size right now.")
-    _at_home(guest, Need(vcpus, memory_mib, max(0, disk)), claim, message)
+    _at_home(guest, Need(vcpus, memory_mib, max(0, disk), has_cards=False), claim, message)
 
 
 def _at_home(guest: Guest, need: Need, claim: HostClaim, message: str) -> Host:

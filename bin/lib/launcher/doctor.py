@@ -95,13 +95,14 @@ def helpers(find: Callable[[str], str | None]) -> Iterator[Finding]:
 
 
 def bridged_packets(folder: Path) -> Iterator[Finding]:
-    """With br_netfilter, frames that a bridge forwards run through iptables too, where other rules may drop them."""
-    switch = folder / "bridge-nf-call-iptables"
-    if switch.exists() and switch.read_text().strip() == "1":
-        yield Finding(
-            "br_netfilter hands bridged frames to iptables: a FORWARD policy of DROP (Docker sets one) cuts guests of"
-            " one network off from each other. To let bridges be: sysctl net.bridge.bridge-nf-call-iptables=0"
-        )
+    """Frames that a bridge forwards must run through iptables: there stand the rules of security groups, and others' perhaps."""
+    for name in ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables"):
+        switch = folder / name
+        if switch.exists() and switch.read_text().strip() == "0":
+            yield Finding(
+                f"net.bridge.{name} is 0, so security groups do not hold and this host takes no machines."
+                f" To have them hold: sysctl net.bridge.{name}=1, then test the host"
+            )
 
 
 def memory(meminfo: str) -> Iterator[Finding]:

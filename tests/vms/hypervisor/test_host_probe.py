@@ -46,6 +46,24 @@ def test_a_probe_says_what_the_kernel_says_and_leaves_nothing_behind(lab_host: H
     assert (hypervisor.domains(), hypervisor.networks(), hypervisor.filters()) == before
 
 
+@pytest.mark.parametrize("switch", ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables"])
+def test_where_bridged_frames_bypass_the_packet_filter_groups_do_not_hold(
+    switch: str, lab_host: Host, hypervisor: Hypervisor
+):
+    """P-H2. libvirt puts their rules in place all the same, and says nothing."""
+    assert "groups" not in hypervisor.probe(owner=OWNER).unenforced
+    turn = ("sysctl", "-q", "-w")
+    lab_host.exec(*turn, f"net.bridge.{switch}=0")
+    try:
+        result = hypervisor.probe(owner=OWNER)
+    finally:
+        lab_host.exec(*turn, f"net.bridge.{switch}=1")
+
+    assert "groups" in result.unenforced
+    assert [note for note in result.notes if f"net.bridge.{switch} must be 1" in note]
+    assert not [pool for pool in lab_host.virsh("pool-list", "--all", "--name").split() if "trial" in pool]
+
+
 def test_a_probe_clears_up_after_a_worker_that_died_in_one(lab_host: Host, hypervisor: Hypervisor, tmp_path: Path):
     left = tmp_path / "left.xml"
     left.write_text("<network><name>gh-contract-trial</name><bridge name='ghtleft'/></network>")

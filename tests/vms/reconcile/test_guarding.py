@@ -19,6 +19,7 @@ from tests.vms.reconcile.copy_lives import Copies
 from tests.vms.reconcile.group_lives import OUT, SSH, card, change, fresh, in_force, machine, made, ours, second_host
 from tests.vms.reconcile.lives import Killed, at_points
 from vms.hypervisor import pool
+from vms.hypervisor.driver import ProbeResult
 from vms.hypervisor.errors import Refused
 from vms.models import Guard, Guest, Host, Port, SecurityGroup
 from vms.names import filter_name
@@ -27,6 +28,9 @@ from vms.reconcile.sweep import sweep
 from vms.selectors.installation import installation_owner
 from vms.services.guarding import port_guard
 from vms.services.guests import guest_create
+from vms.services.hosts import host_test
+from vms.services.image_tests import image_test
+from vms.services.placing import NoRoom
 from vms.services.security_groups import group_delete, group_rules_set
 from vms.services.snapshots import snapshot_create
 from vms.specs import GuestSpec
@@ -329,3 +333,30 @@ def passed_by(ask: Callable[[], Operation]) -> list[str]:
     with at_points(lambda _point: None) as passed:
         run(ask().pk)
     return list(dict.fromkeys(passed))
+
+
+def test_a_host_where_groups_do_not_hold_takes_no_new_machines_until_they_do(bench: Bench) -> None:
+    """P-H2. What is there goes on: it starts, and takes another size."""
+    there, kept = bench.guest(Power.STOPPED), bench.binned()
+    says(bench, "groups")
+
+    with pytest.raises(NoRoom) as refused:
+        bench.ask_create()
+    assert refused.value.details["lacking"] == {bench.host.name: "unguarded"}
+    with pytest.raises(NoRoom):
+        bench.ask(kept, "restore")
+    for action in ("resize", "start"):
+        assert run(bench.ask(there, action).pk) == "succeeded"
+    with every_tenant(why="test"):
+        assert image_test(bench.image, actor=factories.desk()).kind == "image.try", "it has no card"
+
+    says(bench)
+    _guest, operation = bench.ask_create()
+    assert run(operation.pk) == "succeeded"
+
+
+def says(bench: Bench, *unenforced: str) -> None:
+    """What the host's test finds."""
+    bench.on_host.probe = ProbeResult(accelerated=True, unenforced=unenforced)
+    with every_tenant(why="test"):
+        assert run(host_test(bench.host, actor=factories.desk()).pk) == "succeeded"

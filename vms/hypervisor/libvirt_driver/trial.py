@@ -14,10 +14,11 @@ import libvirt
 from vms.hypervisor.driver import ProbeResult
 from vms.hypervisor.errors import HypervisorError, Unreachable
 from vms.hypervisor.filters import guest_filter
-from vms.hypervisor.libvirt_driver.link import Link
+from vms.hypervisor.libvirt_driver.bridged import Bridged
 from vms.hypervisor.libvirt_driver.translate import translated
 from vms.hypervisor.xml.devices import Bandwidth, FilterRef
 from vms.hypervisor.xml.metadata import Owner, Tag
+from vms.hypervisor.xml.nwfilter import Rule
 from vms.hypervisor.xml.parse import root_of
 from vms.hypervisor.xml.trial import TrialDomain, TrialNetwork
 
@@ -53,7 +54,7 @@ class _Limit:
     stands: Callable[[Any], bool]
 
 
-class Trial(Link):
+class Trial(Bridged):
     """The part of the driver that tries a host out."""
 
     def probe(self, *, owner: Owner) -> ProbeResult:
@@ -67,6 +68,8 @@ class Trial(Link):
         kind: Literal["kvm", "qemu"] = "kvm" if accelerated else "qemu"
         with self._surroundings(owner, notes) as network:
             unenforced = self._unenforced(replace(plain, kind=kind), network, notes)
+            if network and not self._filters_bridges(network, notes):
+                unenforced.add("groups")
         return ProbeResult(accelerated=accelerated, unenforced=tuple(sorted(unenforced)), notes=tuple(notes))
 
     # --- acceleration -------------------------------------------------------------------------------------------
@@ -181,7 +184,9 @@ class Trial(Link):
         made = ""
         try:
             with translated("make the trial's network and filter"):
-                self.raw.nwfilterDefineXML(guest_filter(name=name, subnet=_SUBNET, gateway=_GATEWAY).xml())
+                plain = guest_filter(name=name, subnet=_SUBNET, gateway=_GATEWAY)
+                stateful = Rule("drop", "inout", 900, "all")  # as groups have them: these need more of the host
+                self.raw.nwfilterDefineXML(replace(plain, rules=(*plain.rules, stateful)).xml())
                 self.raw.networkCreateXML(network.xml())
             made = name
         except Unreachable:

@@ -41,9 +41,12 @@ class PoolSpec:
     servers: tuple[str, ...] = ()
     source: str = ""
     ceph: CephUser | None = None
+    plain: bool = False
+    """A directory that is as it is: nothing is said of its mode."""
 
     def element(self) -> Element:
-        mode = node("permissions", None, node("mode", None, "0711")) if self.type == "dir" else None
+        ours = self.type == "dir" and not self.plain
+        mode = node("permissions", None, node("mode", None, "0711")) if ours else None
         target = node("target", None, node("path", None, self.path), mode) if self.path else None
         return node("pool", {"type": self.type}, node("name", None, self.name), self._source(), target)
 
