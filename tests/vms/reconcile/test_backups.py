@@ -18,13 +18,17 @@ from tenants.policy import Permission
 from tenants.scoping import every_tenant, tenant_scope
 from tests.operations.kinds import lapse
 from tests.vms.reconcile.backup_lives import BACKUP_RECIPES, Backups
+from tests.vms.reconcile.bench import Bench
 from tests.vms.reconcile.lives import Killed, at_points
+from tests.vms.reconcile.volume_lives import Disks
 from vms.backups import restic
 from vms.backups.disks import give_back
 from vms.handlers.restored import scratch
 from vms.hypervisor.errors import Refused, Unreachable
 from vms.models import Backup, Guest, Volume
+from vms.names import pool_name
 from vms.reconcile.stores import repository_place
+from vms.selectors.installation import installation_owner
 from vms.services.backups.record import backup_charge
 from vms.states import Power
 
@@ -279,6 +283,56 @@ def test_a_backup_becomes_a_machine_and_a_volume(backups: Backups) -> None:
     assert (row.guest, row.guest_name) == (None, guest.name)
     assert run(backups.deed(backup, "delete").pk) == "succeeded"
     assert bench.findings() == []
+
+
+@pytest.mark.parametrize("plugged", [False, True], ids=["by itself", "plugged in"])
+def test_a_restored_volume_is_called_off_at_any_point_and_leaves_nothing(
+    plugged: bool, backups: Backups, subtests: pytest.Subtests
+) -> None:
+    bench = backups.bench
+    guest = bench.guest()
+    backup, before = backups.backup(guest, b"one"), set(bench.on_host.pools[bench_pool()].volumes)
+
+    def ask() -> Operation:
+        more = {"guest": bench.fresh(guest)} if plugged else {}
+        return backups.deed(backup, "restore_volume", name="old-root", **more)
+
+    with at_points(lambda _point: None) as passed:
+        first = ask()
+        assert run(first.pk) == "succeeded"
+    Disks(bench).clear() if not plugged else assert_taken_off(bench, first)
+    for point in dict.fromkeys(point for point in passed if point.startswith("volume.create:")):
+        with subtests.test(point):
+            operation = ask()
+
+            def call_off(here: str, point: str = point, operation: Operation = operation) -> None:
+                if here == point:
+                    with tenant_scope(bench.house.tenant):
+                        operation_cancel(Operation.objects.get(pk=operation.pk), actor=bench.house.actor)
+
+            with at_points(call_off):
+                run(operation.pk)
+            bench.settle()
+
+            operation.refresh_from_db()
+            assert operation.status in ("cancelled", "succeeded")
+            if operation.status == "succeeded":
+                assert_taken_off(bench, operation)
+            assert set(bench.on_host.pools[bench_pool()].volumes) == before
+            assert bench.findings() == []
+
+
+def bench_pool() -> str:
+    return pool_name(installation_owner())
+
+
+def assert_taken_off(bench: Bench, operation: Operation) -> None:
+    """What the operation made is detached and deleted."""
+    disks = Disks(bench)
+    volume = disks.fresh(operation.subject_id)
+    if volume.guest is not None:
+        assert run(disks.ask(volume, "detach").pk) == "succeeded"
+    disks.clear()
 
 
 def test_whose_role_changes_some_machines_makes_nothing_of_what_another_held(backups: Backups) -> None:

@@ -11,7 +11,9 @@ DEADLINE_S = 900
 LONG_S = 7 * 86400
 """A deletion waits for a silent host, and writes zeros over whatever its class says."""
 
-declare(Kind("volume.create", _("Create volume %(name)s"), settle=settle.created, deadline_s=DEADLINE_S))
+declare(
+    Kind("volume.create", _("Create volume %(name)s"), settle=settle.created, deadline_s=DEADLINE_S, cancellable=True)
+)
 declare(Kind("volume.copy", _("Copy volume %(name)s"), settle=settle.created, cancellable=True, long=True))
 declare(Kind("volume.attach", _("Attach volume %(name)s"), settle=settle.attached, deadline_s=DEADLINE_S))
 declare(Kind("volume.detach", _("Detach volume %(name)s"), settle=settle.detached, deadline_s=DEADLINE_S))
