@@ -104,6 +104,13 @@ def fetch(run: Run, disk: SnapshotDisk, folder: Path) -> tuple[Fetched, ...]:
     room = shutil.disk_usage(folder).free
 
     def fetched(done: int, size: int) -> None:
+        if size > Limits().image.max_file_size:
+            raise Conflict(
+                _("There is more on this disk than can be copied."),
+                code="too_large_to_copy",
+                hint=_("Copy what is on it from inside of the machine."),
+                detail=f"{size} bytes to fetch, {Limits().image.max_file_size} at most",
+            )
         if 2 * size > room:
             raise Conflict(
                 _("The portal has no room to copy a disk this large right now."),

@@ -20,12 +20,15 @@ from tests.vms.reconcile.copy_lives import COPIES, COPY_RECIPES, Copied, Copies,
 from tests.vms.reconcile.lives import Killed, at_points
 from tests.vms.reconcile.snapshot_lives import SINCE, THEN
 from vms.hypervisor.errors import Missing, Refused, Unreachable
-from vms.models import Guest, Image, Port, Snapshot, Volume
+from vms.models import Guest, Image, Port, Snapshot, SnapshotDisk, Volume
 from vms.services.copies import (
     CloneSpec,
     guest_clone,
     guest_clone_fit,
+    image_capture_fit,
+    snapshot_volume_fit,
 )
+from vms.services.disk_exports import disk_export_fit
 from vms.services.images import image_path
 from vms.services.snapshots.tidy import snapshots_tidy
 from vms.states import Power
@@ -296,6 +299,38 @@ def test_a_snapshot_that_could_not_be_taken_fails_what_was_to_be_made_of_it(copi
         assert not Guest.objects.filter(pk=operation.subject_id).exists()
     assert copies.bench.fresh(guest).seen_power == Power.RUNNING
     assert copies.bench.findings() == []
+
+
+def test_a_disk_too_large_for_one_file_is_refused_before_anything_is_read_of_it(copies: Copies) -> None:
+    house = copies.bench.house
+    guest = copies.shots.machine(Power.STOPPED)
+    snapshot = copies.shots.snapshot(guest)
+    with every_tenant(why="test"):
+        for model, where in ((SnapshotDisk, {"snapshot": snapshot}), (Volume, {"guest": guest})):
+            model.objects.filter(position=1, **where).update(size_gib=2049)
+    before = Operation.objects.count()
+
+    for deed in (
+        lambda: copies.volume(snapshot, position=1),
+        lambda: copies.clone(guest),
+        lambda: copies.clone(guest, snapshot=snapshot),
+        lambda: copies.export(snapshot, position=1),
+        lambda: copies.export(guest, position=1),
+    ):
+        with pytest.raises(Conflict) as refused:
+            deed()
+        assert refused.value.code == "too_large_to_copy"
+    with tenant_scope(house.tenant):
+        row = copies.shots.fresh(snapshot.pk)
+        for fit in (
+            snapshot_volume_fit(row, name="c", position=1, actor=house.actor),
+            disk_export_fit(row, position=1, actor=house.actor),
+            image_capture_fit(row, name="c", position=1, actor=house.actor),
+        ):
+            assert "too_large_to_copy" in [code for code, _words in fit.reasons]
+    assert Operation.objects.count() == before
+
+    assert run(copies.volume(snapshot, position=0).pk) == "succeeded", "the other one can be"
 
 
 def test_a_clone_has_its_own_secrets_and_only_the_disks_that_were_chosen(copies: Copies) -> None:

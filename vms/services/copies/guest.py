@@ -15,7 +15,7 @@ from tenants.journal.audit import audit_record
 from tenants.policy import Permission
 from tenants.services.quota import quota_foresee
 from vms.models import Flavor, Guest, Network, Snapshot, SnapshotDisk, SshKey, StorageClass
-from vms.services.copies.source import disks_now, passing_snapshot, readable, refuse_uncopied
+from vms.services.copies.source import disks_now, passing_snapshot, readable, refuse_too_large, refuse_uncopied
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.create import Fit, guest_create, guest_fit
 from vms.services.snapshots.check import refuse_unready
@@ -100,6 +100,9 @@ def _read(guest: Guest) -> Guest:
 
 def _spec(guest: Guest, spec: CloneSpec, disks: Sequence[SnapshotDisk]) -> GuestSpec:
     root, *others = disks
+    chosen = _chosen(others, spec.volumes)
+    for disk in (root, *chosen):
+        refuse_too_large(disk)
     return GuestSpec(
         name=spec.name,
         flavor=spec.flavor or guest.flavor,
@@ -107,7 +110,7 @@ def _spec(guest: Guest, spec: CloneSpec, disks: Sequence[SnapshotDisk]) -> Guest
         networks=spec.networks or tuple(Network.objects.filter(ports__guest=guest).order_by("ports__position")),
         ssh_keys=spec.ssh_keys,
         tags=tuple(guest.tag_names()) if spec.tags is None else spec.tags,
-        volumes=tuple(_volume(disk) for disk in _chosen(others, spec.volumes)),
+        volumes=tuple(_volume(disk) for disk in chosen),
         root=root,
         like=guest,
         start=spec.start,

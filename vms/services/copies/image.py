@@ -16,7 +16,7 @@ from tenants.services.quota import quota_foresee
 from vms.models import Guest, Image, Snapshot, SnapshotDisk
 from vms.models.hardware import HARDWARE
 from vms.selectors.prices import item_price
-from vms.services.copies.source import disk_at, disks_now, passing_snapshot, readable, refuse_uncopied
+from vms.services.copies.source import disk_at, disks_now, passing_snapshot, readable, refuse_too_large, refuse_uncopied
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.create import Fit
 from vms.services.images import image_announce, image_require, image_spec_check
@@ -41,6 +41,7 @@ def image_capture(
     image_require(None, actor, tenant=of.tenant)
     snapshot, guest, disks = _now(of, actor) if isinstance(of, Guest) else _then(of, actor)
     disk = disk_at(disks, position)
+    refuse_too_large(disk)
     spec = replace(_like(guest, disk), name=name)
     if os_version is not None:
         spec = replace(spec, os_version=os_version)
@@ -76,6 +77,7 @@ def image_capture_fit(of: Guest | Snapshot, *, actor: Actor, name: str, position
         if isinstance(of, Guest):
             refuse_unless_allowed(of, "snapshot.create", actor)
             refuse_uncopied(disks, now=True)
+        refuse_too_large(disk)
         guest = of if isinstance(of, Guest) else of.guest
         image_spec_check(replace(_like(guest, disk), name=name))
     except Invalid as error:

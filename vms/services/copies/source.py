@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from django.utils.translation import gettext as _
 
-from portal.core.errors import FieldError, Invalid
+from portal.core.errors import Conflict, FieldError, Invalid
 from portal.core.ids import uuid7
+from portal.core.units import GIB
 from tenants.actors import Actor
 from tenants.policy import Permission
+from vms.disks.inspect import Limits
 from vms.models import Guest, Snapshot, SnapshotDisk, Volume
 from vms.services.snapshots import snapshot_create
 from vms.services.snapshots.check import locked, refuse_pool, refuse_unready
 from vms.services.volumes.check import refuse_volume
+
+COPY_MAX_GIB: Final = Limits().max_virtual_size // GIB
 
 
 def readable(snapshot: Snapshot, *, actor: Actor) -> tuple[Snapshot, Guest | None, list[SnapshotDisk]]:
@@ -35,6 +40,17 @@ def disk_at(disks: list[SnapshotDisk], position: int | None) -> SnapshotDisk:
     if found is None:
         raise Invalid(errors=[FieldError("/position", "unknown", _("The snapshot has no such disk."))])
     return found
+
+
+def refuse_too_large(disk: SnapshotDisk) -> None:
+    """Raise ``Conflict`` where the disk is larger than what is made one file of; asked before anything is read of it."""
+    if disk.size_gib > COPY_MAX_GIB:
+        raise Conflict(
+            _("A disk of more than %(most)d GiB cannot be copied."),
+            code="too_large_to_copy",
+            hint=_("Copy what is on it from inside of the machine."),
+            most=COPY_MAX_GIB,
+        )
 
 
 def passing_snapshot(of: Guest | Volume, *, actor: Actor) -> tuple[Snapshot, list[SnapshotDisk]]:

@@ -11,7 +11,7 @@ from tenants.journal.audit import audit_record
 from tenants.services.quota import quota_foresee
 from vms.models import Guest, Snapshot, SnapshotDisk, StorageClass
 from vms.selectors.prices import item_price
-from vms.services.copies.source import disk_at, readable
+from vms.services.copies.source import disk_at, readable, refuse_too_large
 from vms.services.guests.create import Fit
 from vms.services.volumes.check import volume_spec_check
 from vms.services.volumes.create import (
@@ -44,6 +44,7 @@ def snapshot_to_volume(
     snapshot, _guest, disks = readable(snapshot, actor=actor)
     disk = disk_at(disks, position)
     chosen = storage_class or _class_of(disk)
+    refuse_too_large(disk)
     spec = VolumeSpec(name=name, size_gib=disk.size_gib, storage_class=chosen, source=disk, guest=guest)
     operation = volume_create(snapshot.tenant, spec, actor=actor)
     audit_record(actor, "snapshot.copy", snapshot, volume=name)
@@ -69,6 +70,7 @@ def snapshot_volume_fit(
     lines += quota_foresee(snapshot.tenant, guest_with(guest, volumes=1, size_gib=disk.size_gib))
     reasons = [("over_quota", line.refusal().sentence) for line in lines if line.is_short]
     try:
+        refuse_too_large(disk)
         volume_spec_check(spec)
         guest_for(spec, actor)
         pool_choose(chosen, disk.size_gib, guest=guest, can=pool_needs(spec))

@@ -21,7 +21,7 @@ from tenants.policy import Permission
 from tenants.scoping import every_tenant
 from tenants.services.quota import quota_foresee
 from vms.models import DiskExport, Guest, Snapshot, SnapshotDisk, Volume
-from vms.services.copies.source import disk_at, disks_now, passing_snapshot, readable, refuse_uncopied
+from vms.services.copies.source import disk_at, disks_now, passing_snapshot, readable, refuse_too_large, refuse_uncopied
 from vms.services.disk_exports.keep import disk_export_say
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.create import Fit
@@ -136,12 +136,12 @@ def _taken() -> int:
 def _now(of: Guest | Volume, position: int | None, actor: Actor) -> Source:
     require_reach(actor, of if isinstance(of, Guest) else of.guest)
     _snapshot, disks = passing_snapshot(of, actor=actor)
-    return Source(disk_at(disks, position), of if isinstance(of, Guest) else of.guest)
+    return Source(_exported(disks, position), of if isinstance(of, Guest) else of.guest)
 
 
 def _then(snapshot: Snapshot, position: int | None, actor: Actor) -> Source:
     _row, guest, disks = readable(snapshot, actor=actor)
-    return Source(disk_at(disks, position), guest)
+    return Source(_exported(disks, position), guest)
 
 
 def _foreseen(of: Guest | Volume, position: int | None, actor: Actor) -> SnapshotDisk:
@@ -153,4 +153,10 @@ def _foreseen(of: Guest | Volume, position: int | None, actor: Actor) -> Snapsho
     alone = [] if isinstance(of, Guest) else [SnapshotDisk(volume=of, position=of.position, size_gib=of.size_gib)]
     disks = disks_now(of) if isinstance(of, Guest) else alone
     refuse_uncopied(disks, now=True)
-    return disk_at(disks, position)
+    return _exported(disks, position)
+
+
+def _exported(disks: list[SnapshotDisk], position: int | None) -> SnapshotDisk:
+    disk = disk_at(disks, position)
+    refuse_too_large(disk)
+    return disk
