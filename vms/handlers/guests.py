@@ -258,7 +258,7 @@ def ensure_networks(run: Run, place: Place) -> None:
     mine = list(Network.objects.filter(ports__guest=place.guest).distinct())
     if operations_live_on("network", [network.pk for network in mine]):
         raise Retry(_("Waiting for the network"), close_lane=False)  # it is just being taken off a host
-    standing = place.net.standing()
+    standing = place.net.standing({network_name(place.owner, network.pk) for network in mine})
     for network in mine:
         ensure_network(run, place, network, standing=standing)
     for port in ports_wanted(Port.objects.filter(guest=place.guest)):

@@ -68,7 +68,7 @@ def ensure_network(run: Run, there: Wired, network: Network, *, standing: Collec
         try:
             there.net.ensure_network(net)
         except errors.Busy:
-            if standing is None or net.spec.name not in there.net.standing():
+            if standing is None or net.spec.name not in there.net.standing({net.spec.name}):
                 raise
             return
     network_record_drawing(use, network.drawing)

@@ -158,10 +158,10 @@ def idle(run: Run, place: Place, groups: Iterable[UUID], *, but: QuerySet[Port] 
     A group is held from before the last look until the end: a machine that is made meanwhile either is seen here, or sees the
     hold and waits.
     """
-    guards = place.net.guards()
-    for pk in groups:
-        name = group_name(place.owner, pk)
-        if name not in guards or in_use_on(place.host, pk, but=but):
+    named = {group_name(place.owner, pk): pk for pk in groups}
+    there = place.net.guards(named)
+    for name, pk in named.items():
+        if name not in there or in_use_on(place.host, pk, but=but):
             continue
         run.hold("group", pk)
         if not in_use_on(place.host, pk, but=but):

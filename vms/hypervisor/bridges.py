@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
@@ -28,9 +29,10 @@ class Bridges:
     def networks(self) -> tuple[SeenNetwork, ...]:
         return self.hv.networks()
 
-    def standing(self) -> frozenset[str]:
+    def standing(self, names: Collection[str]) -> frozenset[str]:
         filters = set(self.hv.filters())
-        return frozenset(name for name in self.hv.networks_running() if network_guard(name) in filters)
+        running = set(names) & set(self.hv.networks_running())
+        return frozenset(name for name in running if network_guard(name) in filters)
 
     def ensure_network(self, net: Net) -> None:
         spec = net.spec
@@ -59,8 +61,9 @@ class Bridges:
         self.unguard(card)
 
     # --- what guards them ---------------------------------------------------------------------------------------------
-    def guards(self) -> frozenset[str]:
-        return frozenset(self.hv.filters())
+    def guards(self, names: Collection[str] | None = None) -> frozenset[str]:
+        there = frozenset(self.hv.filters())
+        return there if names is None else there & frozenset(names)
 
     def has_group(self, group: Group) -> bool:
         return self._has(group_guard(group))

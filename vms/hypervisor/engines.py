@@ -7,7 +7,7 @@ never touched.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -65,8 +65,8 @@ class NetworkEngine(Protocol):
     def networks(self) -> tuple[SeenNetwork, ...]:
         """All there are, foreign ones among them."""
 
-    def standing(self) -> frozenset[str]:
-        """The names of networks that carry packets, each with what its machines may never do; foreign ones among them."""
+    def standing(self, names: Collection[str]) -> frozenset[str]:
+        """Those of these networks that carry packets, each with what its machines may never do; whosever they are."""
 
     def ensure_network(self, net: Net) -> None:
         """There, as it is wanted, and carrying packets; what guards its machines is there before it.
@@ -95,8 +95,11 @@ class NetworkEngine(Protocol):
         """No name leads to the card, and nothing is kept for it any more; its machine has let go of it."""
 
     # --- what guards them ---------------------------------------------------------------------------------------------
-    def guards(self) -> frozenset[str]:
-        """The names under which networks', groups' and cards' guards are there, foreign ones among them."""
+    def guards(self, names: Collection[str] | None = None) -> frozenset[str]:
+        """The names, or those of these, under which networks', groups' and cards' guards are there, foreign ones among them.
+
+        All of them are many on a fabric: only a sweep asks for them.
+        """
 
     def has_group(self, group: Group) -> bool:
         """Is it there, and exactly so?"""

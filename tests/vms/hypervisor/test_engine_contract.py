@@ -53,18 +53,18 @@ def engines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EngineWo
 
 
 def test_a_network_stands_once_it_is_there_and_is_gone_once_it_is_removed(engines: EngineWorld):
-    assert NETWORK not in engines.net.standing()
+    assert NETWORK not in engines.net.standing({NETWORK})
 
     engines.net.ensure_network(engines.wanted())
     engines.net.ensure_network(engines.wanted())
 
-    assert NETWORK in engines.net.standing()
+    assert NETWORK in engines.net.standing({NETWORK})
     assert [seen.name for seen in engines.net.networks() if seen.owner == engines.owner] == [NETWORK]
 
     engines.net.remove_network(NETWORK)
     engines.net.remove_network(NETWORK)
 
-    assert NETWORK not in engines.net.standing()
+    assert NETWORK not in engines.net.standing({NETWORK})
     assert [seen.name for seen in engines.net.networks() if seen.owner == engines.owner] == []
 
 
@@ -73,7 +73,7 @@ def test_a_network_is_changed_as_it_is_drawn(engines: EngineWorld):
 
     engines.net.ensure_network(engines.wanted(mode="isolated", dns=("10.93.0.53",), domain="elsewhere.internal"))
 
-    assert NETWORK in engines.net.standing()
+    assert NETWORK in engines.net.standing({NETWORK})
 
 
 def test_what_is_not_ours_is_not_touched(engines: EngineWorld):
@@ -130,6 +130,7 @@ def test_what_a_group_allows_is_read_back(engines: EngineWorld):
 
     assert engines.net.has_group(GROUP)
     assert GROUP.name in engines.net.guards()
+    assert engines.net.guards({GROUP.name, "gh-contract-g-none"}) == {GROUP.name}
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ The same conversations are asked of ``vms.firewall``, which is what people are t
 
 from __future__ import annotations
 
+import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -17,6 +19,7 @@ from tests.lab.cards import WireCard, talk, whisper
 from tests.lab.fabric import Fabric
 from tests.lab.hosts import Host
 from tests.lab.machine import run
+from tests.vms.hypervisor import asker
 from tests.vms.hypervisor.conftest import OWNER
 from tests.vms.hypervisor.engines import OUTSIDE, clear
 from tests.vms.hypervisor.test_filters import ALL, UDP, arp, ethernet, icmp6, ipv4, ipv6, ports
@@ -50,7 +53,9 @@ class Tenants:
 
     def network(self, name: str, gateway: str, mode: Literal["nat", "isolated"] = "nat") -> None:
         tag = Tag(owner=OWNER, subject=name, tenant=name)
-        spec = NetworkSpec(name=name, tag=tag, bridge="", gateway=gateway, prefix=24, mode=mode)
+        spec = NetworkSpec(
+            name=name, tag=tag, bridge="", gateway=gateway, prefix=24, mode=mode, domain="private.internal"
+        )
         self.net.ensure_network(Net(spec=spec))
 
     def card(self, name: str, host: Host, network: str, mac: str, ip: str, gateway: str) -> None:
@@ -262,6 +267,31 @@ def test_machines_on_every_host_reach_the_outside_by_the_routers_address_and_nob
         assert not reaches(one, B)
     finally:
         one.exec("ip", "route", "del", "10.92.1.0/24")
+
+
+def test_dhcp_gives_each_card_its_address_and_names_lead_to_neighbours_alone(tenants: Tenants):
+    for card in tenants.cards:
+        tenants.give(card)
+    assert tenants.net.line.enforced(timeout_s=30)
+
+    told = {name: asked(card, "a", "b.private.internal", "x") for name, card in tenants.cards.items()}
+
+    assert {name: each["ip"] for name, each in told.items()} == {"a": A, "b": B, "c": C, "x": X}
+    gateways = {name: each["options"]["3"] for name, each in told.items()}
+    assert gateways == {
+        **dict.fromkeys("abc", socket.inet_aton(GATEWAY).hex()),
+        "x": socket.inet_aton("10.92.2.1").hex(),
+    }
+    assert {int(each["options"]["26"], 16) for each in told.values()} == {1400}
+    assert {bytes.fromhex(each["options"]["15"]) for each in told.values()} == {b"private.internal"}
+    assert told["c"]["names"] == {"a": A, "b.private.internal": B, "x": ""}
+    assert told["x"]["names"] == {"a": "", "b.private.internal": "", "x": X}
+
+
+def asked(card: WireCard, *words: str) -> dict[str, Any]:
+    """What DHCP and the name server say to the card."""
+    argv = [sys.executable, "-m", asker.__name__, card.name, card.mac, card.gateway, *words]
+    return json.loads(run(argv, timeout_s=60).stdout)
 
 
 def test_an_isolated_network_leads_nowhere(tenants: Tenants):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from vms.hypervisor.cards import SeenCard
@@ -52,8 +53,11 @@ class Overlay:
                 if owner_of(row) != self.owner or SUBJECT in row.external_ids  # not where the router meets the outside
             )
 
-    def standing(self) -> frozenset[str]:
-        return frozenset(seen.name for seen in self.networks() if seen.active)
+    def standing(self, names: Collection[str]) -> frozenset[str]:
+        with self.line.look() as tables:
+            rows = tables["Logical_Switch"].rows
+            there = {name: rows.get(row_id("switch", name)) for name in names}
+            return frozenset(name for name, row in there.items() if row is not None and switches.stands(tables, row))
 
     def ensure_network(self, net: Net) -> None:
         """See the protocol. ``Unsupported`` for one that leads outwards, where the fabric has no outside."""
@@ -103,8 +107,13 @@ class Overlay:
         self.line.change(lambda change: ports.drop_port(change, card, self.owner))
 
     # --- what guards them ---------------------------------------------------------------------------------------------
-    def guards(self) -> frozenset[str]:
+    def guards(self, names: Collection[str] | None = None) -> frozenset[str]:
         with self.line.look() as tables:
+            if names is not None:
+                kinds = (("Port_Group", "group"), ("Logical_Switch_Port", "port"))
+                return frozenset(
+                    name for name in names if any(row_id(kind, name) in tables[table].rows for table, kind in kinds)
+                )
             rows = [*tables["Port_Group"].rows.values(), *tables["Logical_Switch_Port"].rows.values()]
             return frozenset(row.external_ids.get(NAME, row.name) for row in rows)
 

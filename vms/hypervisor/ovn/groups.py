@@ -10,7 +10,7 @@ from vms.hypervisor.ovn.marks import NAME, bring, group_row_name, marks, must_be
 from vms.hypervisor.ovn.ports import port_ours
 from vms.hypervisor.ovn.rules import group_rules, group_sets
 from vms.hypervisor.ovn.switches import put_rules, rule_of
-from vms.hypervisor.ovn.wire import Change
+from vms.hypervisor.ovn.wire import Change, holds
 from vms.names import Owner
 
 
@@ -64,21 +64,17 @@ def guard(change: Change, card: Card, groups: tuple[str, ...], owner: Owner) -> 
         row = change.rows("Port_Group").get(pk)
         if row is None:
             raise Missing(f"a group of card {card.name} is not there")
-        if not _holds(row, port):
+        if not holds(row, "ports", port.uuid):
             row.addvalue("ports", port.uuid)
     for row in change.rows("Port_Group").values():
-        if row.uuid not in wanted and owner_of(row) == owner and _holds(row, port):
+        if row.uuid not in wanted and owner_of(row) == owner and holds(row, "ports", port.uuid):
             row.delvalue("ports", port.uuid)
 
 
 def groups_of(tables: Any, port: Any, owner: Owner) -> set[str]:
     """The names of our groups that the port is in."""
     rows = tables["Port_Group"].rows.values()
-    return {row.external_ids.get(NAME, "") for row in rows if owner_of(row) == owner and _holds(row, port)}
-
-
-def _holds(row: Any, port: Any) -> bool:
-    return any(each.uuid == port.uuid for each in row.ports)
+    return {row.external_ids.get(NAME, "") for row in rows if owner_of(row) == owner and holds(row, "ports", port.uuid)}
 
 
 def _ensure_set(change: Change, name: str, addresses: frozenset[str], group: Group, owner: Owner) -> None:

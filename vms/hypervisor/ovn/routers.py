@@ -6,7 +6,6 @@ bears the router's own address, and only answers to that come back in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 from typing import Any, Final
@@ -15,7 +14,7 @@ from vms.firewall import SPECIAL
 from vms.hypervisor.ovn.marks import bring, mac_of, marks, must_be_ours, row_id
 from vms.hypervisor.ovn.rules import Acl
 from vms.hypervisor.ovn.switches import put_rules, switch_of
-from vms.hypervisor.ovn.wire import Change
+from vms.hypervisor.ovn.wire import Change, holds
 from vms.hypervisor.xml.network import NetworkSpec
 from vms.names import Owner
 
@@ -173,8 +172,7 @@ def _ensure_plug(change: Change, network: str, plug: str, leg: str, owner: Owner
 
 
 def _hold(row: Any, column: str, part: Any) -> None:
-    held: Iterable[Any] = getattr(row, column)
-    if not any(each.uuid == part.uuid for each in held):
+    if not holds(row, column, part.uuid):
         row.addvalue(column, part.uuid)
 
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+from ovs.db.data import Atom
+from ovs.db.types import UuidType
 from ovs.stream import SSLStream, Stream
 from ovsdbapp.backend.ovs_idl import connection, transaction
 from ovsdbapp.backend.ovs_idl.command import BaseCommand
@@ -193,6 +195,13 @@ def named(tables: Any, table: str, name: str) -> list[Any]:
     """The rows of that name."""
     index = tables[table].rows.indexes["name"]
     return list(index.irange(_Named(name), _Named(name)))
+
+
+def holds(row: Any, column: str, pk: UUID) -> bool:
+    """Is the row ``pk`` among those that the column names? Does not make rows of all of them, of which a group has thousands."""
+    if row._data is None or column in row._changes or row._mutations:
+        return any(each.uuid == pk for each in getattr(row, column))
+    return Atom(UuidType, pk) in row._data[column].values
 
 
 class _Named:
