@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.lab import pki
 from tests.lab.hosts import Host, Lab
 from tests.lab.machine import run
-from tests.lab.namespaces import Pid
+from tests.lab.namespaces import Pid, processes_beside
 from tests.lab.waiting import wait_until
 from vms.hypervisor.ovn import wire
 
@@ -147,7 +147,6 @@ class Fabric:
         host.exec("bash", _CHASSIS, what, host.name, host.address, self.lab.controller_address, timeout_s=120)
 
     def controllers(self, host: Host) -> list[Pid]:
-        from tests.lab.namespaces import processes_beside
-
+        """The host's ovn-controller, numbered as outside; more than one is a fault."""
         init = Pid.read(host.directory / "init.pid")
         return processes_beside(init, "ovn-controller") if init else []

@@ -9,6 +9,7 @@ from ipaddress import IPv4Interface
 from vms.hypervisor.cards import SeenCard
 from vms.hypervisor.driver import Hypervisor, SeenNetwork
 from vms.hypervisor.engines import Card, Group, Net
+from vms.hypervisor.errors import Refused
 from vms.hypervisor.filters import guest_filter
 from vms.hypervisor.groups import group_filter, port_filter
 from vms.hypervisor.members import SeenMembers
@@ -37,9 +38,13 @@ class Bridges:
     def ensure_network(self, net: Net) -> None:
         spec = net.spec
         subnet = str(IPv4Interface(f"{spec.gateway}/{spec.prefix}").network)
-        self.hv.ensure_filter(
-            guest_filter(name=network_guard(spec.name), subnet=subnet, gateway=spec.gateway, forbidden=net.forbidden)
-        )
+        try:
+            guard = guest_filter(
+                name=network_guard(spec.name), subnet=subnet, gateway=spec.gateway, forbidden=net.forbidden
+            )
+        except ValueError as error:
+            raise Refused(f"network {spec.name}: {error}") from error
+        self.hv.ensure_filter(guard)
         self.hv.ensure_network(spec)
 
     def remove_network(self, name: str) -> None:

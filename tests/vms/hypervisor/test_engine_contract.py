@@ -87,6 +87,14 @@ def test_what_is_not_ours_is_not_touched(engines: EngineWorld):
     assert [seen.owner for seen in engines.net.networks() if seen.name == NETWORK] == [None]
 
 
+def test_what_makes_no_sense_is_refused_and_leaves_nothing(engines: EngineWorld):
+    with pytest.raises(Refused):
+        engines.net.ensure_network(replace(engines.wanted(), forbidden=("nonsense",)))
+
+    assert engines.net.standing({NETWORK}) == frozenset()
+    assert [seen.name for seen in engines.net.networks() if seen.owner == engines.owner] == []
+
+
 def test_who_is_introduced_is_known_until_forgotten(engines: EngineWorld):
     with pytest.raises(Missing):
         engines.net.members(NETWORK)

@@ -251,6 +251,23 @@ def test_what_is_changed_while_northd_is_dead_is_in_force_once_it_lives(tenants:
     tenants.assert_as_told()
 
 
+def test_what_is_changed_while_a_hosts_controller_is_dead_is_in_force_once_it_lives(tenants: Tenants):
+    for card in tenants.cards:
+        tenants.give(card, EVERYWHERE)
+    tenants.assert_as_told()
+    two = tenants.cards["b"].host
+
+    (controller,) = tenants.fabric.controllers(two)
+    controller.end()
+    for card in tenants.cards:
+        tenants.give(card, Rule(direction=IN, protocol=Protocol.TCP, ports=(22, 22)), EVERYWHERE)
+    assert tenants.net.line.translated(timeout_s=30)
+    assert not tenants.net.line.enforced(timeout_s=0.5)
+    tenants.fabric.join(two)
+
+    tenants.assert_as_told()
+
+
 def test_machines_on_every_host_reach_the_outside_by_the_routers_address_and_nobody_reaches_them(tenants: Tenants):
     for card in tenants.cards:
         tenants.give(card, Rule(direction=IN), EVERYWHERE)

@@ -31,7 +31,7 @@ def ensure_group(change: Change, group: Group, owner: Owner) -> None:
     put_rules(change, row, group_rules(group, name))
     for old in _sets_of(change.rows("Address_Set"), group.name, owner):
         if old.name not in wanted:
-            old.delete()
+            change.remove(old)
 
 
 def drop_group(change: Change, name: str, owner: Owner) -> None:
@@ -39,9 +39,9 @@ def drop_group(change: Change, name: str, owner: Owner) -> None:
     row = change.rows("Port_Group").get(row_id("group", name))
     if row is not None:
         must_be_ours(row, owner, f"group {name}")
-        row.delete()
+        change.remove(row)
     for old in _sets_of(change.rows("Address_Set"), name, owner):
-        old.delete()
+        change.remove(old)
 
 
 def has_group(tables: Any, group: Group, owner: Owner) -> bool:

@@ -23,7 +23,7 @@ def ensure_port(change: Change, card: Card, owner: Owner) -> None:
         mac, ip = address_of(other)
         if owner_of(other) == owner and (mac == card.mac or ip == card.ip):
             switch.delvalue("ports", other.uuid)
-            other.delete()
+            change.remove(other)
         elif other.external_ids.get(MACHINE) == card.machine and card.machine:
             bring(other, external_ids={**other.external_ids, MACHINE: ""})
     further = card.mac.lower().startswith(FURTHER)
@@ -54,7 +54,7 @@ def drop_port(change: Change, card: Card, owner: Owner) -> None:
     must_be_ours(row, owner, f"card {card.name}")
     if switch is not None:
         switch.delvalue("ports", row.uuid)
-    row.delete()
+    change.remove(row)
     if switch is not None:
         tell_names(change, switch)
 

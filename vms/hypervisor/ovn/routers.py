@@ -76,13 +76,13 @@ def drop_leg(change: Change, network: str, owner: Owner) -> None:
         if part is not None:
             if router is not None:
                 router.delvalue(column, part.uuid)
-            part.delete()
+            change.remove(part)
     plug = change.rows("Logical_Switch_Port").get(row_id("plug", network))
     if plug is not None:
         switch = switch_of(change, network)
         if switch is not None:
             switch.delvalue("ports", plug.uuid)
-        plug.delete()
+        change.remove(plug)
 
 
 def _ensure_router(change: Change, outside: Outside, owner: Owner) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any, Final
 
 from vms.hypervisor.engines import Net
@@ -15,6 +16,7 @@ from vms.hypervisor.xml.network import NetworkSpec
 from vms.names import Owner
 
 LEASE_S: Final = 3600
+_PLAIN: Final = re.compile(r"[a-z0-9.-]{1,120}")
 _DOMAIN: Final = "guesthouse:domain"
 
 
@@ -56,11 +58,11 @@ def drop_switch(change: Change, name: str, owner: Owner) -> None:
             raise Refused(f"network {name} is not ours")
     else:
         must_be_ours(row, owner, f"network {name}")
-        row.delete()
+        change.remove(row)
     for table, kind in (("DHCP_Options", "first"), ("DHCP_Options", "further"), ("DNS", "names")):
         part = change.rows(table).get(row_id(kind, name))
         if part is not None:
-            part.delete()
+            change.remove(part)
 
 
 def switch_of(change: Change, name: str) -> Any | None:
@@ -151,15 +153,19 @@ def _options(spec: NetworkSpec, *, is_first: bool, mtu: int, resolvers: tuple[st
         "server_mac": mac_of(spec.name),
         "lease_time": str(LEASE_S),
         "mtu": str(min(mtu, spec.mtu or mtu)),
-        "dns_server": _set(spec.dns or resolvers or (spec.gateway,)),
+        "dns_server": _set(str(IPv4Address(each)) for each in spec.dns or resolvers or (spec.gateway,)),
     }
     if is_first:
         options["router"] = spec.gateway
     if spec.domain:
+        if not _PLAIN.fullmatch(spec.domain):
+            raise ValueError("a domain is small letters, digits, hyphens and dots")
         options["domain_name"] = f'"{spec.domain}"'
     if spec.routes:
         ways = [("0.0.0.0/0", spec.gateway)] if is_first else []
-        options["classless_static_route"] = _set(f"{to},{via}" for to, via in [*ways, *spec.routes])
+        options["classless_static_route"] = _set(
+            f"{IPv4Network(to)},{IPv4Address(via)}" for to, via in [*ways, *spec.routes]
+        )
     return options
 
 

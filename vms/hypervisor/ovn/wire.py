@@ -126,6 +126,8 @@ class Northbound:
             made.commit()
         except HypervisorError:
             raise
+        except ValueError as error:
+            raise Refused(f"{self.remote}: {error}") from error
         except TimeoutException as error:
             hang_up(self.remote, self.pki)
             raise Unreachable(f"{self.remote}: no answer within {ANSWER_S:g} s") from error
@@ -182,6 +184,10 @@ class Change:
         for column, value in columns.items():
             setattr(row, column, value)
         return row
+
+    def remove(self, row: Any) -> None:
+        """No such row any more."""
+        row.delete()
 
     def add(self, table: str, **columns: Any) -> Any:
         """A new row that nobody asks for by its id."""
