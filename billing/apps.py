@@ -9,4 +9,4 @@ class BillingConfig(AppConfig):
     name = "billing"
 
     def ready(self) -> None:
-        from billing import selectors  # noqa: F401  (answers what things cost)
+        from billing.selectors import prices  # noqa: F401  (answers what things cost)

@@ -13,6 +13,7 @@ from ninja.operation import Operation
 from ninja.parser import Parser
 
 import billing.api.prices
+import billing.api.usage
 import operations.api
 import tenants.api.audit
 import tenants.api.invitations
@@ -212,6 +213,7 @@ for shared in (
     vms.api.backups.operators,
     vms.api.pools.router,
     billing.api.prices.router,
+    billing.api.usage.router,
 ):
     api.add_router("", shared)
 

@@ -30,7 +30,7 @@ class Amqp(AMQP):
 
 app = Celery("guesthouse", amqp=Amqp)
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["tenants", "operations", "vms"])
+app.autodiscover_tasks(["tenants", "operations", "vms", "billing"])
 
 
 @setup_logging.connect

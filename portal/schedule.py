@@ -22,5 +22,6 @@ SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "end-visits": {"task": "tenants.tasks.visits_end_due", "schedule": timedelta(seconds=5)},
     "forget-old-letters": {"task": "tenants.tasks.forget_old", "schedule": timedelta(hours=1)},
     "forget-audit": {"task": "tenants.tasks.forget_audit", "schedule": timedelta(hours=6)},
+    "bill-hour": {"task": "billing.tasks.bill_hour", "schedule": timedelta(minutes=1)},
     "forget-old": {"task": "operations.tasks.forget_old", "schedule": timedelta(hours=1)},
 }

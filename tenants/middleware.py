@@ -24,6 +24,8 @@ from tenants.types import HttpRequest
 
 PAGES = re.compile(r"^/t/(?P<tenant>[^/]+)/")
 API = re.compile(r"^/api/v1/(?:tenants/(?P<tenant>[^/]+)(?:/|$))?")
+BILLING = "/api/v1/billing/"
+"""Below it a tenant is named by a parameter, as the contract has it; it opens as one in the path does."""
 NOBODY = Actor(user=None, tenant=None, permissions=frozenset(), via="anonymous")
 
 
@@ -72,6 +74,8 @@ class TenantMiddleware:
         scheme, _, raw = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not raw:
             return self.get_response(request)
+        if slug is None and request.path_info.startswith(BILLING):
+            slug = request.GET.get("tenant") or None
         if slug is None:
             request.actor = actor_for_token(raw.strip(), None, **facts) or NOBODY
             if request.actor.is_operator:

@@ -14,8 +14,8 @@ from django.utils.translation import gettext_lazy
 
 from billing.meters import METERS
 from billing.models import METER_LABELS, Price, PriceList
-from billing.selectors import prices_at
-from billing.services import price_list_write, price_set, price_withdraw
+from billing.selectors.prices import prices_at
+from billing.services.prices import price_list_write, price_set, price_withdraw
 from portal.admin_base import ServiceAdmin
 from portal.admin_deeds import DeedForm, Forecast, deed
 from portal.admin_shown import Panel, column, moment, yes_no

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, StrictBool
 
 from billing.meters import METERS
 from billing.models import Price, PriceList
-from billing.services import price_list_write, price_set, price_withdraw
+from billing.services.prices import price_list_write, price_set, price_withdraw
 from portal.core.bodies import Body, Listed, Listing, Moment, listed, narrowed
 from portal.core.errors import FieldError, Invalid
 from portal.core.etags import etag_of, find

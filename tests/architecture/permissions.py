@@ -24,6 +24,12 @@ class Row(NamedTuple):
     whole: bool = False
     also: tuple[Permission, ...] = ()
 
+    @property
+    def is_in_tenant(self) -> bool:
+        """Is it about one tenant, named in its path or (usage records) by a parameter?"""
+        named = ("/tenants/{tenant}", "/billing/usage-records", "/billing/verify")
+        return self.route.startswith(named)
+
 
 T = "/tenants/{tenant}"
 GUEST = f"{T}/guests/{{guest_id}}"
@@ -52,6 +58,9 @@ TABLE = [
     Row("GET", "/billing/prices", None),
     Row("POST", "/billing/prices", P.OPERATE),
     Row("DELETE", "/billing/prices/{price_id}", P.OPERATE),
+    Row("GET", "/billing/usage-records", P.USAGE_VIEW),
+    Row("GET", "/billing/usage-records.csv", P.USAGE_VIEW),
+    Row("GET", "/billing/verify", P.USAGE_VIEW),
     # one tenant
     Row("GET", T, P.TENANT_VIEW),
     Row("PATCH", T, P.TENANT_EDIT),

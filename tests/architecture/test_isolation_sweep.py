@@ -43,7 +43,7 @@ def _no_limits(settings: Any) -> None:
 # --- REST -----------------------------------------------------------------------------------------------------------
 def wanted(row: Row, who: Persona) -> int | None:
     """The status with which the row refuses them; None where it lets them in."""
-    if not who.belongs and row.route.startswith("/tenants/{tenant}"):
+    if not who.belongs and row.is_in_tenant:
         return 404
     allowed = row.permission is None or {row.permission, *row.also} <= who.permissions
     return None if allowed and not (row.whole and who.name == "small token") else 403

@@ -95,6 +95,10 @@ LIMITS: dict[str, tuple[str, str]] = {
     "vms.StoragePool": (OPERATOR, ""),
     "billing.PriceList": (OPERATOR, ""),
     "billing.Price": (OPERATOR, ""),
+    "billing.Account": (WITH, "tenants.Tenant"),
+    "billing.UsageRecord": (WITH, "tenants.UsageInterval"),
+    "billing.ClosedHour": (OPERATOR, ""),
+    "billing.Closing": (OPERATOR, ""),
 }
 
 

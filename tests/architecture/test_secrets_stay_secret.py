@@ -36,6 +36,8 @@ SECRET_NAME = re.compile(r"(?:\A|_)(?:token|raw|secret|password|digest|ticket|si
 REQUEST = re.compile(rb'name="csrf-?\w+" (?:content|value)="\w+"')
 """What differs from one rendering of a page to the next."""
 COMPARED = {
+    "billing/selectors/proof.py": "digests of usage records that everybody who may read those may read",
+    "billing/services/hours.py": "the same, of a file of the portal's own",
     "tenants/journal/chain.py": "hashes that everybody who may read the log may read",
     "tenants/services/idempotency.py": "of a request, made here from what the same token sends",
 }

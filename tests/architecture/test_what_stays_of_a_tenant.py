@@ -10,6 +10,7 @@ from django.apps import apps
 from django.conf import settings
 from django.db import models
 
+from billing.services.hours import hour_close
 from operations.models import Operation
 from portal.core.clock import now
 from tenants.actors import Actor
@@ -78,6 +79,8 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "vms.AddressUse": (BOOKS, "who had which address when; an operator is asked for it later"),
     "tenants.AuditEntry": (BOOKS, "who did what; AUDIT_RETENTION lets old entries go"),
     "tenants.UsageInterval": (BOOKS, "what it is billed by"),
+    "billing.UsageRecord": (BOOKS, "what it was billed by"),
+    "billing.Account": (BOOKS, "the newest number of its usage records"),
     "tenants.Visit": (BOOKS, "which operators looked, and why"),
     "tenants.Event": (UNTIL, "EVENT_RETENTION"),
     "tenants.Notice": (UNTIL, "NOTICE_RETENTION"),
@@ -143,6 +146,8 @@ def full() -> Tenant:
     SetAside.objects.create(host=guest.host, tenant=tenant)
     SignInJoin.objects.create(tenant=tenant, user=here.house.owner)
     QuotaHold.objects.create(tenant=tenant, resource="snapshots", amount=1, holder=guest.pk)
+    with every_tenant(why="test"):
+        hour_close(at=now() + timedelta(hours=2))
     return tenant
 
 

@@ -40,6 +40,7 @@ TASKS = [
     Task("tenants.tasks.forget_old", SYSTEM, EVERY, EARLY),
     Task("tenants.tasks.purge_tenants", SYSTEM, "each closing tenant's, one after another", EARLY),
     Task("tenants.tasks.forget_audit", SYSTEM, "each log's, one after another", EARLY),
+    Task("billing.tasks.bill_hour", SYSTEM, EVERY, EARLY),
     Task("vms.tasks.check_hosts", SYSTEM, "hosts', and each tenant's of what such a host lost", EARLY),
     Task("vms.tasks.sweep_hosts", SYSTEM, "hosts'", "one more look"),
     Task("vms.tasks.sweep_host", SYSTEM, "those of whoever has guests on the host", "one more look"),

@@ -70,11 +70,17 @@ class World:
             "pool_id": self.host_pool if "host-pools" in route else self.storage_pool,
         }
         named = self.own if route.startswith("/tenants/") else self.ids
-        question = QUESTIONS.get(route.rsplit("/", 1)[-1], "")
+        question = next((each for end, each in QUESTIONS.items() if route.endswith(end)), "")
         return (route + question).format(**{"tenant": self.house.tenant.slug, **named, **pools, **(ids or {})})
 
 
-QUESTIONS = {"reachability": "?from=outside&to={guest_id}&port=22", "placements": "?flavor={flavor_id}"}
+QUESTIONS = {
+    "/reachability": "?from=outside&to={guest_id}&port=22",
+    "/placements": "?flavor={flavor_id}",
+    "/billing/usage-records": "?tenant={tenant}",
+    "/billing/usage-records.csv": "?tenant={tenant}",
+    "/billing/verify": "?tenant={tenant}",
+}
 """What is asked for at a route that answers nothing without."""
 
 

@@ -17,8 +17,8 @@ from billing.meters import METERS
 from billing.models import METER_LABELS, Price, PriceList
 from billing.money import DIGITS
 from billing.rating import MONTH_HOURS, Prices
-from billing.selectors import tariff_now
-from billing.services import price_list_write, price_set, price_withdraw
+from billing.selectors.prices import tariff_now
+from billing.services.prices import price_list_write, price_set, price_withdraw
 from portal.core.clock import now
 from portal.core.errors import Conflict, Forbidden, Invalid
 from portal.core.ports import Item
