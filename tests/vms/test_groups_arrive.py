@@ -5,23 +5,22 @@ from __future__ import annotations
 import pytest
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.graph import MigrationGraph
 
 from tenants.scoping import every_tenant
 from tests import factories
 from vms.models import Guard, Port, SecurityGroup
 
 
-def step() -> tuple[tuple[str, str], tuple[str, str]]:
-    """The state before groups, and the one that has them, wherever in the row of migrations that is."""
-    graph = MigrationExecutor(connection).loader.graph
-    after = next(node for node in graph.nodes if node[0] == "vms" and node[1].endswith("_security_groups"))
-    return next(parent.key for parent in graph.node_map[after].parents if parent.key[0] == "vms"), after
+def before_groups(graph: MigrationGraph) -> tuple[str, str]:
+    """The last state without groups, wherever in the row of migrations that is."""
+    brings = next(node for node in graph.nodes if node[0] == "vms" and node[1].endswith("_security_groups"))
+    return next(parent.key for parent in graph.node_map[brings].parents if parent.key[0] == "vms")
 
 
 @pytest.mark.django_db(transaction=True)
 def test_cards_from_before_are_untouched_and_unguarded() -> None:
-    before, after = step()
-    latest = MigrationExecutor(connection).loader.graph.leaf_nodes()
+    graph = MigrationExecutor(connection).loader.graph
     factories.host_up()
     house = factories.tenant_with_owner()
     guest = factories.guest(house)
@@ -30,12 +29,10 @@ def test_cards_from_before_are_untouched_and_unguarded() -> None:
         SecurityGroup.objects.all().delete()
         cards = list(Port.objects.filter(guest=guest).values())
     try:
-        MigrationExecutor(connection).migrate([before])
+        MigrationExecutor(connection).migrate([before_groups(graph)])
         assert "vms_guard" not in connection.introspection.table_names()
-
-        MigrationExecutor(connection).migrate([after])
     finally:
-        MigrationExecutor(connection).migrate(latest)
+        MigrationExecutor(connection).migrate(graph.leaf_nodes())
 
     with every_tenant(why="test"):
         assert list(Port.objects.filter(guest=guest).values()) == cards
