@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tenants.journal.counters import UsageCount
 from tenants.journal.models import (
     AuditEntry,
     Event,
@@ -46,6 +47,7 @@ __all__ = [
     "SignInJoin",
     "Tenant",
     "TenantState",
+    "UsageCount",
     "UsageInterval",
     "User",
     "UserManager",

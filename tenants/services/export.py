@@ -18,6 +18,7 @@ from django.db import transaction
 from portal.core.clock import now, rfc3339
 from tenants.actors import Actor
 from tenants.journal.audit import audit_record
+from tenants.journal.counters import UsageCount
 from tenants.journal.models import AuditEntry, UsageInterval
 from tenants.journal.search import entry_facts
 from tenants.models import ApiToken, Invitation, Member, Quota, Role, Tenant
@@ -153,6 +154,13 @@ def _tokens(tenant: Tenant, actor: Actor) -> Iterator[Any]:
 def _usage(tenant: Tenant, actor: Actor) -> Iterator[Any]:
     rows = UsageInterval.objects.order_by("started_at", "pk")
     columns = ("id", "resource_type", "resource_id", "meter", "quantity", "attributes", "started_at", "ended_at")
+    yield from rows.values(*columns).iterator(chunk_size=CHUNK)
+
+
+@exports("usage_counts", Permission.USAGE_VIEW)
+def _usage_counts(tenant: Tenant, actor: Actor) -> Iterator[Any]:
+    rows = UsageCount.objects.order_by("starts_at", "pk")
+    columns = ("id", "resource_type", "resource_id", "meter", "quantity", "attributes", "starts_at")
     yield from rows.values(*columns).iterator(chunk_size=CHUNK)
 
 

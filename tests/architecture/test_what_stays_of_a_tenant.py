@@ -23,7 +23,9 @@ from tenants.services.tenants import tenant_close
 from tenants.services.visits import visit_begin
 from tests import factories
 from tests.architecture import world
+from vms.flows import Look
 from vms.models import BackupSchedule, BackupTurn, Guest, Image, ImageCopy, NetworkOnHost, SetAside, Spare
+from vms.services.counting import traffic_record
 from vms.services.guests import guest_edit
 from vms.services.metrics import metric_points_write
 from vms.states import Power
@@ -51,6 +53,7 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "vms.Spare": (GOES, ""),
     "vms.MetricPoint": (GOES, ""),
     "vms.Port": (GOES, ""),
+    "vms.CardCounter": (GOES, ""),
     "vms.Address": (GOES, ""),
     "vms.Network": (GOES, ""),
     "vms.Subnet": (GOES, ""),
@@ -81,6 +84,7 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "tenants.UsageInterval": (BOOKS, "what it is billed by"),
     "billing.UsageRecord": (BOOKS, "what it was billed by"),
     "billing.Account": (BOOKS, "the newest number of its usage records"),
+    "tenants.UsageCount": (BOOKS, "what it is billed by, hour by hour"),
     "tenants.Visit": (BOOKS, "which operators looked, and why"),
     "tenants.Event": (UNTIL, "EVENT_RETENTION"),
     "tenants.Notice": (UNTIL, "NOTICE_RETENTION"),
@@ -139,6 +143,8 @@ def full() -> Tenant:
         schedule, at = BackupSchedule.objects.get(), factories.now()
         BackupTurn.objects.create(tenant=tenant, schedule=schedule, guest=guest, slot=at, due_at=at)
         metric_points_write([factories.metric_point(guest)])
+        look = Look(run="full", in_bytes=1, out_bytes=1, at=at)
+        assert traffic_record(guest.host, {(str(guest.pk), guest.ports.get().mac): look}) == 2
         member = Member.objects.get(user=here.house.owner)
         visit_begin(
             tenant, member, reason="Looking at a ticket.", lasts=timedelta(hours=1), may_change=False, actor=desk

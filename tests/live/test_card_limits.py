@@ -1,4 +1,4 @@
-"""How fast a real machine really is: bytes through its card, counted by a neighbour on its network, before, during and after."""
+"""How fast a real machine really is, and what its card has carried then: told by a neighbour on its network that counts, too."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.lab.waiting import wait_until
 from tests.live import neighbour
 from tests.live.livebench import LiveBench
 from vms.hypervisor import pool
-from vms.models import Guest, Port, Subnet
+from vms.models import CardCounter, Guest, Port, Subnet
 from vms.names import bridge_name, serial_socket
 from vms.selectors.installation import installation_owner
 from vms.services.guests import guest_create
@@ -80,8 +80,12 @@ def test_a_card_carries_what_it_may_and_no_more(
     print("KiB/s in: free, 2 Mbit/s, free; out: free, 1 Mbit/s, free:", said)
     assert slow_in < 2_000_000 / 8 * SLACK < max(free_in, again_in), said
     assert slow_out < 1_000_000 / 8 * SLACK < max(free_out, again_out), said
-    assert bench.findings() == []
     line.close()
+    assert run(bench.ask(guest, "stop").pk) == "succeeded"
+    counted = carried(guest)
+    print("carried, of what was sent:", [round(each / (3 * SIZE), 3) for each in counted])
+    assert all(3 * SIZE <= each <= 3 * SIZE * 1.2 for each in counted), counted
+    assert bench.findings() == []
 
 
 def signed_in(bench: LiveBench) -> tuple[Guest, Serial]:
@@ -99,6 +103,11 @@ def signed_in(bench: LiveBench) -> tuple[Guest, Serial]:
     ):
         line.ask(call)
     return guest, line
+
+
+def carried(guest: Guest) -> tuple[int, int]:
+    with every_tenant(why="test"):
+        return CardCounter.objects.values_list("in_bytes", "out_bytes").get(port__guest=guest)
 
 
 def limit(bench: LiveBench, guest: Guest, **mbit: int) -> None:

@@ -25,7 +25,7 @@ from vms.api.guest_shapes import QuotaLineOut, ReasonOut
 from vms.models import Network, Port
 from vms.selectors.guests import guests_visible
 from vms.selectors.networks import networks_drawn
-from vms.selectors.ports import port_speed, speed_is_enforced
+from vms.selectors.ports import counter_of, port_speed, speed_is_enforced
 from vms.services.limiting import MBIT_MAX, port_limit
 from vms.services.networks import NetworkFit, network_create, network_delete, network_edit, network_fit
 from vms.services.readdress import port_readdress
@@ -151,6 +151,22 @@ class SpeedOut(BaseModel):
     enforced: bool = Field(description="Does the machine's host hold cards to their limits?")
 
 
+class TrafficOut(BaseModel):
+    """What a card has carried, in bytes; filters count what a machine sends before they drop it."""
+
+    in_bytes: int = Field(description="To the machine.")
+    out_bytes: int = Field(description="From the machine.")
+    outside: None = Field(
+        default=None, description="How much of it went outwards: a network of this engine cannot tell, so null."
+    )
+    since: datetime
+    counted_at: datetime | None = Field(description="The last look, a minute apart while it carries something.")
+    unread_ends: int = Field(
+        description="How often its machine went off by itself, without a last look: what it carried since the look before, "
+        "up to a minute, is in no count."
+    )
+
+
 class PortOut(BaseModel):
     """A guest's network card."""
 
@@ -166,6 +182,7 @@ class PortOut(BaseModel):
     in_mbit: int = Field(description="Its own limit to the machine, in Mbit a second; 0 is none of its own.")
     out_mbit: int = Field(description="The same from the machine.")
     speed: SpeedOut
+    traffic: TrafficOut | None = Field(description="null: not looked at yet.")
 
 
 class PortPatch(Body):
@@ -299,7 +316,7 @@ def network_remove(request: HttpRequest, network_id: str, response: HttpResponse
 
 def ports_visible(request: HttpRequest) -> QuerySet[Port]:
     """The ports of guests that the caller's role reaches."""
-    rows = Port.objects.select_related("network", "guest__flavor", "guest__host").prefetch_related(
+    rows = Port.objects.select_related("network", "guest__flavor", "guest__host", "counter").prefetch_related(
         "addresses", "guards__group"
     )
     if request.actor.narrowed:
@@ -323,6 +340,20 @@ def port_out(port: Port) -> PortOut:
         in_mbit=port.in_mbit,
         out_mbit=port.out_mbit,
         speed=SpeedOut(in_mbit=inbound, out_mbit=outbound, enforced=speed_is_enforced(port.guest.host)),
+        traffic=_traffic(port),
+    )
+
+
+def _traffic(port: Port) -> TrafficOut | None:
+    counter = counter_of(port)
+    if counter is None:
+        return None
+    return TrafficOut(
+        in_bytes=counter.in_bytes,
+        out_bytes=counter.out_bytes,
+        since=counter.since,
+        counted_at=counter.read_at,
+        unread_ends=counter.unread_ends,
     )
 
 

@@ -20,6 +20,7 @@ from vms.hypervisor.cards import SeenCard
 from vms.hypervisor.xml.devices import Bandwidth
 from vms.models import Port
 from vms.reconcile.converge import Place
+from vms.reconcile.counting import cards_count
 from vms.services.hosts import host_record_unenforced
 from vms.services.limiting import SpeedUnenforced
 
@@ -143,6 +144,7 @@ def _ensure_off(run: Run, place: Place, mac: str) -> None:
         run.say(_("Waiting for the machine to let go of it"), 20 + int(60 * spent / LET_GO_S))
         with run.effect("detach"):
             try:
+                cards_count(place, mac=mac, is_last=True)
                 place.hv.detach_card(str(place.guest.pk), mac, owner=place.owner, timeout_s=SLICE_S)
                 return
             except errors.Busy:

@@ -15,6 +15,7 @@ from vms.handlers.place import at
 from vms.hypervisor import errors
 from vms.models import Port
 from vms.reconcile.converge import Place, converge, observe
+from vms.reconcile.counting import cards_count
 from vms.states import OFF, Power
 
 PRESS_AGAIN_S = 15
@@ -63,6 +64,7 @@ def press_until_off(run: Run, place: Place, *, grace_s: float) -> None:
                 place.hv.press_power(uuid)
             pressed_at = spent
         run.check()
+        cards_count(place)
         try:
             place.hv.wait_power(uuid, OFF, timeout_s=min(WAIT_SLICE_S, grace_s - spent))
             return

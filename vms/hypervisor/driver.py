@@ -224,6 +224,9 @@ class Hypervisor(Backups, Cards, Copies, Discs, Disks, Inside, Members, Moments,
         May block for as long as a guest is frozen: never on a thread that has something else to do.
         """
 
+    def card_traffic(self, uuid: str) -> DomainStats | None:
+        """Of a domain that runs, its cards' counters alone; None of any other. A frozen guest does not hold it up."""
+
     def agent_facts(self, uuid: str) -> AgentFacts:
         """Ask the guest agent, at most 5 s and 64 KiB; empty facts where it is silent."""
 

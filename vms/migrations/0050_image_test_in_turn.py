@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """A test boot has a host only once its turn has come; an image has one that is not over, with a host or not yet."""
 
     dependencies = [
-        ("vms", "0047_card_limits"),
+        ("vms", "0048_card_counters"),
     ]
 
     operations = [

@@ -12,7 +12,7 @@ from vms.models.images import Image, ImageCopy, ImageUpload
 from vms.models.installation import Installation
 from vms.models.keys import SshKey
 from vms.models.metrics import MetricPoint
-from vms.models.networks import Address, AddressUse, Network, NetworkOnHost, Port, Subnet
+from vms.models.networks import Address, AddressUse, CardCounter, Network, NetworkOnHost, Port, Subnet
 from vms.models.readings import Reading
 from vms.models.schedules import PowerSchedule
 from vms.models.security import Guard, SecurityGroup
@@ -29,6 +29,7 @@ __all__ = [
     "BackupSchedule",
     "BackupStore",
     "BackupTurn",
+    "CardCounter",
     "Disc",
     "DiskExport",
     "Drift",

@@ -91,6 +91,27 @@ class Port(TenantOwned):
         constraints = [models.UniqueConstraint("guest", "position", name="port_position_once")]
 
 
+class CardCounter(TenantOwned):
+    """What a card has carried since ``since``, in bytes, and the last look at its counters on the host, from which it goes on.
+
+    ``run``, ``cpu_ns``, ``in_raw``, ``out_raw`` and ``read_at`` are that look (``vms.flows.Look``); ``is_closed`` says that it
+    was the last one before that start of the machine ended. ``unread_ends`` counts starts that ended without one: what was
+    carried after the look before is not known.
+    """
+
+    port = models.OneToOneField(Port, on_delete=models.CASCADE, related_name="counter")
+    in_bytes = models.PositiveBigIntegerField(default=0)
+    out_bytes = models.PositiveBigIntegerField(default=0)
+    since = models.DateTimeField(default=timezone.now)
+    run = models.CharField(max_length=80, default="")
+    cpu_ns = models.BigIntegerField(null=True)
+    in_raw = models.PositiveBigIntegerField(default=0)
+    out_raw = models.PositiveBigIntegerField(default=0)
+    read_at = models.DateTimeField(null=True)
+    is_closed = models.BooleanField(default=False)
+    unread_ends = models.PositiveIntegerField(default=0)
+
+
 class Address(TenantOwned):
     """An address held by a port, never by two; ``seen_at`` is when the guest was first heard to use it."""
 

@@ -48,6 +48,7 @@ from vms.names import (
     volume_name,
 )
 from vms.reconcile.converge import guest_id
+from vms.reconcile.counting import counts_differ
 from vms.reconcile.guards import guards_differ
 from vms.reconcile.ledger import ledger_differs
 from vms.reconcile.members import cards_differ, members_differ
@@ -70,7 +71,7 @@ def audit(*, logs: Path | None = None, secrets: tuple[str, ...] = ()) -> list[st
     """
     with every_tenant(why="the audit looks at everything"):
         findings = [*_counters(), *_operations(), *_guards(), *_journals(), *_rows(), *_spares(), *stores_differ()]
-        findings += [*ledger_differs(), *spool_differs()]
+        findings += [*ledger_differs(), *counts_differ(), *spool_differs()]
         for host in Host.objects.all():
             findings += list(_host(host))
     if logs is not None:

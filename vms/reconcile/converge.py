@@ -23,6 +23,7 @@ from vms.hypervisor.errors import Unsupported
 from vms.models import Disc, Flavor, Guest, Host, Port, Spare, Volume
 from vms.models.spares import SpareRole
 from vms.names import Owner, serial_log
+from vms.reconcile.counting import cards_count
 from vms.reconcile.plan import Seen, Step, Want, plan
 from vms.services.guests.observe import Observation, guest_record_observation, guest_record_password
 from vms.services.hosts import host_record_unenforced
@@ -142,11 +143,17 @@ def _appliers(place: Place) -> dict[Step, Callable[[], None]]:
         Step.START: lambda: _start(place),
         Step.RESUME: lambda: hv.resume(uuid),
         Step.PAUSE: lambda: hv.pause(uuid),
-        Step.SAVE: lambda: hv.save(uuid),
+        Step.SAVE: lambda: _counted(place, hv.save),
         Step.FORGET_SAVE: lambda: hv.discard_save(uuid),
-        Step.PULL: lambda: hv.pull_plug(uuid),
+        Step.PULL: lambda: _counted(place, hv.pull_plug),
         Step.UNDEFINE: lambda: hv.undefine(uuid, owner=place.owner, keep_firmware=True),
     }
+
+
+def _counted(place: Place, end: Callable[[str], None]) -> None:
+    """End this run of the machine, once what its cards have carried in it is written down."""
+    cards_count(place, is_last=True)
+    end(str(place.guest.pk))
 
 
 def define(place: Place) -> None:

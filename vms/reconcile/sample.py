@@ -24,6 +24,8 @@ from vms.hypervisor.driver import Hypervisor
 from vms.hypervisor.stats import DomainStats, Traffic
 from vms.models import Guest, Host, MetricPoint
 from vms.models.metrics import MINUTE
+from vms.reconcile.counting import looks_of
+from vms.services.counting import traffic_record
 from vms.services.metrics import metric_points_write
 from vms.states import ON
 
@@ -97,6 +99,7 @@ class Sampler:
                 return 0
             self._newest = turn
             before, self._last = self._last, after
+        traffic_record(self._host, looks_of(self._host, stats, at=at))
         both = after.keys() & before.keys()
         found = (point_of(guests[uuid], before[uuid], after[uuid], at) for uuid in both)
         points = [point for point in found if point is not None]

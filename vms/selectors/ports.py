@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vms.models import Flavor, Host, Port
+from vms.models import CardCounter, Flavor, Host, Port
 
 
 def port_speed(port: Port, flavor: Flavor) -> tuple[int, int]:
@@ -23,3 +23,8 @@ def _tighter(own: int, of_size: int, *, above: bool) -> int:
 def speed_is_enforced(host: Host | None) -> bool:
     """Does the host hold cards to their limits, as far as is known? One that is not placed yet is not known to refuse."""
     return host is None or "bandwidth" not in host.unenforced
+
+
+def counter_of(port: Port) -> CardCounter | None:
+    """What a card, read with its counter, has carried; None for one from before cards were counted that was not seen since."""
+    return getattr(port, "counter", None)

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy
 from portal.core.errors import Conflict
 from vms.models import Address, AddressUse, Guest, Network, Port, Subnet
 from vms.services.address_uses import use_begin, uses_end
+from vms.services.counting import counter_begin
 
 FIRST_CARD, FURTHER_CARD = "52:54", "52:56"
 """How MACs begin: a network tells a machine's further cards no default route, and knows them by this."""
@@ -40,6 +41,7 @@ def port_create(guest: Guest, network: Network, *, position: int, ip: str = "") 
     port = Port.objects.create(tenant=guest.tenant, network=network, guest=guest, position=position, mac=mac)
     Address.objects.create(tenant=guest.tenant, subnet=subnet, port=port, ip=ip)
     use_begin(port, guest, network, ip)
+    counter_begin(port)
     return port
 
 

@@ -20,7 +20,7 @@ from tenants.policy import Permission
 from tenants.types import HttpRequest
 from vms.forms.cards import AttachPortForm, LimitPortForm, ReaddressPortForm
 from vms.models import Guest, Network, Port
-from vms.selectors.ports import port_speed, speed_is_enforced
+from vms.selectors.ports import counter_of, port_speed, speed_is_enforced
 from vms.services.guests.allowed import Answer, answer
 from vms.services.limiting import SpeedUnenforced
 from vms.services.limiting import port_limit as limit
@@ -38,7 +38,11 @@ ABOUT_IP: Final = dict.fromkeys(("address_taken", "invalid_address", "no_address
 
 def cards_context(actor: Actor, guest: Guest, slug: str) -> dict[str, Any]:
     """What the network tab shows of a machine's cards."""
-    rows = Port.objects.filter(guest=guest).select_related("network").prefetch_related("addresses", "guards__group")
+    rows = (
+        Port.objects.filter(guest=guest)
+        .select_related("network", "counter")
+        .prefetch_related("addresses", "guards__group")
+    )
     ports = list(rows.order_by("position"))
     idle = not operations_live_on("guest", [guest.pk])
     may, may_guard = (idle and actor.may(right, guest) for right in (Permission.GUEST_EDIT, Permission.NETWORK_MANAGE))
@@ -65,6 +69,7 @@ def _card(port: Port, guest: Guest, slug: str, *, links: bool) -> dict[str, Any]
         "mac": port.mac,
         "name": f"{guest.name}.{network.domain}" if network.domain else guest.name,
         "is_first": port.position == 0,
+        "counter": counter_of(port),
         "speed": speed_words(*port_speed(port, guest.flavor)),
         "groups": [
             {

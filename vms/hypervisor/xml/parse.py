@@ -119,6 +119,12 @@ def cards_of(root: Element) -> tuple[SeenCard, ...]:
     )
 
 
+def card_devices(root: Element) -> dict[str, str]:
+    """The MAC of each network card of a running domain, by its device on the host."""
+    cards = root.findall("devices/interface")
+    return {_attribute(card, "target", "dev"): _attribute(card, "mac", "address") for card in cards}
+
+
 def limits_of(card: Element) -> tuple[int, int]:
     """The limits of a network card, to the guest and from it, in KiB a second; 0 is none."""
     inbound, outbound = (_attribute(card, f"bandwidth/{way}", "average") for way in ("inbound", "outbound"))
