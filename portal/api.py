@@ -13,6 +13,7 @@ from ninja.operation import Operation
 from ninja.parser import Parser
 
 import billing.api.prices
+import billing.api.statements
 import billing.api.usage
 import operations.api
 import tenants.api.audit
@@ -213,6 +214,7 @@ for shared in (
     vms.api.backups.operators,
     vms.api.pools.router,
     billing.api.prices.router,
+    billing.api.statements.router,
     billing.api.usage.router,
 ):
     api.add_router("", shared)

@@ -23,7 +23,7 @@ from tenants.scoping import every_tenant, tenant_scope
 from tenants.types import HttpRequest
 
 PAGES = re.compile(r"^/t/(?P<tenant>[^/]+)/")
-API = re.compile(r"^/api/v1/(?:tenants/(?P<tenant>[^/]+)(?:/|$))?")
+API = re.compile(r"^/api/v1/(?:(?:billing/)?tenants/(?P<tenant>[^/]+)(?:/|$))?")
 BILLING = "/api/v1/billing/"
 """Below it a tenant is named by a parameter, as the contract has it; it opens as one in the path does."""
 NOBODY = Actor(user=None, tenant=None, permissions=frozenset(), via="anonymous")

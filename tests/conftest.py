@@ -80,11 +80,14 @@ def emptied_between_tests() -> Iterator[None]:
     """The database refuses to empty what is written once; after a test with real commits it is emptied all the same."""
     from django.db.backends.postgresql.operations import DatabaseOperations
 
-    from billing.models import ClosedHour, UsageRecord
+    from billing.models import ClosedHour, ListTurn, Statement, UsageRecord
     from tenants.journal.models import AuditEntry, InstallationEntry, UsageInterval
 
     real = DatabaseOperations.sql_flush
-    logs = [log._meta.db_table for log in (AuditEntry, InstallationEntry, UsageInterval, UsageRecord, ClosedHour)]
+    logs = [
+        log._meta.db_table
+        for log in (AuditEntry, InstallationEntry, UsageInterval, UsageRecord, ClosedHour, ListTurn, Statement)
+    ]
 
     def sql_flush(self: Any, style: Any, tables: Any, **options: Any) -> list[str]:
         off = [f"ALTER TABLE {log} DISABLE TRIGGER USER" for log in logs if log in tables]

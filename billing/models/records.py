@@ -88,11 +88,12 @@ class ClosedHour(models.Model):
 
 
 class Closing(models.Model):
-    """The one row that whoever closes an hour locks: up to when hours are closed, and the digest of the last."""
+    """The one row that whoever closes an hour locks: up to when hours are closed, the digest of the last, and what is billed."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
     until = models.DateTimeField(null=True)
     digest = models.CharField(max_length=64, default=START_DIGEST)
+    billed_until = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [models.CheckConstraint(condition=models.Q(id=1), name="closing_is_one")]

@@ -14,11 +14,13 @@ from django.db import connection
 from django.db.models import Count, Max
 
 from billing.anchor import anchor_read
+from billing.invoicing import month
 from billing.metering import HOUR, Span, Standing, Window, beside, line_of, text_of, windows
-from billing.models import Account, ClosedHour, Closing, UsageRecord
+from billing.models import Account, ClosedHour, Closing, ListTurn, Statement, UsageRecord
 from billing.models.records import START_DIGEST
 from billing.selectors.ledger import late_since, spans
 from billing.selectors.records import closed_until, final_until, hours_closed, standing_in, written_by
+from billing.selectors.statements import written
 from tenants.journal.guard import missing
 from tenants.models import Tenant
 
@@ -72,6 +74,7 @@ def prove(since: datetime, until: datetime, tenant: Tenant | None = None) -> Pro
             digest.update(line_of(each.window, revision=each.revision, correction=False))
     proof.digest = digest.hexdigest()
     _numbers(proof, of)
+    _statements(proof, of)
     return proof
 
 
@@ -110,7 +113,7 @@ def _anchored() -> list[str]:
 
 
 def _unguarded() -> list[str]:
-    tables = (UsageRecord._meta.db_table, ClosedHour._meta.db_table)
+    tables = [model._meta.db_table for model in (UsageRecord, ClosedHour, ListTurn, Statement)]
     return missing({f"{table}_{kind}" for table in tables for kind in GUARDS[connection.vendor]})
 
 
@@ -168,6 +171,14 @@ def _said(window: Window | None) -> str:
     if window is None:
         return "nothing"
     return f"{window.amount} until {text_of(window.end)} {dict(window.attributes)}"
+
+
+def _statements(proof: Proof, of: dict[str, Any]) -> None:
+    """What was issued for months that end by then is what their records come to, in every line and sum."""
+    for row in Statement.objects.filter(**of).select_related("tenant").order_by("tenant", "period"):
+        since, until = month(row.period)
+        if proof.since < until <= proof.until and row.content != written(row.tenant, since, until):
+            proof.find(f"the statement of {row.tenant.slug} for {row.period} is not what its records come to")
 
 
 def _numbers(proof: Proof, of: dict[str, Any]) -> None:

@@ -83,7 +83,7 @@ def hour_close(*, at: datetime) -> Anchor | None:
         start=start, first_id=writer.before + 1, last_id=writer.last_id(), digest=digest, closed_at=now()
     )
     closing.until, closing.digest = start + HOUR, digest
-    closing.save()
+    closing.save(update_fields=["until", "digest"])
     runner.checkpoint("usage.close:hour:before_commit")
     return Anchor(closing.until, closing.digest)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from billing.meters import METERS
-from billing.models import Price, PriceList
+from billing.models import ListTurn, Price, PriceList
 from billing.money import DIGITS
 from portal.core.clock import now
 from portal.core.errors import Conflict, FieldError, Invalid
@@ -51,6 +51,10 @@ def price_list_write(row: PriceList | None, *, actor: Actor, **fields: Any) -> P
         PriceList.objects.filter(is_default=True).exclude(pk=row.pk).update(is_default=False)
     row.version += 1
     row.save()
+    if row.is_default and (fresh or "is_default" in changes):
+        last = ListTurn.objects.order_by("-since").values_list("since", flat=True).first()
+        since = now() if last is None else max(now(), last + timedelta(microseconds=1))
+        ListTurn.objects.create(since=since, price_list=row)
     audit_record(actor, "price_list.create" if fresh else "price_list.edit", row, **(fields if fresh else changes))
     return row
 

@@ -27,7 +27,7 @@ class Row(NamedTuple):
     @property
     def is_in_tenant(self) -> bool:
         """Is it about one tenant, named in its path or (usage records) by a parameter?"""
-        named = ("/tenants/{tenant}", "/billing/usage-records", "/billing/verify")
+        named = ("/tenants/{tenant}", "/billing/tenants/{tenant}", "/billing/usage-records", "/billing/verify")
         return self.route.startswith(named)
 
 
@@ -61,6 +61,9 @@ TABLE = [
     Row("GET", "/billing/usage-records", P.USAGE_VIEW),
     Row("GET", "/billing/usage-records.csv", P.USAGE_VIEW),
     Row("GET", "/billing/verify", P.USAGE_VIEW),
+    Row("GET", "/billing/tenants/{tenant}/statements", P.USAGE_VIEW),
+    Row("GET", "/billing/tenants/{tenant}/statements/{period}", P.USAGE_VIEW),
+    Row("GET", "/billing/tenants/{tenant}/statements/{period}/lines.csv", P.USAGE_VIEW),
     # one tenant
     Row("GET", T, P.TENANT_VIEW),
     Row("PATCH", T, P.TENANT_EDIT),

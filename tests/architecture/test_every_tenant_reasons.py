@@ -9,6 +9,7 @@ from tests.architecture.sources import calls, modules
 PLACES: dict[str, list[str]] = {
     "billing/management/commands/verify_usage.py": ["an operator at the command line"],
     "billing/services/hours.py": ["usage of all tenants is closed alike"],
+    "billing/services/statements.py": ["months of all tenants are billed"],
     "operations/runner.py": ["an operation on shared things"],
     "operations/services/ending.py": ["an operation on shared things ends"],
     "operations/tasks.py": ["retention"],

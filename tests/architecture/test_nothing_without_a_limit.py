@@ -101,6 +101,8 @@ LIMITS: dict[str, tuple[str, str]] = {
     "billing.UsageRecord": (WITH, "tenants.UsageInterval"),
     "billing.ClosedHour": (OPERATOR, ""),
     "billing.Closing": (OPERATOR, ""),
+    "billing.ListTurn": (OPERATOR, ""),
+    "billing.Statement": (WITH, "tenants.Tenant"),
 }
 
 

@@ -10,6 +10,7 @@ from django.apps import apps
 from django.conf import settings
 from django.db import models
 
+from billing.models import Statement
 from billing.services.hours import hour_close
 from operations.models import Operation
 from portal.core.clock import now
@@ -83,6 +84,7 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "tenants.AuditEntry": (BOOKS, "who did what; AUDIT_RETENTION lets old entries go"),
     "tenants.UsageInterval": (BOOKS, "what it is billed by"),
     "billing.UsageRecord": (BOOKS, "what it was billed by"),
+    "billing.Statement": (BOOKS, "what it was told that it owes"),
     "billing.Account": (BOOKS, "the newest number of its usage records"),
     "tenants.UsageCount": (BOOKS, "what it is billed by, hour by hour"),
     "tenants.Visit": (BOOKS, "which operators looked, and why"),
@@ -154,6 +156,7 @@ def full() -> Tenant:
     QuotaHold.objects.create(tenant=tenant, resource="snapshots", amount=1, holder=guest.pk)
     with every_tenant(why="test"):
         hour_close(at=now() + timedelta(hours=2))
+        Statement.objects.create(tenant=tenant, period="2026-03", content={}, issued_at=now())
     return tenant
 
 

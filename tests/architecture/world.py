@@ -67,6 +67,7 @@ class World:
         pools = {
             "kind": "quota",
             "key": "debian-12",
+            "period": "2026-03",
             "pool_id": self.host_pool if "host-pools" in route else self.storage_pool,
         }
         named = self.own if route.startswith("/tenants/") else self.ids
