@@ -34,7 +34,7 @@ from vms.specs import GuestSpec
 from vms.states import HostState, Power
 
 pytestmark = pytest.mark.django_db(transaction=True)
-NETWORK_POINTS = [f"network.delete:drop_network:{when}" for when in ("before", "after")]
+NETWORK_POINTS = [f"network.delete:drop_{what}:{when}" for what in ("network", "bar") for when in ("before", "after")]
 
 
 @pytest.fixture

@@ -357,4 +357,6 @@ def drop_network(run: Run, place: Place, network: Network) -> None:
         return
     with run.effect("drop_network"):
         place.net.remove_network(network_name(place.owner, network.pk))
+    with run.effect("drop_bar"):
+        place.net.unbar(network_name(place.owner, network.pk))
     network_left_host(place.host, network)

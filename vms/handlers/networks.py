@@ -33,6 +33,8 @@ def delete(run: Run) -> None:
     for use in NetworkOnHost.objects.filter(network=network).select_related("host"):
         with over_there(use.host) as there, run.effect("drop_network"):
             there.net.remove_network(network_name(there.owner, network.pk))
+        with run.effect("drop_bar"):
+            there.net.unbar(network_name(there.owner, network.pk))
 
 
 @handles("network.change")
@@ -64,6 +66,8 @@ def ensure_network(run: Run, there: Wired, network: Network, *, standing: Collec
     if net.spec.name in (standing or ()) and use.drawing == network.drawing:
         return
     run.say(_("Connecting the network"), 60)
+    with run.effect("bar"):
+        there.net.bar(net)
     with run.effect("network"):
         try:
             there.net.ensure_network(net)

@@ -147,8 +147,11 @@ def drop_card(run: Run, place: Place, port: Port) -> None:
 
 def _drop(run: Run, place: Place, ports: QuerySet[Port]) -> None:
     for port in ports_wanted(ports):
+        card = card_wanted(port, place.owner)
+        with run.effect("forget_name"):
+            place.net.forget(card.network, card.ip)
         with run.effect("drop_card"):
-            place.net.drop_card(card_wanted(port, place.owner))
+            place.net.drop_card(card)
     idle(run, place, groups_of(ports), but=ports)
 
 

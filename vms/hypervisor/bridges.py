@@ -35,7 +35,7 @@ class Bridges:
         running = set(names) & set(self.hv.networks_running())
         return frozenset(name for name in running if network_guard(name) in filters)
 
-    def ensure_network(self, net: Net) -> None:
+    def bar(self, net: Net) -> None:
         spec = net.spec
         subnet = str(IPv4Interface(f"{spec.gateway}/{spec.prefix}").network)
         try:
@@ -45,10 +45,14 @@ class Bridges:
         except ValueError as error:
             raise Refused(f"network {spec.name}: {error}") from error
         self.hv.ensure_filter(guard)
-        self.hv.ensure_network(spec)
+
+    def ensure_network(self, net: Net) -> None:
+        self.hv.ensure_network(net.spec)
 
     def remove_network(self, name: str) -> None:
         self.hv.remove_network(name, owner=self.owner)
+
+    def unbar(self, name: str) -> None:
         self.hv.remove_filter(network_guard(name))
 
     # --- who is on them -----------------------------------------------------------------------------------------------
@@ -62,7 +66,6 @@ class Bridges:
         self.hv.forget(network, ip, owner=self.owner)
 
     def drop_card(self, card: Card) -> None:
-        self.forget(card.network, card.ip)
         self.unguard(card)
 
     # --- what guards them ---------------------------------------------------------------------------------------------

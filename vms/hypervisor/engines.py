@@ -68,14 +68,20 @@ class NetworkEngine(Protocol):
     def standing(self, names: Collection[str]) -> frozenset[str]:
         """Those of these networks that carry packets, each with what its machines may never do; whosever they are."""
 
+    def bar(self, net: Net) -> None:
+        """What its machines may never do is kept, where an engine keeps that apart from the network."""
+
     def ensure_network(self, net: Net) -> None:
-        """There, as it is wanted, and carrying packets; what guards its machines is there before it.
+        """There, as it is wanted, and carrying packets; ``bar`` was called before it.
 
         ``Busy`` where it must be taken down for that and machines are plugged in.
         """
 
     def remove_network(self, name: str) -> None:
-        """Gone with what was kept for it; one that is gone is fine. ``Refused`` where it is not ours."""
+        """Gone; one that is gone is fine. ``Refused`` where it is not ours."""
+
+    def unbar(self, name: str) -> None:
+        """What ``bar`` kept is gone; so is the network."""
 
     # --- who is on them -----------------------------------------------------------------------------------------------
     def members(self, network: str) -> SeenMembers:
@@ -92,7 +98,7 @@ class NetworkEngine(Protocol):
         """Have no name lead to that address any more; a network that is not there has none."""
 
     def drop_card(self, card: Card) -> None:
-        """No name leads to the card, and nothing is kept for it any more; its machine has let go of it."""
+        """Nothing is kept for the card any more; its name is forgotten, and its machine has let go of it."""
 
     # --- what guards them ---------------------------------------------------------------------------------------------
     def guards(self, names: Collection[str] | None = None) -> frozenset[str]:

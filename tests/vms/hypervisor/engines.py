@@ -27,6 +27,11 @@ class EngineWorld:
     plant: Callable[[str], None]
     owner: Owner = OWNER
 
+    def make(self, net: Net) -> None:
+        """The network, as handlers make it."""
+        self.net.bar(net)
+        self.net.ensure_network(net)
+
     def wanted(self, name: str = NETWORK, **changes: object) -> Net:
         spec = NetworkSpec(
             name=name,

@@ -55,23 +55,24 @@ def engines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EngineWo
 def test_a_network_stands_once_it_is_there_and_is_gone_once_it_is_removed(engines: EngineWorld):
     assert NETWORK not in engines.net.standing({NETWORK})
 
-    engines.net.ensure_network(engines.wanted())
-    engines.net.ensure_network(engines.wanted())
+    engines.make(engines.wanted())
+    engines.make(engines.wanted())
 
     assert NETWORK in engines.net.standing({NETWORK})
     assert [seen.name for seen in engines.net.networks() if seen.owner == engines.owner] == [NETWORK]
 
-    engines.net.remove_network(NETWORK)
-    engines.net.remove_network(NETWORK)
+    for _again in range(2):
+        engines.net.remove_network(NETWORK)
+        engines.net.unbar(NETWORK)
 
     assert NETWORK not in engines.net.standing({NETWORK})
     assert [seen.name for seen in engines.net.networks() if seen.owner == engines.owner] == []
 
 
 def test_a_network_is_changed_as_it_is_drawn(engines: EngineWorld):
-    engines.net.ensure_network(engines.wanted())
+    engines.make(engines.wanted())
 
-    engines.net.ensure_network(engines.wanted(mode="isolated", dns=("10.93.0.53",), domain="elsewhere.internal"))
+    engines.make(engines.wanted(mode="isolated", dns=("10.93.0.53",), domain="elsewhere.internal"))
 
     assert NETWORK in engines.net.standing({NETWORK})
 
@@ -80,7 +81,7 @@ def test_what_is_not_ours_is_not_touched(engines: EngineWorld):
     engines.plant(NETWORK)
 
     with pytest.raises(Refused):
-        engines.net.ensure_network(engines.wanted())
+        engines.make(engines.wanted())
     with pytest.raises(Refused):
         engines.net.remove_network(NETWORK)
 
@@ -89,7 +90,7 @@ def test_what_is_not_ours_is_not_touched(engines: EngineWorld):
 
 def test_what_makes_no_sense_is_refused_and_leaves_nothing(engines: EngineWorld):
     with pytest.raises(Refused):
-        engines.net.ensure_network(replace(engines.wanted(), forbidden=("nonsense",)))
+        engines.make(replace(engines.wanted(), forbidden=("nonsense",)))
 
     assert engines.net.standing({NETWORK}) == frozenset()
     assert [seen.name for seen in engines.net.networks() if seen.owner == engines.owner] == []
@@ -98,7 +99,7 @@ def test_what_makes_no_sense_is_refused_and_leaves_nothing(engines: EngineWorld)
 def test_who_is_introduced_is_known_until_forgotten(engines: EngineWorld):
     with pytest.raises(Missing):
         engines.net.members(NETWORK)
-    engines.net.ensure_network(engines.wanted())
+    engines.make(engines.wanted())
 
     for _again in range(2):
         engines.net.introduce(CARD)
@@ -114,7 +115,7 @@ def test_who_is_introduced_is_known_until_forgotten(engines: EngineWorld):
 
 
 def test_who_comes_anew_has_the_card_the_address_and_the_name_alone(engines: EngineWorld):
-    engines.net.ensure_network(engines.wanted())
+    engines.make(engines.wanted())
     engines.net.introduce(CARD)
 
     engines.net.introduce(replace(CARD, ip="10.93.0.11", machine="web-2"))
@@ -164,7 +165,7 @@ def test_a_group_that_differs_at_all_is_told_from_it(engines: EngineWorld, chang
 
 
 def test_a_group_goes_when_it_guards_nothing(engines: EngineWorld):
-    engines.net.ensure_network(engines.wanted())
+    engines.make(engines.wanted())
     engines.net.ensure_group(GROUP)
     engines.net.introduce(CARD)
     engines.net.guard(CARD)
@@ -177,7 +178,7 @@ def test_a_group_goes_when_it_guards_nothing(engines: EngineWorld):
 
 
 def test_a_card_is_guarded_by_its_groups_and_no_others(engines: EngineWorld):
-    engines.net.ensure_network(engines.wanted())
+    engines.make(engines.wanted())
     engines.net.ensure_group(GROUP)
     engines.net.ensure_group(OTHER)
     engines.net.introduce(CARD)
@@ -201,12 +202,13 @@ def test_a_card_is_guarded_by_its_groups_and_no_others(engines: EngineWorld):
 
 
 def test_a_card_that_is_dropped_leaves_no_name_and_no_guard(engines: EngineWorld):
-    engines.net.ensure_network(engines.wanted())
+    engines.make(engines.wanted())
     engines.net.ensure_group(GROUP)
     engines.net.introduce(CARD)
     engines.net.guard(CARD)
 
     for _again in range(2):
+        engines.net.forget(NETWORK, CARD.ip)
         engines.net.drop_card(CARD)
 
     assert CARD.name not in engines.net.guards()

@@ -234,7 +234,7 @@ def test_a_network_on_which_a_machine_is_made_while_it_goes_stays(bench: Bench) 
     made: list[tuple[Guest, Operation]] = []
 
     def make(point: str) -> None:
-        if point == "network.delete:drop_network:after":
+        if point == "network.delete:drop_bar:after":
             made.append(bench.ask_create())
 
     with at_points(make):

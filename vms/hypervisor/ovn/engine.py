@@ -59,6 +59,9 @@ class Overlay:
             there = {name: rows.get(row_id("switch", name)) for name in names}
             return frozenset(name for name, row in there.items() if row is not None and switches.stands(tables, row))
 
+    def bar(self, net: Net) -> None:
+        """Its switch keeps that, in one change with itself."""
+
     def ensure_network(self, net: Net) -> None:
         """See the protocol. ``Unsupported`` for one that leads outwards, where the fabric has no outside."""
         spec, outside = net.spec, self.outside if net.spec.mode == "nat" else None
@@ -81,6 +84,9 @@ class Overlay:
             routers.drop_leg(change, name, self.owner)
 
         self.line.change(make)
+
+    def unbar(self, name: str) -> None:
+        """It went with the switch."""
 
     # --- who is on them -----------------------------------------------------------------------------------------------
     def members(self, network: str) -> SeenMembers:
