@@ -15,6 +15,8 @@ from tests.setup.test_up import Portal
 LISTS = {
     "machines": "vms/guest/",
     "hosts": "vms/host/",
+    "host-pools": "vms/hostpool/",
+    "flavors": "vms/flavor/",
     "drift": "vms/drift/",
     "images": "vms/image/",
     "catalogue": "catalogue/",
@@ -28,7 +30,18 @@ LISTS = {
     "operations": "operations/operation/",
     "operations-none": "operations/operation/?status=cancelled&kind=guest.delete",
 }
-ROWS = ("machines", "hosts", "images", "price-lists", "tenants", "providers", "mail-domains", "operations")
+ROWS = (
+    "machines",
+    "hosts",
+    "host-pools",
+    "flavors",
+    "images",
+    "price-lists",
+    "tenants",
+    "providers",
+    "mail-domains",
+    "operations",
+)
 """Lists whose first row is looked at, with the first of its deeds."""
 
 
