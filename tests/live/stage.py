@@ -142,7 +142,7 @@ class Stage:
         """Rows and processes; inside ``looking_in``."""
         call_command("migrate", verbosity=0)
         self.bench = Bench(self.directory)
-        self.bench.host.pool.down_after_s = self.bench.host.pool.suspect_after_s = 30000  # there is no watcher
+        self.bench.host.pool.suspect_after_s, self.bench.host.pool.down_after_s = 30000, 30001  # there is no watcher
         self.bench.host.pool.save()
         for process in (self.web, self.worker, self.beat):
             process.start()
