@@ -13,25 +13,19 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-import structlog
 from django.conf import settings
-from django.db import transaction
 from django.db.models import Count, QuerySet
 
 from operations.models import Operation, OperationLock
 from operations.states import LIVE
-from portal.core.errors import PortalError
-from tenants.actors import system_actor
-from tenants.scoping import every_tenant, tenant_scope
+from tenants.scoping import every_tenant
 from tenants.services.tenants import tenants_down
 from vms.models import Guest
 from vms.models.hosts import host_lane
-from vms.services.guests.power import guest_power
+from vms.services.guests.again import power_again
 from vms.services.guests.wanting import is_lost
-from vms.services.volumes.check import guest_locked
 from vms.states import LOST, HostState, Power
 
-log = structlog.get_logger(__name__)
 WHY: Final = "host_restarted"
 LAST: Final = 1 << 16
 """The place of those that have none."""
@@ -79,7 +73,10 @@ def guests_return(*, at: datetime) -> int:
         turn = _few_each(their_turn(_placed(tenants), at))
         rows = list(_lost().select_related("tenant").filter(pk__in=[one.pk for one in turn]))
     places = {one.pk: place for place, one in enumerate(turn)}
-    return sum(_start(guest) for guest in sorted(rows, key=lambda guest: places[guest.pk]))
+    return sum(
+        power_again(guest, "start", still=is_lost, why=WHY)
+        for guest in sorted(rows, key=lambda guest: places[guest.pk])
+    )
 
 
 def _wanted() -> QuerySet[Guest]:
@@ -114,16 +111,3 @@ def _few_each(turn: Iterable[Placed]) -> list[Placed]:
             asked[lane] += 1
             few.append(one)
     return few
-
-
-def _start(guest: Guest) -> bool:
-    with tenant_scope(guest.tenant):
-        try:
-            with transaction.atomic():
-                if not is_lost(guest_locked(guest.pk)):
-                    return False
-                guest_power(guest, "start", actor=system_actor(guest.tenant, why=WHY))
-        except PortalError as error:
-            log.info("start_waits", guest=str(guest.pk), code=error.code)
-            return False
-    return True
