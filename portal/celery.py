@@ -9,17 +9,10 @@ from typing import Any
 from celery import Celery
 from celery.app.amqp import AMQP
 from celery.signals import setup_logging, worker_before_create_process
-from kombu.connection import Connection
+
+from portal.broker import PatientConnection
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings.embedded")
-
-
-class PatientConnection(Connection):
-    """Looks for Redis every few seconds however long it has been away; Celery's own pauses grow to half a minute."""
-
-    def ensure_connection(self, *args: Any, **named: Any) -> Any:
-        """As the base class's, with shorter pauses."""
-        return super().ensure_connection(*args, **{"interval_start": 1, "interval_step": 1, "interval_max": 3, **named})  # type: ignore[no-untyped-call]
 
 
 class Amqp(AMQP):

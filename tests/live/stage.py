@@ -250,14 +250,24 @@ class Stage:
         with every_tenant(why="test"):
             guests = [str(pk) for pk in Guest.objects.values_list("pk", flat=True)]
         for pk in guests:
-            wait_until(lambda pk=pk: self._purged(pk), timeout_s=PATIENCE_S, what="a purge to be accepted")
+            self._purge(pk)
         self.await_all_over()
         with every_tenant(why="test"):
             left = list(Guest.objects.values_list("name", "problem_message"))
         assert not left, left
 
-    def _purged(self, pk: str) -> bool:
-        return self.ask("DELETE", f"guests/{pk}?purge=true").status in (202, 404)
+    def _purge(self, pk: str) -> None:
+        """Have the machine ``pk`` deleted for good; what the portal said last stands in the error when it is not."""
+        said: list[Answer] = []
+
+        def accepted() -> bool:
+            said[:] = [self.ask("DELETE", f"guests/{pk}?purge=true")]
+            return said[0].status in (202, 404)
+
+        try:
+            wait_until(accepted, timeout_s=PATIENCE_S, what="a purge to be accepted")
+        except TimeoutError as error:
+            raise AssertionError(f"no purge was accepted: {said}\n{self.worker.log.read_text()[-4000:]}") from error
 
     def meanwhile(self, verb: str, act: Callable[[], None], *, at: int = 1) -> Callable[[], None]:
         """Have the ``at``-th call of ``verb`` wait while ``act`` is done; call the result to do it."""
