@@ -11,7 +11,7 @@ from portal.core.bodies import Body
 from portal.core.errors import FieldError
 from portal.core.etags import find
 from tenants.types import HttpRequest
-from vms.api.guest_shapes import FitOut, fit_out
+from vms.api.fit import FitOut, fit_out
 from vms.api.pick import pick, pick_all, refuse
 from vms.models import Flavor, Guest, Network, Snapshot, SshKey, StorageClass
 from vms.selectors.guests import guests_visible

@@ -19,7 +19,7 @@ from portal.core.etags import etag_of, find
 from tenants.api.tenants import tenant_in_path
 from tenants.policy import Permission
 from tenants.types import HttpRequest
-from vms.api.guest_shapes import FitOut, fit_out
+from vms.api.fit import FitOut, fit_out
 from vms.api.pick import pick, refuse
 from vms.files import disk_export_response
 from vms.models import DiskExport, Guest, Snapshot, Volume

@@ -9,7 +9,8 @@ from operations.api import OperationOut, accepted
 from portal.core.bodies import Nothing
 from portal.core.etags import find
 from tenants.types import HttpRequest
-from vms.api.guest_shapes import FitOut, RebuildIn, RescueIn, ResizeIn, fit_out, flavor_named, image_named
+from vms.api.fit import FitOut, fit_out
+from vms.api.guest_shapes import RebuildIn, RescueIn, ResizeIn, flavor_named, image_named
 from vms.models import Guest
 from vms.selectors.guests import guests_visible
 from vms.services.guests import guest_rebuild, guest_rescue, guest_resize, guest_unrescue

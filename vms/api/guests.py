@@ -13,16 +13,15 @@ from portal.core.etags import etag_of, find
 from tenants.api.tenants import tenant_in_path
 from tenants.policy import Permission
 from tenants.types import HttpRequest
+from vms.api.fit import FitOut, fit_out
 from vms.api.guest_shapes import (
     ConsoleIn,
     ConsoleOut,
-    FitOut,
     GuestIn,
     GuestOut,
     GuestPatch,
     GuestQuery,
     ShutdownIn,
-    fit_out,
     guest_out,
     guest_spec,
 )

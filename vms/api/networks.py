@@ -21,7 +21,7 @@ from portal.core.paging import Sorts, keyset_page
 from tenants.api.tenants import tenant_in_path
 from tenants.policy import Permission
 from tenants.types import HttpRequest
-from vms.api.guest_shapes import QuotaLineOut, ReasonOut
+from vms.api.fit import QuotaLineOut, ReasonOut
 from vms.models import Network, Port
 from vms.selectors.guests import guests_visible
 from vms.selectors.networks import networks_drawn

@@ -14,7 +14,7 @@ from portal.core.errors import FieldError
 from portal.core.etags import find
 from tenants.policy import Permission
 from tenants.types import HttpRequest
-from vms.api.guest_shapes import FitOut, fit_out
+from vms.api.fit import FitOut, fit_out
 from vms.api.pick import pick, pick_all, refuse
 from vms.models import Flavor, Network, SshKey
 from vms.selectors.backups import backups_visible

@@ -16,7 +16,7 @@ from portal.core.paging import Sorts
 from portal.core.ports import Item, Tariff, tariff
 from tenants.policy import Permission
 from tenants.types import HttpRequest
-from vms.api.guest_shapes import PriceOut, price_out
+from vms.api.fit import PriceOut, price_out
 from vms.models import StorageClass
 from vms.services.storage_classes import storage_class_write
 

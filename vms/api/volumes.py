@@ -20,7 +20,7 @@ from portal.core.paging import keyset_page
 from tenants.api.tenants import tenant_in_path
 from tenants.policy import Permission
 from tenants.types import HttpRequest
-from vms.api.guest_shapes import FitOut, fit_out
+from vms.api.fit import FitOut, fit_out
 from vms.api.pick import find_held, pick, pick_image, refuse
 from vms.models import Guest, Image, StorageClass, Volume
 from vms.selectors.guests import guests_visible
