@@ -48,6 +48,7 @@ import vms.api.images
 import vms.api.keys
 import vms.api.metrics
 import vms.api.networks
+import vms.api.placement_groups
 import vms.api.placements
 import vms.api.pools
 import vms.api.ports
@@ -171,6 +172,7 @@ for nouns in (
     vms.api.image_uploads,
     vms.api.networks,
     vms.api.security_groups,
+    vms.api.placement_groups,
     vms.api.reachability,
     vms.api.addresses,
     vms.api.ports,

@@ -30,6 +30,8 @@ class Permission(StrEnum):
     SNAPSHOT_MANAGE = "snapshot.manage"
     NETWORK_VIEW = "network.view"
     NETWORK_MANAGE = "network.manage"
+    PLACEMENT_VIEW = "placement.view"
+    PLACEMENT_MANAGE = "placement.manage"
     KEY_VIEW = "key.view"
     KEY_MANAGE = "key.manage"
     OPERATION_VIEW = "operation.view"
@@ -66,6 +68,7 @@ _VIEW = frozenset(
         P.BACKUP_VIEW,
         P.SNAPSHOT_VIEW,
         P.NETWORK_VIEW,
+        P.PLACEMENT_VIEW,
         P.KEY_VIEW,
         P.OPERATION_VIEW,
         P.EVENT_VIEW,
@@ -85,6 +88,7 @@ _WORK = _VIEW | {
     P.BACKUP_MANAGE,
     P.SNAPSHOT_MANAGE,
     P.IMAGE_MANAGE,
+    P.PLACEMENT_MANAGE,
     P.KEY_MANAGE,
     P.OPERATION_CANCEL,
     P.TOKEN_OWN,

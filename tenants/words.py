@@ -36,6 +36,8 @@ PERMISSIONS: Final[list[tuple[str | Promise, dict[Permission, str | Promise]]]] 
             P.SNAPSHOT_MANAGE: _("Take, revert to and delete snapshots"),
             P.NETWORK_VIEW: _("See networks"),
             P.NETWORK_MANAGE: _("Create and delete networks"),
+            P.PLACEMENT_VIEW: _("See placement groups"),
+            P.PLACEMENT_MANAGE: _("Create and delete placement groups"),
             P.KEY_VIEW: _("See SSH keys"),
             P.KEY_MANAGE: _("Add and remove SSH keys"),
         },

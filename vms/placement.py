@@ -58,18 +58,26 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What machines of one group want of each other: hosts of their own, or one for all; ``strict`` or as long as it can be."""
+    """What machines of one group want of each other: hosts of their own, or one for all; ``strict`` or as long as it can be.
+
+    ``hosts`` are those that machines of it are on.
+    """
 
     kind: Literal["", "apart", "together"] = ""
     strict: bool = False
+    hosts: frozenset[UUID] = frozenset()
 
-    def among(self, need: Need, hosts: frozenset[UUID]) -> Need:
-        """What a machine asks for while others of its group are on these hosts."""
-        if not hosts or not self.kind:
+    def of(self, need: Need) -> Need:
+        """What the next machine of the group asks for."""
+        if not self.hosts or not self.kind:
             return need
         if self.kind == "apart":
-            return replace(need, apart_from=hosts) if self.strict else replace(need, rather_not=hosts)
-        return replace(need, beside=hosts) if self.strict else replace(need, rather=hosts)
+            return replace(need, apart_from=self.hosts) if self.strict else replace(need, rather_not=self.hosts)
+        return replace(need, beside=self.hosts) if self.strict else replace(need, rather=self.hosts)
+
+    def with_one(self, host: UUID) -> Rule:
+        """The same once a machine of the group is on that host, too."""
+        return replace(self, hosts=self.hosts | {host})
 
 
 NO_RULE: Final = Rule()
@@ -225,30 +233,25 @@ def plan_many(
     count: int,
     *,
     rule: Rule = NO_RULE,
-    members: Collection[UUID] = (),
     only: Collection[UUID] | None = None,
 ) -> Plan:
-    """Place so many machines alike one after the other, each with those before it in place; ends at the first that finds none.
-
-    ``members`` are the hosts that others of their group are on.
-    """
+    """Place so many machines alike one after the other, each with those before it in place; ends at the first that finds none."""
     current = {room.pk: room for room in rooms}
     hosts: list[UUID] = []
-    used = frozenset(members)
     for _number in range(count):
-        choice = choose(list(current.values()), rule.among(need, used), only=only)
+        choice = choose(list(current.values()), rule.of(need), only=only)
         if choice.room is None:
             return Plan(hosts, choice.lacking)
         pk = choice.room.pk
         hosts.append(pk)
-        used |= {pk}
+        rule = rule.with_one(pk)
         current[pk] = choice.room.with_one(need)
     return Plan(hosts, {})
 
 
-def slots_of(rooms: Sequence[Room], need: Need, *, rule: Rule = NO_RULE, members: Collection[UUID] = ()) -> int:
+def slots_of(rooms: Sequence[Room], need: Need, *, rule: Rule = NO_RULE) -> int:
     """How many such machines fit, at most ``SLOTS_MAX``."""
-    need = rule.among(need, frozenset(members))
+    need = rule.of(need)
     lacking, left = verdicts(rooms, need), _left(rooms)
     alone, as_one = rule.strict and rule.kind == "apart", rule.strict and rule.kind == "together"
     by_pool: dict[UUID | None, list[int]] = {}

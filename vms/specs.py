@@ -7,7 +7,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from vms.models import BackupDisk, Flavor, Guest, Image, Network, SecurityGroup, SnapshotDisk, SshKey, StorageClass
+    from vms.models import (
+        BackupDisk,
+        Flavor,
+        Guest,
+        Image,
+        Network,
+        PlacementGroup,
+        SecurityGroup,
+        SnapshotDisk,
+        SshKey,
+        StorageClass,
+    )
 
 NAME: Final = re.compile(r"\A[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 PASSWORD_MAX: Final = 128
@@ -84,6 +95,7 @@ class GuestSpec:
     like: Guest | None = None
     """The machine that it is built like, instead of what its image says; ``root`` is a disk in a snapshot of that one."""
     tags: tuple[str, ...] = ()
+    placement_group: PlacementGroup | None = None
     count: int = 1
     start: bool = True
     protected: bool = False

@@ -241,6 +241,7 @@ CAPS = {
     "power_schedules": 10,
     "backup_schedules": 20,
     "security_groups": 100,
+    "placement_groups": 50,
     "images": 100,
     "image_tests": 4,
     "disk_exports": 20,

@@ -109,6 +109,9 @@ FORMS: dict[str, dict[str, str]] = {
     "vms:guest_tags": {"tags": "web"},
     "vms:guest_protect": {"protected": "true"},
     "vms:guest_start_order": {"start_order": "2", "start_delay_s": "30"},
+    "vms:guest_placement": {"placement_group": "PLACEMENT"},
+    "vms:placement_group_create": {"name": "fresh", "rule": "apart!"},
+    "vms:placement_group_edit": {"name": "renamed"},
     "vms:guest_lease": {"ends_at": "2028-01-01"},
     "vms:guest_schedule_add": {"action": "stop", "cron": "0 20 * * *", "timezone": "UTC"},
     "vms:guest_schedule_change": {"deed": "off"},
@@ -244,6 +247,7 @@ def test_every_change_from_a_page_is_written_down() -> None:
         if row.method in CHANGES:
             words = {"SLUG": world.house.tenant.slug}
             words |= {"FLAVOR": world.ids["flavor_id"], "NETWORK": world.ids["network_id"]}
+            words["PLACEMENT"] = world.ids["placement_group_id"]
             form = {name: words.get(value, value) for name, value in FORMS.get(row.name, {}).items()}
             written, _answer = tables_written(lambda row=row, form=form: client.post(path(row, world), form))
             if not written - set(NOT_THE_TENANTS):

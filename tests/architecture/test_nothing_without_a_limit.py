@@ -21,6 +21,7 @@ from vms.models import Guest, Snapshot
 from vms.services.disk_exports import disk_export_create
 from vms.services.guests import guest_edit
 from vms.services.keys import key_create
+from vms.services.placement_groups import placement_group_create
 from vms.services.power_schedules import schedule_create
 from vms.services.security_groups import group_create
 
@@ -47,6 +48,7 @@ LIMITS: dict[str, tuple[str, str]] = {
     "vms.CardCounter": (WITH, "vms.Port"),
     "vms.SecurityGroup": (CAP, "security_groups"),
     "vms.Guard": (WITH, "vms.Port"),
+    "vms.PlacementGroup": (CAP, "placement_groups"),
     "vms.AddressUse": (RATE, "API_TENANT_RATE_PER_MINUTE"),
     "vms.Subnet": (WITH, "vms.Network"),
     "vms.NetworkOnHost": (WITH, "vms.Network"),
@@ -180,6 +182,8 @@ def make_on_machine(cap: str, house: factories.House, number: int) -> None:
             schedule_create(Guest.objects.get(), action="start", cron=at, actor=house.actor)
         case "backup_schedules":
             factories.backup_schedule(house, Guest.objects.get(), f"s{number}")
+        case "placement_groups":
+            placement_group_create(house.tenant, name=f"g{number}", kind="apart", strict=True, actor=house.actor)
         case "tags":
             guest_edit(Guest.objects.all()[number], tags=[f"t{number}"], actor=house.actor)
 

@@ -40,6 +40,7 @@ LISTS = [
     "vms:network_list",
     "vms:network_drawing",
     "vms:group_list",
+    "vms:placement_group_list",
     "vms:key_list",
     "operations:operation_list",
     "tenants:audit_list",

@@ -92,6 +92,7 @@ def test_things_of_others_cannot_be_named_in_a_body(ours: World, theirs: World) 
         ("networks", [theirs.ids["network_id"]], [str(uuid7())]),
         ("security_groups", [theirs.ids["group_id"]], [str(uuid7())]),
         ("ssh_keys", [theirs.ids["key_id"]], [str(uuid7())]),
+        ("placement_group", theirs.ids["placement_group_id"], str(uuid7())),
         ("image", theirs.ids["own_image_id"], str(uuid7())),
     ):
         foreign = asked(token, row, ours.path(row.route), {**body_for(ours, row), field: there})

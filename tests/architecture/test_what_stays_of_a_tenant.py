@@ -65,6 +65,7 @@ AFTERLIFE: dict[str, tuple[str, str]] = {
     "vms.ImageUpload": (GOES, ""),
     "vms.SecurityGroup": (GOES, ""),
     "vms.Guard": (GOES, ""),
+    "vms.PlacementGroup": (GOES, ""),
     "vms.SshKey": (GOES, ""),
     "vms.SetAside": (GOES, ""),
     "tenants.Member": (GOES, ""),

@@ -22,6 +22,7 @@ from vms.models.readings import ReadingKind
 from vms.services.discs import disc_lay
 from vms.services.guests.inside import reading_record
 from vms.services.keys import key_create
+from vms.services.placement_groups import placement_group_create
 from vms.services.power_schedules import schedule_create
 from vms.services.security_groups import group_create
 
@@ -117,6 +118,9 @@ def build(slug: str = "") -> World:
             "network_id": network.pk,
             "port_id": guest.ports.get().pk,
             "group_id": group_create(house.tenant, name="web", actor=house.actor).pk,
+            "placement_group_id": placement_group_create(
+                house.tenant, name="spread", kind="apart", strict=True, actor=house.actor
+            ).pk,
             "volume_id": factories.volume(house, "spare").pk,
             "backup_id": factories.backup(house, guest).pk,
             "backup_schedule_id": factories.backup_schedule(house, guest).pk,
@@ -183,6 +187,7 @@ def body_for(world: World, row: Row) -> Any:
         "{volume_id}": {"name": "renamed"},
         "{port_id}": {"ip": ""},
         "{group_id}": {"name": "renamed"},
+        "{placement_group_id}": {"name": "renamed"},
         "{snapshot_id}": {"name": "renamed"},
         "{upload_id}": {},
         "{store_id}": {"enabled": True},
@@ -210,6 +215,7 @@ def _post_body(world: World, last: str) -> Any:
         "power-schedules": {"action": "stop", "cron": "0 20 * * *"},
         "networks": {"name": "fresh"},
         "security-groups": {"name": "fresh"},
+        "placement-groups": {"name": "fresh"},
         "volumes": {"name": "fresh", "size_gib": 1},
         "volume": {"name": "fresh"},
         "clone": {"name": "fresh"},

@@ -37,6 +37,7 @@ class Things:
     port: str
     export: str
     network: str
+    placement_group: str
 
     def pages(self) -> dict[str, str]:
         """Every page by a name for its picture; paths below the project's address."""
@@ -107,6 +108,9 @@ class Things:
             "group": f"security-groups/{self.group}/",
             "group-edit": f"security-groups/{self.group}/edit/",
             "group-delete": f"security-groups/{self.group}/delete/",
+            "placement-groups": "placement-groups/",
+            "placement-group-edit": f"placement-groups/{self.placement_group}/edit/",
+            "placement-group-delete": f"placement-groups/{self.placement_group}/delete/",
             "guard": f"{machine}ports/{self.port}/guard/",
             "network": f"networks/{self.network}/",
             "keys": "keys/",
@@ -145,12 +149,30 @@ def things(customer: Customer, operator: Customer, tmp_path_factory: pytest.Temp
     schedule = customer.post("/backup-schedules", nightly).json()["id"]
     web = [{"direction": "in", "protocol": "tcp", "first_port": 443, "last_port": 443, "note": "the shop"}, PINGS, OUT]
     group = customer.post("/security-groups", {"name": "web-servers", "note": HOSTILE, "rules": web}).json()["id"]
+    apart = customer.post("/placement-groups", {"name": "web-front"}).json()["id"]
+    assert customer.post("/placement-groups", {"name": "app-and-db", "kind": "together", "strict": False}).is_success
+    customer.http.patch(customer.path(f"/guests/{still}"), json={"placement_group": apart}).raise_for_status()
     port = customer.get(f"/ports?guest={still}").json()["items"][0]["id"]
     export = customer.done(customer.post("/disk-exports", {"snapshot": snapshot}))["subject"]["id"]
     network = customer.get("/networks").json()["items"][0]["id"]
     yield Things(
-        still, shielded, thrown, last["id"], volume, own, backup, schedule, snapshot, group, port, export, network
+        still,
+        shielded,
+        thrown,
+        last["id"],
+        volume,
+        own,
+        backup,
+        schedule,
+        snapshot,
+        group,
+        port,
+        export,
+        network,
+        apart,
     )
+    customer.http.patch(customer.path(f"/guests/{still}"), json={"placement_group": None})
+    customer.delete(f"/placement-groups/{apart}")
     customer.delete(f"/disk-exports/{export}")
     customer.delete(f"/security-groups/{group}")
     customer.delete(f"/backup-schedules/{schedule}")

@@ -116,17 +116,18 @@ def test_a_pool_keeps_the_worth_of_its_largest_hosts_back() -> None:
 def test_machines_of_a_group_go_apart_or_together_strictly_or_as_long_as_it_can_be() -> None:
     rooms = [room(1), room(2), room(3, claimed_memory_mib=7168)]
 
-    def hosts(count: int, rule: Rule, members: set[UUID] | None = None) -> list[str]:
-        return [f"h{pk.int}" for pk in plan_many(rooms, SMALL, count, rule=rule, members=members or set()).hosts]
+    def hosts(count: int, rule: Rule) -> list[str]:
+        return [f"h{pk.int}" for pk in plan_many(rooms, SMALL, count, rule=rule).hosts]
 
+    first, last = UUID(int=1), UUID(int=3)
     assert sorted(hosts(4, APART)) == ["h1", "h2", "h3"]
-    assert hosts(2, APART, {UUID(int=1)}) == ["h2", "h3"]
+    assert hosts(2, APART.with_one(first)) == ["h2", "h3"]
     assert sorted(hosts(4, Rule("apart"))) == ["h1", "h1", "h2", "h3"]
     assert hosts(9, TOGETHER) == ["h1"] * 8
-    assert hosts(2, TOGETHER, {UUID(int=3)}) == ["h3"]
-    assert hosts(2, Rule("together"), {UUID(int=3)}) == ["h3", "h1"]
+    assert hosts(2, TOGETHER.with_one(last)) == ["h3"]
+    assert hosts(2, Rule("together").with_one(last)) == ["h3", "h1"]
     assert [slots_of(rooms, SMALL, rule=rule) for rule in (APART, TOGETHER, Rule("apart"))] == [3, 8, 17]
-    assert slots_of(rooms, SMALL, rule=APART, members=[UUID(int=1)]) == 2
+    assert slots_of(rooms, SMALL, rule=APART.with_one(first)) == 2
 
 
 _rooms = st.builds(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, StrictBool, StrictInt
 from portal.core.bodies import Body, Listing
 from portal.core.errors import FieldError
 from vms.api.pick import pick, pick_all, pick_image, refuse
-from vms.models import Flavor, Guest, Image, Network, SecurityGroup, SshKey, StorageClass
+from vms.models import Flavor, Guest, Image, Network, PlacementGroup, SecurityGroup, SshKey, StorageClass
 from vms.selectors.guests import AddressRow, GuestFilters, GuestRow
 from vms.services.guests.resize import When
 from vms.services.keys import TYPES, key_parse
@@ -81,6 +81,7 @@ class GuestOut(BaseModel):
         description="After a restart of its host those with a smaller number are started first, those without one last."
     )
     start_delay_s: int = Field(description="How long it runs then before those with a larger number follow.")
+    placement_group: str | None
     in_rescue: bool = Field(description="Does it start from a rescue disk, with its own beside it?")
     firmware: str
     secure_boot: bool
@@ -153,6 +154,7 @@ class GuestIn(Body):
     password: str = Field(default="", max_length=128, description="First password of the image's default user.")
     volumes: list[GuestVolumeIn] = Field(default=[], max_length=24, description="Further disks, empty ones.")
     tags: list[str] = Field(default=[], max_length=20)
+    placement_group: str = Field(default="", max_length=40, description="By id or name: where it stands among others.")
     count: StrictInt = Field(default=1, ge=1, le=100, description="More than one makes name-1 … name-N.")
     start: StrictBool = True
     protected: StrictBool = False
@@ -166,6 +168,9 @@ class GuestPatch(Body):
     protected: StrictBool = False
     start_order: StrictInt | None = Field(default=None, ge=1, le=START_ORDER_MAX, description="null: after all others.")
     start_delay_s: StrictInt = Field(default=0, ge=0, le=START_DELAY_MAX_S)
+    placement_group: str | None = Field(
+        default=None, max_length=40, description="By id or name; null: in none any more."
+    )
 
     def changes(self, guest: Guest) -> dict[str, Any]:
         """For ``guest_edit``."""
@@ -173,6 +178,13 @@ class GuestPatch(Body):
         if {"start_order", "start_delay_s"} & given.keys():
             order = given.pop("start_order", guest.start_order)
             given["start"] = StartOrder(order, given.pop("start_delay_s", guest.start_delay_s))
+        if given.get("placement_group"):
+            errors: list[FieldError] = []
+            rows = PlacementGroup.objects.all()
+            given["placement_group"] = pick(rows, given["placement_group"], "/placement_group", errors)
+            refuse(errors)
+        elif "placement_group" in given:
+            given["placement_group"] = None
         return given
 
 
@@ -246,6 +258,7 @@ def guest_out(row: GuestRow, *, operator: bool = False) -> GuestOut:
         protected=guest.protected,
         start_order=guest.start_order,
         start_delay_s=guest.start_delay_s,
+        placement_group=str(guest.placement_group_id) if guest.placement_group_id else None,
         in_rescue=guest.in_rescue,
         firmware=guest.firmware,
         secure_boot=guest.secure_boot,
@@ -306,6 +319,11 @@ def guest_spec(body: GuestIn) -> GuestSpec:
     inline = [key for key in body.ssh_keys if key.split(None, 1)[:1] and key.split(None, 1)[0] in TYPES]
     named = [key for key in body.ssh_keys if key not in inline]
     keys = pick_all(SshKey.objects.all(), named, "/ssh_keys", errors)
+    placement_group = (
+        pick(PlacementGroup.objects.all(), body.placement_group, "/placement_group", errors)
+        if body.placement_group
+        else None
+    )
     volumes = tuple(_disk(disk, f"/volumes/{number}", errors) for number, disk in enumerate(body.volumes))
     refuse(errors)
     assert flavor is not None
@@ -323,6 +341,7 @@ def guest_spec(body: GuestIn) -> GuestSpec:
         password=body.password,
         volumes=volumes,
         tags=tuple(body.tags),
+        placement_group=placement_group,
         count=body.count,
         start=body.start,
         protected=body.protected,

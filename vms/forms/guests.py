@@ -8,8 +8,10 @@ from django import forms
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
+from portal.core.forms import Choice
 from tenants.actors import Actor
-from vms.models import Flavor, Image, Network, SecurityGroup, SshKey
+from tenants.policy import Permission
+from vms.models import Flavor, Image, Network, PlacementGroup, SecurityGroup, SshKey
 from vms.selectors.stock import images_startable
 from vms.specs import PASSWORD_MAX, START_DELAY_MAX_S, START_ORDER_MAX, GuestSpec, StartOrder
 
@@ -47,6 +49,10 @@ class GuestForm(forms.Form):
     ssh_keys: forms.ModelMultipleChoiceField[SshKey] = forms.ModelMultipleChoiceField(
         None, label=_("SSH keys"), required=False
     )
+    placement_group: forms.ModelChoiceField[PlacementGroup] = forms.ModelChoiceField(
+        None, label=_("Placement group"), required=False, empty_label=_("None"), widget=Choice,
+        help_text=_("Keeps machines apart on their hosts, or together."),
+    )  # fmt: skip
     tags = TagsField()
     user_data = forms.CharField(
         label=_("User-data"), required=False, max_length=USER_DATA_MAX, strip=False,
@@ -68,6 +74,8 @@ class GuestForm(forms.Form):
         self._offer("networks", Network.objects.all())
         self._offer("security_groups", SecurityGroup.objects.all())
         self._offer("ssh_keys", SshKey.objects.all())
+        groups = PlacementGroup.objects.all()
+        self._offer("placement_group", groups if actor.may(Permission.PLACEMENT_VIEW) else groups.none())
         self.fields["count"].max_value = settings.CAPS["batch"]  # type: ignore[attr-defined]
         self.fields["name"].widget.attrs |= {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}
 
@@ -89,6 +97,7 @@ class GuestForm(forms.Form):
             user_data=given["user_data"].replace("\r\n", "\n"),
             password=given["password"],
             tags=given["tags"],
+            placement_group=given["placement_group"],
             count=given["count"],
             start=given["start"],
             protected=given["protected"],
@@ -110,6 +119,7 @@ class GuestForm(forms.Form):
             user_data=given.get("user_data", ""),
             password=given.get("password", ""),
             tags=given.get("tags", ()),
+            placement_group=given.get("placement_group"),
             count=given.get("count") or 1,
             start=given.get("start", True),
         )

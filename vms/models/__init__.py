@@ -13,6 +13,7 @@ from vms.models.installation import Installation
 from vms.models.keys import SshKey
 from vms.models.metrics import MetricPoint
 from vms.models.networks import Address, AddressUse, CardCounter, Network, NetworkOnHost, Port, Subnet
+from vms.models.placement import PlacementGroup
 from vms.models.readings import Reading
 from vms.models.schedules import PowerSchedule
 from vms.models.security import Guard, SecurityGroup
@@ -47,6 +48,7 @@ __all__ = [
     "MetricPoint",
     "Network",
     "NetworkOnHost",
+    "PlacementGroup",
     "Port",
     "PowerSchedule",
     "Reading",

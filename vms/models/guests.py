@@ -14,6 +14,7 @@ from vms.models.flavors import Flavor
 from vms.models.hardware import Hardware
 from vms.models.hosts import Host
 from vms.models.images import Image
+from vms.models.placement import PlacementGroup
 from vms.states import LOST, GuestStatus, Power
 
 WANTED = [Power.RUNNING.value, Power.STOPPED.value, Power.PAUSED.value, Power.SUSPENDED.value, Power.ABSENT.value]
@@ -47,6 +48,9 @@ class Guest(TenantOwned, Hardware):
     flavor = models.ForeignKey(Flavor, on_delete=models.PROTECT, related_name="+")
     image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="+")
     host = models.ForeignKey(Host, null=True, on_delete=models.PROTECT, related_name="guests")
+    placement_group = models.ForeignKey(PlacementGroup, null=True, on_delete=models.PROTECT, related_name="guests")
+    keeps_apart = models.BooleanField(default=False, db_default=False)
+    """Does its group keep it strictly apart? Copied from there, for the constraint."""
     tags: models.ManyToManyField[Tag, Any] = models.ManyToManyField(Tag, related_name="guests")
     vcpus = models.PositiveSmallIntegerField()
     memory_mib = models.PositiveIntegerField()
@@ -115,6 +119,12 @@ class Guest(TenantOwned, Hardware):
         ]
         constraints = [
             models.UniqueConstraint("tenant", "name", condition=Q(binned_at=None), name="guest_name_once"),
+            models.UniqueConstraint(
+                "host", "placement_group", condition=Q(keeps_apart=True), name="guest_alone_of_its_group_on_its_host"
+            ),
+            models.CheckConstraint(
+                condition=Q(keeps_apart=False) | Q(placement_group__isnull=False), name="guest_kept_apart_in_a_group"
+            ),
             models.CheckConstraint(condition=Q(want_power__in=WANTED), name="guest_want_power_known"),
             models.CheckConstraint(condition=Q(seen_power__in=[p.value for p in Power]), name="guest_seen_power_known"),
             models.CheckConstraint(

@@ -27,6 +27,7 @@ from vms.models import (
     Image,
     Network,
     NetworkOnHost,
+    PlacementGroup,
     SecurityGroup,
     SetAside,
     Snapshot,
@@ -176,7 +177,7 @@ def images(tenant: Tenant, actor: Actor | None) -> list[Left]:
 
 @takes_away
 def stock(tenant: Tenant, actor: Actor | None) -> list[Left]:
-    """Keys, tags and backup schedules go at once; hosts that were set aside are for everybody again."""
+    """Keys, tags, placement groups and backup schedules go at once; hosts that were set aside are for everybody again."""
     left = []
     for schedule in BackupSchedule.objects.all():
         why = _refusal(lambda row=schedule: backup_schedule_delete(row, actor=actor)) if actor is not None else ""
@@ -188,6 +189,7 @@ def stock(tenant: Tenant, actor: Actor | None) -> list[Left]:
             left.append(Left("key", key.name, why))
     if actor is not None:
         Tag.objects.filter(guests=None).delete()
+        PlacementGroup.objects.filter(guests=None).delete()
         SetAside.objects.filter(tenant=tenant).delete()
     return left
 

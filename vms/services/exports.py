@@ -12,7 +12,7 @@ from tenants.actors import Actor
 from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.services.export import CHUNK, exports
-from vms.models import Backup, Guest, Image, MetricPoint, Network, Port, SecurityGroup, SshKey, Volume
+from vms.models import Backup, Guest, Image, MetricPoint, Network, PlacementGroup, Port, SecurityGroup, SshKey, Volume
 from vms.models.hardware import HARDWARE
 from vms.models.metrics import AMOUNTS, HOUR
 from vms.selectors.backup_schedules import backup_schedules_visible
@@ -32,12 +32,15 @@ SUBNET: Final = ("cidr", "gateway", "first", "last", "dns", "routes")
 
 @exports("guests", Permission.GUEST_VIEW)
 def _guests(tenant: Tenant, actor: Actor) -> Iterator[Facts]:
-    rows = actor.visible(Guest.objects.select_related("flavor", "image").order_by("created_at", "pk"))
+    rows = actor.visible(
+        Guest.objects.select_related("flavor", "image", "placement_group").order_by("created_at", "pk")
+    )
     for guest in rows.prefetch_related("tags", "ports__network", "ports__addresses").iterator(chunk_size=CHUNK):
         yield {
             **{name: getattr(guest, name) for name in GUEST},
             "flavor": guest.flavor.name,
             "image": guest.image.name,
+            "placement_group": guest.placement_group.name if guest.placement_group is not None else "",
             "tags": sorted(tag.name for tag in guest.tags.all()),
             "ssh_keys": guest.ssh_keys,
             "ports": [_port(port) for port in guest.ports.all()],
@@ -139,6 +142,11 @@ def _images(tenant: Tenant, actor: Actor) -> Iterator[Any]:
         "sha256",
     )
     yield from rows.values(*columns, "created_at")
+
+
+@exports("placement_groups", Permission.PLACEMENT_VIEW)
+def _placement_groups(tenant: Tenant, actor: Actor) -> Iterator[Any]:
+    yield from PlacementGroup.objects.order_by("name").values("id", "name", "kind", "strict", "created_at")
 
 
 @exports("ssh_keys", Permission.KEY_VIEW)

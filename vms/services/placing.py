@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from portal.core.errors import Conflict
 from tenants.models import Tenant
 from vms.models import Flavor, Guest, Host, HostClaim, HostPool, StorageClass
-from vms.placement import Lack, Need, Room, choose, plan_many, slots_of, verdicts
+from vms.placement import NO_RULE, Lack, Need, Room, Rule, choose, plan_many, slots_of, verdicts
 from vms.selectors.rooms import host_rooms
 
 TRIES: Final = 3
@@ -26,6 +26,8 @@ TRIES: Final = 3
 OUT_OF_SERVICE: Final[frozenset[Lack]] = frozenset({"disabled", "maintenance", "silent"})
 NO_SUCH_HOST: Final = gettext_lazy("No host in service has what this size asks for.")
 NO_SUCH_DISKS: Final = gettext_lazy("No host in service has storage of this class.")
+NONE_APART: Final = gettext_lazy("No host without a machine of this placement group has room right now.")
+NONE_TOGETHER: Final = gettext_lazy("The host of this placement group's machines has no room right now.")
 
 
 class NoRoom(Conflict):
@@ -55,23 +57,27 @@ def lineage_of(tenant: Tenant | None) -> frozenset[UUID]:
     return frozenset() if tenant is None else frozenset(each.pk for each in tenant.line())
 
 
-def hosts_take(need: Need, count: int = 1) -> list[Host]:
-    """A host for each of so many machines alike; their rows are locked until the transaction ends. Raises ``NoRoom``.
+def hosts_take(need: Need, count: int = 1, *, rule: Rule = NO_RULE) -> list[Host]:
+    """A host for each of so many machines alike, of one group with that rule; their rows are locked until the transaction ends.
+
+    Raises ``NoRoom``.
 
     They are chosen by a look that holds nobody up, held in the order of their ids, and chosen again among those that are held:
     what others took meanwhile is seen then. Where that does not work out, all hosts are held for it.
     """
     for _try in range(TRIES):
-        wanted = set(_planned(host_rooms(), need, count))
+        wanted = set(_planned(host_rooms(), need, count, rule))
         with suppress(NoRoom), transaction.atomic():
             held = _hold(Host.objects.filter(pk__in=wanted))
-            return [held[pk] for pk in _planned(host_rooms(only=wanted), need, count, only=wanted)]
+            return [held[pk] for pk in _planned(host_rooms(only=wanted), need, count, rule, only=wanted)]
     held = _hold(Host.objects.all())
-    return [held[pk] for pk in _planned(host_rooms(), need, count)]
+    return [held[pk] for pk in _planned(host_rooms(), need, count, rule)]
 
 
-def _planned(rooms: Sequence[Room], need: Need, count: int, *, only: Collection[UUID] | None = None) -> list[UUID]:
-    plan = plan_many(rooms, need, count, only=only)
+def _planned(
+    rooms: Sequence[Room], need: Need, count: int, rule: Rule, *, only: Collection[UUID] | None = None
+) -> list[UUID]:
+    plan = plan_many(rooms, need, count, rule=rule, only=only)
     if len(plan.hosts) < count:
         raise _refusal(plan.lacking, placed=len(plan.hosts))
     return plan.hosts
@@ -89,6 +95,10 @@ def _refusal(lacking: Mapping[str, Lack], *, placed: int) -> NoRoom:
     for lack, message in (("label", NO_SUCH_HOST), ("storage_class", NO_SUCH_DISKS)):
         if lack in met and met <= OUT_OF_SERVICE | {lack, "set_aside"}:
             return NoRoom(message, hint=_("Choose another, or ask the operator."), lacking=lacking)
+    for lack, message in (("apart", NONE_APART), ("together", NONE_TOGETHER)):
+        if lack in met:
+            hint = _("Try a smaller size or again later, or a group whose rule holds only where it can.")
+            return NoRoom(message, hint=hint, lacking=lacking)
     return NoRoom(lacking=lacking)
 
 
@@ -99,14 +109,14 @@ def _hold(hosts: QuerySet[Host]) -> dict[UUID, Host]:
     return {host.pk: host for host in hosts.select_for_update(no_key=True).order_by("pk")}
 
 
-def hosts_could_take(need: Need, count: int) -> tuple[int, NoRoom | None]:
+def hosts_could_take(need: Need, count: int, *, rule: Rule = NO_RULE) -> tuple[int, NoRoom | None]:
     """How many such machines fit right now, and why not ``count`` of them; holds nothing."""
     rooms = host_rooms()
     try:
-        _planned(rooms, need, count)
+        _planned(rooms, need, count, rule)
     except NoRoom as refusal:
-        return slots_of(rooms, need), refusal
-    return slots_of(rooms, need), None
+        return slots_of(rooms, need, rule=rule), refusal
+    return slots_of(rooms, need, rule=rule), None
 
 
 @dataclass(frozen=True, slots=True)

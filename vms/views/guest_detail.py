@@ -21,6 +21,7 @@ from tenants.selectors import audit_of
 from tenants.shapes import Deed, deeds
 from tenants.types import HttpRequest
 from vms.forms.guests import RenameForm, TagsForm
+from vms.forms.placement_groups import GuestPlacementForm
 from vms.models import Guest
 from vms.selectors.guests import guests_visible
 from vms.views.backups import guest_backups
@@ -96,7 +97,8 @@ def detail_page(request: HttpRequest, guest: Guest, *, tab: str, form: forms.For
         context["tags_form"] = (
             form if isinstance(form, TagsForm) else TagsForm(actor=actor, initial={"tags": " ".join(shown.tags)})
         )
-        context |= timing_context(guest, actor, form)
+        placement_form = form if isinstance(form, GuestPlacementForm) else GuestPlacementForm(actor=actor, guest=guest)
+        context |= timing_context(guest, actor, form) | {"placement_form": placement_form}
     template = part_template(request, "vms/guest_detail.html", default="body")
     return render(request, template, context, status=422 if form is not None else 200)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Final
 from uuid import UUID
 
 from django.contrib import messages
@@ -17,12 +18,20 @@ from tenants.policy import Permission
 from tenants.types import HttpRequest
 from vms.forms.guest_timing import LeaseForm, ScheduleForm
 from vms.forms.guests import ProtectForm, RenameForm, StartOrderForm, TagsForm
+from vms.forms.placement_groups import GuestPlacementForm
 from vms.models import Guest, PowerSchedule
 from vms.services.guests import guest_edit
 from vms.services.guests.lease import guest_lease as lease
 from vms.services.power_schedules import schedule_create, schedule_delete, schedule_switch
 from vms.views.find import guest_or_404, tenant_of
 from vms.views.guest_detail import detail_page
+
+FIELD_OF: Final = {
+    "name_taken": "name",
+    "too_many_tags": "tags",
+    "own_reach": "tags",
+    "placement_group_unmet": "placement_group",
+}
 
 
 @require_POST
@@ -53,12 +62,21 @@ def guest_start_order(request: HttpRequest, tenant: str, guest_id: UUID) -> Http
     return _edit(request, guest_id, StartOrderForm(request.POST, actor=request.actor))
 
 
+@require_POST
+@page(Permission.GUEST_EDIT)
+def guest_placement(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpResponse:
+    """Say which placement group it is in."""
+    return _edit(request, guest_id, GuestPlacementForm(request.POST, actor=request.actor))
+
+
 def _edit(
-    request: HttpRequest, guest_id: UUID, form: RenameForm | TagsForm | ProtectForm | StartOrderForm
+    request: HttpRequest,
+    guest_id: UUID,
+    form: RenameForm | TagsForm | ProtectForm | StartOrderForm | GuestPlacementForm,
 ) -> HttpResponse:
     guest = guest_or_404(request, guest_id)
     if form.is_valid():
-        with refusals_in(form, {"name_taken": "name", "too_many_tags": "tags", "own_reach": "tags"}):
+        with refusals_in(form, FIELD_OF):
             guest_edit(guest, actor=request.actor, **form.spec())
             messages.success(request, _("Saved."))
             return _back(request, guest)

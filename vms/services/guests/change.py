@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from enum import Enum
+from typing import Any, Final
 
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
@@ -14,11 +15,25 @@ from tenants.actors import Actor
 from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
 from tenants.policy import Permission
-from vms.models import Guest
+from vms.models import Guest, PlacementGroup
 from vms.services.guests.check import tag_errors
 from vms.services.guests.tagging import guest_set_tags
+from vms.services.placement_groups import placement_group_join
 from vms.services.volumes.check import guest_locked
 from vms.specs import NAME, START_DELAY_MAX_S, START_ORDER_MAX, StartOrder
+
+CHANGED: Final = (
+    "name", "protected", "start_order", "start_delay_s", "placement_group", "keeps_apart", "version",
+)  # fmt: skip
+
+
+class Unchanged(Enum):
+    """What stands for a value that is not given, where None is one."""
+
+    UNCHANGED = ""
+
+
+UNCHANGED: Final = Unchanged.UNCHANGED
 
 
 @transaction.atomic
@@ -30,8 +45,11 @@ def guest_edit(
     tags: Sequence[str] | None = None,
     protected: bool | None = None,
     start: StartOrder | None = None,
+    placement_group: PlacementGroup | Unchanged | None = UNCHANGED,
 ) -> Guest:
-    """Rename, tag, protect, or say when it is started; None leaves a thing as it is.
+    """Rename, tag, protect, say when it is started or which placement group it is in (None: in none).
+
+    What is not given stays as it is.
 
     The host name inside the machine stays what it was.
     """
@@ -56,12 +74,15 @@ def guest_edit(
         _refuse_reach(actor, guest.tag_names(), tags)
         changes["tags"] = [guest.tag_names(), sorted(set(tags))]
         guest_set_tags(guest, tags)
+    if not isinstance(placement_group, Unchanged) and placement_group != (former := guest.placement_group):
+        placement_group_join(guest, placement_group)
+        changes["placement_group"] = [former.name if former else "", placement_group.name if placement_group else ""]
     if not changes:
         return guest
     guest.version += 1
     try:
         with transaction.atomic():
-            guest.save(update_fields=["name", "protected", "start_order", "start_delay_s", "version"])
+            guest.save(update_fields=CHANGED)
     except IntegrityError as error:
         raise Conflict(_("A machine called %(name)s exists."), code="name_taken", hint="", name=name) from error
     audit_record(actor, "guest.edit", guest, **changes)

@@ -25,6 +25,7 @@ from tenants.services.quota import Kind, Line, class_disk, kind_of, quota_forese
 from vms.models import BackupDisk, Guest, Host, HostClaim, Network, SecurityGroup, StorageClass, Subnet, Volume
 from vms.placement import Need
 from vms.pool_kinds import home_path
+from vms.selectors.placement_groups import placement_rule
 from vms.selectors.prices import machine_price
 from vms.services.addresses import address_free, addresses_free, port_create
 from vms.services.discs import disc_lay
@@ -34,6 +35,7 @@ from vms.services.guests.check import guest_spec_check, password_hash
 from vms.services.guests.hardware import hardware_like, hardware_take
 from vms.services.guests.tagging import guest_set_tags
 from vms.services.networks import network_default
+from vms.services.placement_groups import placement_group_hold
 from vms.services.placing import hosts_could_take, hosts_take, need_of
 from vms.services.volumes.create import copy_params, pool_choose, pool_needs
 from vms.services.volumes.record import made_of, source_holds, volume_cost, volume_meter
@@ -92,7 +94,9 @@ def guest_create(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Operation:
     networks = list(spec.networks) or [network_default(tenant, actor=actor)]
     hashed = password_hash(spec.password)
     cards = [(network, guarding.on(network)) for network in networks]
-    hosts = hosts_take(_need(tenant, spec), spec.count)
+    if spec.placement_group is not None:
+        placement_group_hold(spec.placement_group)
+    hosts = hosts_take(_need(tenant, spec), spec.count, rule=placement_rule(spec.placement_group))
     guests = [
         _guest_write(tenant, spec, name, host, cards, hashed) for name, host in zip(spec.names(), hosts, strict=True)
     ]
@@ -138,6 +142,8 @@ def _guest_write(
                 flavor=flavor,
                 image=spec.image,
                 host=host,
+                placement_group=spec.placement_group,
+                keeps_apart=spec.placement_group is not None and spec.placement_group.keeps_apart,
                 vcpus=flavor.vcpus,
                 memory_mib=flavor.memory_mib,
                 disk_gib=spec.root_gib,
@@ -254,6 +260,7 @@ def _guest_ask(guest: Guest, spec: GuestSpec, *, actor: Actor, parent: Operation
         flavor=guest.flavor.name,
         image=guest.image.name,
         tags=sorted(spec.tags),
+        placement_group=spec.placement_group.name if spec.placement_group is not None else "",
         user_data=bool(guest.user_data),
         ssh_keys=len(guest.ssh_keys),
     )
@@ -287,7 +294,7 @@ def guest_fit(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Fit:
     cost = guest_cost(spec)
     lines = quota_foresee(tenant, cost | ({"networks": 1} if not networks else {}))
     reasons += [("over_quota", line.refusal().sentence) for line in lines if line.is_short]
-    slots, refusal = hosts_could_take(_need(tenant, spec), spec.count)
+    slots, refusal = hosts_could_take(_need(tenant, spec), spec.count, rule=placement_rule(spec.placement_group))
     if refusal is not None:
         reasons.append((refusal.code, refusal.sentence))
     left = [
