@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
+from uuid import UUID
 
 from billing.meters import METERS
 from billing.money import DIGITS
@@ -20,7 +21,8 @@ HOUR_S: Final = 3600
 class Used:
     """So many unit-seconds of a meter while the ``prices`` of one stretch of time held; None: nothing had a price then.
 
-    ``correction``: what a final hour was wrong by, less or more.
+    ``correction``: what a final hour was wrong by, less or more. ``thing`` (its type and id) and ``day`` are there where it was
+    asked for as finely as that.
     """
 
     meter: str
@@ -28,6 +30,21 @@ class Used:
     amount: int
     prices: Prices | None
     correction: bool = False
+    thing: tuple[str, UUID] | None = None
+    day: date | None = None
+
+    @property
+    def word(self) -> str:
+        """The flavor, class or store that may have a price of its own; empty for none."""
+        attribute = METERS[self.meter].word if self.meter in METERS else ""
+        return str(self.attributes.get(attribute, "")) if attribute else ""
+
+    @property
+    def price(self) -> Decimal | None:
+        """For one unit and hour; None where it had none."""
+        if self.prices is None:
+            return None
+        return self.prices.hourly.get((self.meter, self.word), self.prices.hourly.get((self.meter, "")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +67,9 @@ def bill(used: Iterable[Used]) -> list[Line]:
     """
     sums: dict[tuple[bool, str, str, str, Decimal], int] = {}
     for each in used:
-        if each.prices is None:
-            continue
-        attribute = METERS[each.meter].word if each.meter in METERS else ""
-        word = str(each.attributes.get(attribute, "")) if attribute else ""
-        price = each.prices.hourly.get((each.meter, word), each.prices.hourly.get((each.meter, "")))
-        if price is not None:
-            key = each.correction, each.meter, word, each.prices.currency, price
+        price = each.price
+        if each.prices is not None and price is not None:
+            key = each.correction, each.meter, each.word, each.prices.currency, price
             sums[key] = sums.get(key, 0) + each.amount
     return [
         Line(meter, word, correction, currency, price, amount, owed(meter, price, amount, DIGITS[currency]))
@@ -67,10 +80,28 @@ def bill(used: Iterable[Used]) -> list[Line]:
 
 def owed(meter: str, price: Decimal, unit_seconds: int, digits: int) -> Decimal:
     """What so many unit-seconds cost at ``price`` for a unit and hour, to the currency's smallest coin."""
-    exact = Fraction(price) * unit_seconds / (HOUR_S * METERS[meter].scale)
+    exact = cost(meter, price, unit_seconds)
     sign = -1 if exact < 0 else 1
     coins = sign * ((abs(exact) * 10**digits * 2 + 1) // 2)
     return Decimal(int(coins)).scaleb(-digits)
+
+
+def cost(meter: str, price: Decimal, unit_seconds: int) -> Fraction:
+    """The same, exactly."""
+    return Fraction(price) * unit_seconds / (HOUR_S * METERS[meter].scale)
+
+
+def shared_out[Part: Hashable](total: Decimal, parts: Mapping[Part, Fraction], digits: int) -> dict[Part, Decimal]:
+    """``total`` in whole coins over ``parts`` as near as can be to what each is exactly: what is shown adds up to what is owed.
+
+    Whatever coins are left go to those that lost most by being cut; the same for the same parts in the same order.
+    """
+    coins = {part: amount * 10**digits // 1 for part, amount in parts.items()}
+    left = int(total.scaleb(digits)) - sum(coins.values())
+    by_loss = sorted(parts, key=lambda part: coins[part] - parts[part] * 10**digits)
+    for place, part in enumerate(by_loss):
+        coins[part] += left // len(by_loss) + (place < left % len(by_loss))
+    return {part: Decimal(int(amount)).scaleb(-digits) for part, amount in coins.items()}
 
 
 def totals(lines: Iterable[Line]) -> dict[str, Decimal]:
@@ -83,9 +114,13 @@ def totals(lines: Iterable[Line]) -> dict[str, Decimal]:
 
 def unit_hours(line: Line) -> str:
     """What the price is multiplied with, for people: units and hours, to six digits."""
-    exact = Fraction(line.unit_seconds, HOUR_S * METERS[line.meter].scale)
-    millionths = round(exact * 10**6)
-    return f"{Decimal(millionths).scaleb(-6):.6f}"
+    return unit_hours_of(line.meter, line.unit_seconds, digits=6)
+
+
+def unit_hours_of(meter: str, unit_seconds: int, *, digits: int) -> str:
+    """So many unit-seconds in units and hours, to so many digits."""
+    exact = Fraction(unit_seconds, HOUR_S * METERS[meter].scale)
+    return f"{Decimal(round(exact * 10**digits)).scaleb(-digits):.{digits}f}"
 
 
 def month(period: str) -> tuple[datetime, datetime]:

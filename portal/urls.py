@@ -22,4 +22,5 @@ urlpatterns = [
     path("", include("tenants.urls")),
     path("t/<slug:tenant>/", include("vms.urls")),
     path("t/<slug:tenant>/", include("operations.urls")),
+    path("t/<slug:tenant>/", include("billing.urls")),
 ]

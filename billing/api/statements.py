@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from datetime import datetime
 from typing import Any, Literal
 
@@ -11,6 +9,7 @@ from django.http import HttpResponse
 from ninja import Path, Router
 from pydantic import BaseModel, Field
 
+from billing.papers import as_csv
 from billing.selectors.statements import periods, statement
 from portal.core.errors import Missing
 from tenants.policy import Permission
@@ -91,11 +90,7 @@ def statement_get(request: HttpRequest, tenant: Path[str], period: str) -> dict[
 @router.get(f"{ONE}/{{period}}/lines.csv", response={200: None}, summary="Get a statement's lines as CSV")
 def statement_csv(request: HttpRequest, tenant: Path[str], period: str) -> HttpResponse:
     """The same lines as a table."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, list(LineOut.model_fields))
-    table.writeheader()
-    table.writerows(_statement(request, period)["lines"])
-    return HttpResponse(text.getvalue(), content_type="text/csv; charset=utf-8")
+    return HttpResponse(as_csv(_statement(request, period)), content_type="text/csv; charset=utf-8")
 
 
 def _statement(request: HttpRequest, period: str) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
 from django.db.models import Sum
+from django.db.models.functions import TruncDate
 
 from billing.invoicing import Line, Used, after, bill, month, period_of, totals, unit_hours
 from billing.meters import METERS
@@ -50,16 +51,21 @@ def _held(moment: datetime, turns: list[ListTurn], prices: list[Price]) -> Price
     return Prices(turn.price_list.currency, {(price.meter, price.word): price.amount for price in begun})
 
 
-def used(tenant: Tenant, since: datetime, until: datetime) -> Iterator[Used]:
+def used(tenant: Tenant, since: datetime, until: datetime, *, finely: bool = False) -> Iterator[Used]:
     """What closed records say: of hours in [``since``, ``until``), and corrections that were recorded with them.
 
-    A record costs what held when its window began.
+    A record costs what held when its window began. ``finely``: thing by thing and day by day; a correction is of the day on
+    which it was recorded.
     """
+    fine = ("resource_type", "resource_id", TruncDate("window_start", tzinfo=UTC)) if finely else ()
     rows = UsageRecord.objects.filter(tenant=tenant)
     for stretch in stretches(since, until):
         here = as_closed(rows.filter(window_start__gte=stretch.since, window_start__lt=stretch.until))
-        for meter, attributes, amount in here.values_list("meter", "attributes").annotate(Sum("quantity")).order_by():
-            yield Used(meter, attributes, amount, stretch.prices)
+        for meter, attributes, *of, amount in (
+            here.values_list("meter", "attributes", *fine).annotate(Sum("quantity")).order_by()
+        ):
+            thing, day = ((of[0], of[1]), of[2]) if of else (None, None)
+            yield Used(meter, attributes, amount, stretch.prices, thing=thing, day=day)
     for row in rows.filter(correction=True, recorded_at__gt=since, recorded_at__lte=until).order_by("seq"):
         yield from _corrected(row)
 
@@ -69,20 +75,33 @@ def _corrected(row: UsageRecord) -> Iterator[Used]:
     before = UsageRecord.objects.filter(
         resource_id=row.resource_id, meter=row.meter, window_start=row.window_start, revision=row.revision - 1
     ).first()
+    thing, day = (row.resource_type, row.resource_id), (row.recorded_at - timedelta(microseconds=1)).date()
     if before is not None:
-        yield Used(before.meter, before.attributes, -before.quantity, then.prices, correction=True)
-    yield Used(row.meter, row.attributes, row.quantity, then.prices, correction=True)
+        yield Used(
+            before.meter, before.attributes, -before.quantity, then.prices, correction=True, thing=thing, day=day
+        )
+    yield Used(row.meter, row.attributes, row.quantity, then.prices, correction=True, thing=thing, day=day)
 
 
-def foreseen(tenant: Tenant, since: datetime, until: datetime) -> Iterator[Used]:
+def foreseen(tenant: Tenant, since: datetime, until: datetime, *, daily: bool = False) -> Iterator[Used]:
     """What the ledger comes to by ``until`` if nothing changes: what is in use stays so. Without corrections."""
     held = list(spans(since, until, tenant=tenant))
     for stretch in stretches(since, until):
-        for span in held:
-            end = stretch.until if span.ended is None else min(span.ended, stretch.until)
-            seconds = (end - max(span.started, stretch.since)) // timedelta(seconds=1)
-            if seconds > 0:
-                yield Used(span.meter, span.attributes, seconds * span.quantity, stretch.prices)
+        for begin, stop in _days(stretch) if daily else [(stretch.since, stretch.until)]:
+            for span in held:
+                end = stop if span.ended is None else min(span.ended, stop)
+                seconds = (end - max(span.started, begin)) // timedelta(seconds=1)
+                if seconds > 0:
+                    amount = seconds * span.quantity
+                    yield Used(span.meter, span.attributes, amount, stretch.prices, day=begin.date())
+
+
+def _days(stretch: Stretch) -> Iterator[tuple[datetime, datetime]]:
+    begin = stretch.since
+    while begin < stretch.until:
+        stop = min(begin.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1), stretch.until)
+        yield begin, stop
+        begin = stop
 
 
 def statement(tenant: Tenant, period: str) -> dict[str, Any]:

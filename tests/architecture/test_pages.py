@@ -21,7 +21,7 @@ from tests.architecture.pages import PAGES, PageRow
 from tests.architecture.world import World, build
 
 pytestmark = pytest.mark.django_db
-NAMESPACES = ("tenants", "vms", "operations")
+NAMESPACES = ("tenants", "vms", "operations", "billing")
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 
 
@@ -48,6 +48,7 @@ def path(row: PageRow, world: World, **ids: Any) -> str:
         "action": "stop",
         "what": "screen",
         "secret": "never-was",
+        "period": "2026-03",
         **world.own,
         **ids,
     }

@@ -48,6 +48,7 @@ LISTS = [
     "tenants:token_list",
     "tenants:quota",
     "tenants:settings",
+    "billing:bill",
 ]
 ONE = [
     "vms:guest_detail",

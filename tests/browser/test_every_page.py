@@ -124,6 +124,8 @@ class Things:
             "role-new": "roles/create/",
             "tokens": "tokens/",
             "quota": "quota/",
+            "bill": "bill/",
+            "bill-month": "bill/2026-03/",
             "settings": "settings/",
             "close": "settings/close/",
         }
