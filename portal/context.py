@@ -56,6 +56,8 @@ def _inside(request: HttpRequest, actor: Actor, tenant: Tenant) -> dict[str, Any
         "nav": _navigation(request, actor, tenant.slug),
         "visit": visit_shown(actor),
         "running": operations_running(actor) if actor.may(P.OPERATION_VIEW) else 0,
+        "hears": actor.may(P.EVENT_VIEW),
+        "finds": actor.may(P.GUEST_VIEW),
         "seq": getattr(request, "event_seq", None),
         "standing": standing_shown(tenant),
     }

@@ -110,25 +110,14 @@ BUILT_IN_ROLES: dict[str, frozenset[Permission]] = {
     "admin": _RUN,
     "member": _WORK,
     "viewer": _VIEW | {P.TOKEN_OWN},
-    "billing": frozenset(
-        {
-            P.TENANT_VIEW,
-            P.QUOTA_VIEW,
-            P.QUOTA_REQUEST,
-            P.USAGE_VIEW,
-            P.AUDIT_VIEW,
-            P.EVENT_VIEW,
-            P.OPERATION_VIEW,
-            P.TENANT_EXPORT,
-            P.TOKEN_VIEW,
-            P.TOKEN_OWN,
-        }
-    ),
+    "billing": frozenset({P.TENANT_VIEW, P.USAGE_VIEW, P.TOKEN_VIEW, P.TOKEN_OWN}),
 }
 """Every permission a tenant's people can hold; ``OPERATE`` is in none of them."""
 
 ALL_TENANT_PERMISSIONS = BUILT_IN_ROLES["owner"]
 READ_ONLY = frozenset(p for p in Permission if p.value.endswith(".view"))
+MONEY = frozenset({P.USAGE_VIEW})
+"""What a token is cut to that reads usage, statements and prices alone; an operator's then reads every tenant's."""
 TAGGABLE = frozenset(p for p in Permission if p.value.startswith("guest."))
 """What acts on one machine, so that a role or a token may have it for machines of certain tags only."""
 TAG: Final = re.compile(r"\A[a-z0-9](?:[a-z0-9._-]{0,30}[a-z0-9])?\Z")

@@ -56,7 +56,7 @@ ROLES: Final[dict[str, tuple[str | Promise, str | Promise]]] = {
     "admin": (gettext_lazy("Admin"), gettext_lazy("Everything but owners: machines, networks, members, tokens.")),
     "member": (gettext_lazy("Member"), gettext_lazy("Machines, keys and consoles; not people.")),
     "viewer": (gettext_lazy("Viewer"), gettext_lazy("Looks at everything, changes nothing, opens no console.")),
-    "billing": (gettext_lazy("Billing"), gettext_lazy("Quota, usage and the audit log; no machines.")),
+    "billing": (gettext_lazy("Billing"), gettext_lazy("What was used and what it costs; nothing else.")),
     "operator": (gettext_lazy("Operator"), gettext_lazy("Runs the installation.")),
 }
 """Built-in roles by name: title, and what it may in a sentence."""

@@ -86,9 +86,12 @@ class ProofOut(BaseModel):
 
 
 def allow(request: HttpRequest, query: Period) -> None:
-    """Raise ``Forbidden`` unless they may see this tenant's usage, or, where none is named, everybody's."""
+    """Raise ``Forbidden`` unless they may see this tenant's usage, or, where none is named, everybody's.
+
+    Where none is named nobody but operators has any permission, and a token of theirs those that it is cut to.
+    """
     refuse_unknown(request, query)
-    request.actor.require(Permission.USAGE_VIEW if request.actor.tenant is not None else Permission.OPERATE)
+    request.actor.require(Permission.USAGE_VIEW)
 
 
 def refuse_backwards(query: Period) -> None:

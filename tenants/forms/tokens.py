@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
@@ -12,12 +12,19 @@ from portal.core.clock import now
 from portal.core.forms import Choice, Ticks
 from tenants.actors import Actor
 from tenants.forms.members import roles_given_by
-from tenants.policy import READ_ONLY, Permission
+from tenants.policy import MONEY, READ_ONLY, Permission
 from tenants.services.tokens import Scope
 from tenants.shapes import role_label
 from tenants.words import permission_choices
 
 MINE = ""
+MAY: Final = [
+    ("all", _("Everything it acts as")),
+    ("look", _("Look, change nothing")),
+    ("money", _("Usage, bills and prices alone")),
+    ("some", _("What I tick below")),
+]
+"""What a token may be cut to."""
 
 
 class TokenForm(forms.Form):
@@ -33,11 +40,7 @@ class TokenForm(forms.Form):
     scope = forms.ChoiceField(
         label=_("It may"),
         widget=Choice,
-        choices=[
-            ("all", _("Everything it acts as")),
-            ("look", _("Look, change nothing")),
-            ("some", _("What I tick below")),
-        ],
+        choices=MAY,
         help_text=_("The role narrows it, at any later time, too."),
     )
     expires = forms.ChoiceField(
@@ -66,6 +69,10 @@ class TokenForm(forms.Form):
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.actor = actor
+        scope = self.fields["scope"]
+        assert isinstance(scope, forms.ChoiceField)
+        if not actor.permissions >= MONEY:
+            scope.choices = [choice for choice in MAY if choice[0] != "money"]
         role, permissions = self.fields["role"], self.fields["permissions"]
         assert isinstance(role, forms.ChoiceField)
         assert isinstance(permissions, forms.MultipleChoiceField)
@@ -95,6 +102,7 @@ class TokenForm(forms.Form):
         permissions = {
             "all": None,
             "look": sorted(READ_ONLY & self.actor.permissions),
+            "money": sorted(MONEY),
             "some": data["permissions"],
         }[data["scope"]]
         return Scope(

@@ -39,10 +39,7 @@ ROLES = {
         P.OPERATION_VIEW, P.EVENT_VIEW,
         P.MEMBER_VIEW, P.QUOTA_VIEW, P.TENANT_VIEW, P.TOKEN_VIEW, P.TOKEN_OWN,
     },
-    "billing": {
-        P.TENANT_VIEW, P.QUOTA_VIEW, P.QUOTA_REQUEST, P.USAGE_VIEW, P.AUDIT_VIEW, P.EVENT_VIEW, P.OPERATION_VIEW,
-        P.TENANT_EXPORT, P.TOKEN_VIEW, P.TOKEN_OWN,
-    },
+    "billing": {P.TENANT_VIEW, P.USAGE_VIEW, P.TOKEN_VIEW, P.TOKEN_OWN},
 }  # fmt: skip
 """Written out once more, so that a permission that slips into a role is seen."""
 

@@ -26,6 +26,7 @@ from vms.services.keys import key_create
 
 pytestmark = pytest.mark.django_db
 P = Permission
+BOOKS = [P.QUOTA_VIEW, P.USAGE_VIEW, P.AUDIT_VIEW, P.OPERATION_VIEW, P.TENANT_EXPORT, P.TOKEN_VIEW, P.TOKEN_OWN]
 SECRETS = ("hunter2-user-data", "hunter2-display", "hunter2-password")
 
 
@@ -89,9 +90,7 @@ def test_another_tenants_things_are_not_in_it(house: House) -> None:
 
 
 def test_a_reader_gets_what_they_may_read_and_is_told_what_is_missing(house: House) -> None:
-    person = factories.user()
-    factories.join(house.tenant, person, role="billing")
-    _row, token = token_create(person, name="t", actor=factories.desk())
+    _person, token = factories.member_with(house.tenant, BOOKS)
 
     head, *rows, _end = exported(token, house)
 
@@ -100,13 +99,11 @@ def test_a_reader_gets_what_they_may_read_and_is_told_what_is_missing(house: Hou
 
 
 def test_whoever_sees_only_their_own_tokens_exports_only_those(house: House) -> None:
-    person = factories.user()
-    factories.join(house.tenant, person, role="billing")
+    person, token = factories.member_with(house.tenant, BOOKS)
     with tenant_scope(house.tenant):
         for owner in (person, house.owner):
             actor = factories.actor_in(house.tenant, owner)
             token_create(owner, name="script", tenant=house.tenant, actor=actor)
-    _row, token = token_create(person, name="t", actor=factories.desk())
 
     _head, *rows, _end = exported(token, house)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django.http import HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
@@ -51,6 +51,8 @@ def overview(request: HttpRequest, tenant: str) -> HttpResponse:
     actor = request.actor
     looks = actor.may(Permission.GUEST_VIEW)
     counts = guest_counts(actor) if looks else {}
+    if actor.may(Permission.USAGE_VIEW) and not (looks or actor.may(Permission.QUOTA_VIEW)):
+        return redirect("billing:bill", tenant)  # all that there is for who sees money alone
     template = part_template(request, "vms/overview.html", default="body")
     if looks and not any(counts.values()):
         return render(request, template, {"is_empty": True, **empty_context(request)})

@@ -13,6 +13,7 @@ from portal.core.management import said
 from tenants.access import tenant_by_slug
 from tenants.actors import system_actor
 from tenants.models import User
+from tenants.policy import MONEY
 from tenants.scoping import every_tenant
 from tenants.services.tokens import Scope, token_create
 
@@ -26,6 +27,9 @@ class Command(BaseCommand):
         parser.add_argument("email")
         parser.add_argument("--tenant")
         parser.add_argument("--name", default="command line")
+        parser.add_argument(
+            "--money", action="store_true", help="it reads usage, statements and prices, and nothing else"
+        )
         parser.add_argument("--days", type=int, help="let it end after so many days")
 
     @said
@@ -40,7 +44,7 @@ class Command(BaseCommand):
                 user,
                 name=options["name"],
                 tenant=tenant,
-                scope=Scope(expires_at=ends),
+                scope=Scope(sorted(MONEY) if options["money"] else None, expires_at=ends),
                 actor=system_actor(tenant, why="command"),
             )
         return raw
