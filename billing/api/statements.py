@@ -10,6 +10,7 @@ from ninja import Path, Router
 from pydantic import BaseModel, Field
 
 from billing.papers import as_csv
+from billing.printing import as_pdf
 from billing.selectors.statements import periods, statement
 from portal.core.errors import Missing
 from tenants.policy import Permission
@@ -91,6 +92,15 @@ def statement_get(request: HttpRequest, tenant: Path[str], period: str) -> dict[
 def statement_csv(request: HttpRequest, tenant: Path[str], period: str) -> HttpResponse:
     """The same lines as a table."""
     return HttpResponse(as_csv(_statement(request, period)), content_type="text/csv; charset=utf-8")
+
+
+@router.get(f"{ONE}/{{period}}/statement.pdf", response={200: None}, summary="Get a statement as PDF")
+def statement_pdf(request: HttpRequest, tenant: Path[str], period: str) -> HttpResponse:
+    """The same to print: of a month that is final the same bytes for ever, while the project keeps its name."""
+    said = _statement(request, period)
+    owner = request.actor.tenant
+    assert owner is not None
+    return HttpResponse(as_pdf(said, name=owner.name), content_type="application/pdf")
 
 
 def _statement(request: HttpRequest, period: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from billing.meters import METERS
 from billing.models import METER_LABELS, Price
 from billing.money import DIGITS
 from billing.papers import as_csv
+from billing.printing import as_pdf
 from billing.selectors.months import MonthSoFar, PastMonth, cost_now, month_so_far, months_past
 from billing.selectors.prices import prices_at
 from billing.selectors.statements import statement
@@ -82,6 +83,14 @@ def bill_month(request: HttpRequest, tenant: str, period: str) -> HttpResponse:
 def bill_csv(request: HttpRequest, tenant: str, period: str) -> HttpResponse:
     """Its lines as a table, to keep."""
     return _file(as_csv(_statement(request, period)), "text/csv; charset=utf-8", f"{tenant}-{period}.csv")
+
+
+@require_safe
+@page(Permission.USAGE_VIEW)
+def bill_pdf(request: HttpRequest, tenant: str, period: str) -> HttpResponse:
+    """The same as people print it."""
+    content = as_pdf(_statement(request, period), name=tenant_of(request).name)
+    return _file(content, "application/pdf", f"{tenant}-{period}.pdf")
 
 
 @require_safe
@@ -228,7 +237,7 @@ def _past(each: PastMonth, slug: str) -> dict[str, Any]:
     return {
         "month": _month(month(each.period)[0]),
         "url": reverse("billing:bill_month", args=[slug, each.period]),
-        "csv": reverse("billing:bill_csv", args=[slug, each.period]),
+        "pdf": reverse("billing:bill_pdf", args=[slug, each.period]),
         "sums": sums,
     }
 

@@ -67,6 +67,7 @@ PAGES = [
     PageRow("GET", "billing:bill_month", P.USAGE_VIEW),
     PageRow("GET", "billing:bill_csv", P.USAGE_VIEW),
     PageRow("GET", "billing:bill_json", P.USAGE_VIEW),
+    PageRow("GET", "billing:bill_pdf", P.USAGE_VIEW),
     PageRow("GET", "tenants:audit_list", P.AUDIT_VIEW),
     PageRow("GET", "tenants:audit_verify", P.AUDIT_VIEW),
     PageRow("GET", "tenants:audit_export", P.AUDIT_VIEW),

@@ -64,6 +64,7 @@ TABLE = [
     Row("GET", "/billing/tenants/{tenant}/statements", P.USAGE_VIEW),
     Row("GET", "/billing/tenants/{tenant}/statements/{period}", P.USAGE_VIEW),
     Row("GET", "/billing/tenants/{tenant}/statements/{period}/lines.csv", P.USAGE_VIEW),
+    Row("GET", "/billing/tenants/{tenant}/statements/{period}/statement.pdf", P.USAGE_VIEW),
     # one tenant
     Row("GET", T, P.TENANT_VIEW),
     Row("PATCH", T, P.TENANT_EDIT),
