@@ -34,6 +34,7 @@ import vms.api.backups
 import vms.api.copies
 import vms.api.discs
 import vms.api.disk_exports
+import vms.api.fabrics
 import vms.api.flavors
 import vms.api.guest_inside
 import vms.api.guest_life
@@ -198,6 +199,7 @@ for nouns in (
 for shared in (
     tenants.api.me.router,
     tenants.api.notices.router,
+    vms.api.fabrics.router,
     vms.api.flavors.router,
     vms.api.storage_classes.router,
     tenants.api.tenants.operators,

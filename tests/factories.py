@@ -33,6 +33,7 @@ from vms.models import (
     BackupSchedule,
     BackupStore,
     DiskExport,
+    Fabric,
     Flavor,
     Guest,
     Host,
@@ -50,6 +51,7 @@ from vms.models.snapshots import Consistency
 from vms.services.backups import backup_create, backup_schedule_create, store_write
 from vms.services.backups.schedules import ScheduleSpec
 from vms.services.disk_exports import disk_export_create, disk_export_record
+from vms.services.fabrics import fabric_write
 from vms.services.flavors import flavor_write
 from vms.services.guests import Observation, guest_create, guest_delete, guest_record_observation
 from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat
@@ -161,6 +163,17 @@ def member_with(tenant: Tenant, permissions: Iterable[Permission], *, tags: Sequ
 def installation() -> Installation:
     """The row that says who this portal is."""
     return Installation.objects.get_or_create(pk=settings.INSTALLATION_ID)[0]
+
+
+FABRIC = {"northbound": "ssl:192.0.2.1:6641", "southbound": "ssl:192.0.2.1:6642", "pki": "/srv/fabric"}
+
+
+def fabric(name: str = "woven") -> Fabric:
+    """A fabric that is written down, and whose test has not been done."""
+    with every_tenant(why="test"):
+        row, operation = fabric_write(None, name=name, actor=desk(), **FABRIC)
+        operation_done(operation)
+    return row
 
 
 def host_up(name: str = "", *, cpus: int = 64, memory_mib: int = 512 * 1024) -> Host:

@@ -40,6 +40,7 @@ from vms.names import (
     volume_name,
 )
 from vms.pool_kinds import home_path
+from vms.selectors.fabrics import own_addresses
 from vms.selectors.ports import port_speed
 from vms.services.addresses import address_plan
 
@@ -360,4 +361,4 @@ def network_wanted(
         dns=tuple(subnet.dns),
         routes=tuple((route["to"], route["via"]) for route in subnet.routes),
     )
-    return Net(spec=spec, forbidden=tuple(host.addresses))
+    return Net(spec=spec, forbidden=own_addresses(host))

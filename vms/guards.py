@@ -38,14 +38,14 @@ def ports_wanted(ports: QuerySet[Port]) -> QuerySet[Port]:
     return ports.select_related("network", "guest").prefetch_related("addresses", "guards", "network__subnets")
 
 
-def groups_wanted(host: Host, owner: Owner) -> Iterator[tuple[SecurityGroup, Group]]:
-    """The groups that guard a machine of that host, as they were last put in place."""
-    for group in groups_on(host):
+def groups_wanted(hosts: QuerySet[Host], owner: Owner) -> Iterator[tuple[SecurityGroup, Group]]:
+    """The groups that guard a machine of these hosts, as they were last put in place."""
+    for group in groups_on(hosts):
         yield group, group_wanted(group, group.applied, owner)
 
 
-def cards_wanted(host: Host, owner: Owner) -> Iterator[tuple[Port, Card]]:
-    """The guarded cards of machines that are on that host."""
-    ports = Port.objects.filter(guest__host=host, guards__isnull=False).distinct().order_by("pk")
+def cards_wanted(hosts: QuerySet[Host], owner: Owner) -> Iterator[tuple[Port, Card]]:
+    """The guarded cards of machines that are on these hosts."""
+    ports = Port.objects.filter(guest__host__in=hosts, guards__isnull=False).distinct().order_by("pk")
     for port in ports_wanted(ports):
         yield port, card_wanted(port, owner)

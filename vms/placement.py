@@ -25,6 +25,7 @@ type Lack = Literal[
     "apart",
     "together",
     "unguarded",
+    "unwired",
     "too_few_cpus",
     "cpu",
     "memory",
@@ -122,6 +123,8 @@ class Room:
     set_aside: UUID | None = None
     guards: bool = True
     """Do security groups hold there?"""
+    wired: bool = True
+    """Do its machines' networks reach it?"""
 
     @property
     def serves(self) -> bool:
@@ -151,6 +154,8 @@ class Room:
             return "together"
         if need.has_cards and not self.guards:
             return "unguarded"
+        if need.has_cards and not self.wired:
+            return "unwired"
         return ""
 
     def _lacks_room(self, need: Need) -> Lack:

@@ -76,8 +76,8 @@ class Group:
 class Card:
     """A machine's card. ``groups`` None: from before there were any. ``runs`` None: nobody knows.
 
-    ``routes`` are ranges that lead out by this card, ``barred`` what the host lets no guest call. ``host`` is where its network
-    ends, empty for one that spans hosts.
+    ``routes`` are ranges that lead out by this card, ``barred`` what the host lets no guest call. ``host`` is how far its
+    network goes: its host, or the fabric of that.
     """
 
     guest: str

@@ -124,6 +124,7 @@ SITE: dict[str, tuple[str, ...]] = {
     "vms.addressuse": (),
     "vms.backupstore": ("add", "edit"),
     "vms.drift": (),
+    "vms.fabric": ("add", "edit", "test"),
     "vms.flavor": ("add", "edit"),
     "vms.guest": ("start", "shutdown", "stop"),
     "vms.host": ("enrol", "test", "dedicate", "maintain", "release"),

@@ -39,8 +39,10 @@ PLACES: dict[str, list[str]] = {
     "vms/reconcile/audit.py": ["the audit looks at everything"],
     "vms/reconcile/sample.py": ["a host carries guests of many tenants"],
     "vms/reconcile/watch.py": ["a host carries guests of many tenants"],
+    "vms/selectors/fabrics.py": ["a fabric carries networks of many tenants"],
     "vms/selectors/rooms.py": ["a host's room is shared by all tenants"],
     "vms/selectors/fleet.py": ["operators look at the whole installation"],
+    "vms/services/fabrics.py": ["a pool's hosts carry machines of many tenants"],
     "vms/services/guests/stopping.py": ["machines of every tenant wait for their host"],
     "vms/services/disk_exports/ask.py": ["exported disks of all share the portal's storage"],
     "vms/services/guests/observe.py": [

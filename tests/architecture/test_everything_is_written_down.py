@@ -35,7 +35,11 @@ NOT_THE_TENANTS = {
 """Tables in which a write alone needs no entry, and why."""
 READ = "somebody has read what they were told"
 LOOK = "only looks at the host; what it is done with stands in the list of operations"
-SILENT_ROUTES = {"POST /me/notices/read": READ, "POST /hosts/{host_id}/test": LOOK}
+SILENT_ROUTES = {
+    "POST /me/notices/read": READ,
+    "POST /hosts/{host_id}/test": LOOK,
+    "POST /fabrics/{fabric_id}/test": LOOK,
+}
 GUEST = "POST /tenants/{tenant}/guests/{guest_id}/"
 REFUSED_ROUTES = {
     "DELETE /images/{image_id}": "machines stand on it",

@@ -90,6 +90,7 @@ LIMITS: dict[str, tuple[str, str]] = {
     "tenants.Tenant": (OPERATOR, ""),
     "tenants.User": (OPERATOR, ""),
     "tenants.Role": (CAP, "roles"),
+    "vms.Fabric": (OPERATOR, ""),
     "vms.Flavor": (OPERATOR, ""),
     "vms.Host": (OPERATOR, ""),
     "vms.HostPool": (OPERATOR, ""),

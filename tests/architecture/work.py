@@ -127,6 +127,7 @@ KINDS = [
     Work("image.evict", P.OPERATE),
     Work("pool.prepare", P.OPERATE),
     Work("pool.forget", P.OPERATE),
+    Work("fabric.probe", P.OPERATE),
     Work("host.probe", P.OPERATE),
     Work("host.clear", None),
 ]

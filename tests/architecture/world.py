@@ -156,6 +156,7 @@ def build(slug: str = "") -> World:
         ).pk
         notice_send(house.tenant, [house.owner], NoticeKind.QUOTA, subject="Disk runs short")
         ids["notice_id"] = Notice.objects.get(user=house.owner, kind=NoticeKind.QUOTA).pk
+        ids["fabric_id"] = factories.fabric(f"fabric-{house.tenant.slug}"[:40]).pk
         ids["store_id"] = BackupStore.objects.all()[0].pk
         pools = str(HostPool.objects.all()[0].pk), str(StoragePool.objects.all()[0].pk)
     return World(house, {name: str(pk) for name, pk in ids.items()}, *pools)
@@ -191,6 +192,7 @@ def body_for(world: World, row: Row) -> Any:
         "{snapshot_id}": {"name": "renamed"},
         "{upload_id}": {},
         "{store_id}": {"enabled": True},
+        "{fabric_id}": {"enabled": False},
         "{list_id}": {"is_default": True},
         "{schedule_id}": {"enabled": False},
         "{disc_id}": {"boot": "first"},
@@ -265,4 +267,5 @@ def _post_body(world: World, last: str) -> Any:
         "images": {"name": "fresh", "url": "https://example.test/x", "sha256": "0" * 64},
         "hosts": {"uri": "fake:///fresh"},
         "host-pools": {"name": "fresh"},
+        "fabrics": {"name": "fresh", **factories.FABRIC},
     }.get(last)

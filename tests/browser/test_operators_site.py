@@ -16,6 +16,7 @@ LISTS = {
     "machines": "vms/guest/",
     "hosts": "vms/host/",
     "host-pools": "vms/hostpool/",
+    "fabrics": "vms/fabric/",
     "flavors": "vms/flavor/",
     "drift": "vms/drift/",
     "images": "vms/image/",
@@ -34,6 +35,7 @@ ROWS = (
     "machines",
     "hosts",
     "host-pools",
+    "fabrics",
     "flavors",
     "images",
     "price-lists",
@@ -53,6 +55,8 @@ def seen(customer: Customer, operator: Customer) -> Iterator[str]:
     domain = {"domain": "corp.test", "tenant": "demo", "provider": "corp", "role": "viewer"}
     assert operator.http.post("/sign-in-providers", json=app).status_code == 201
     assert operator.http.post("/billing/price-lists", json={"name": "retail", "currency": "EUR"}).status_code == 201
+    told = {"northbound": "ssl:192.0.2.1:6641", "southbound": "ssl:192.0.2.1:6642", "pki": "/srv/fabric"}
+    assert operator.http.post("/fabrics", json={"name": "woven", **told}).status_code == 202
     for meter, amount in (("vcpus", "0.004"), ("disk_gib", "0.00005")):
         price = {"price_list": "retail", "meter": meter, "amount": amount}
         assert operator.http.post("/billing/prices", json=price).status_code == 201

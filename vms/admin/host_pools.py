@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 from portal.admin_base import ServiceAdmin
 from portal.admin_deeds import DeedForm, Forecast, deed
 from tenants.actors import Actor
-from vms.models import HostPool
+from vms.models import Fabric, HostPool
 from vms.services.host_pools import host_pool_write
 
 
@@ -46,6 +46,12 @@ class HostPoolForm(DeedForm):
         label=gettext_lazy("Silent after, seconds"), min_value=3, max_value=32767, initial=20
     )
 
+    fabric = forms.ModelChoiceField(
+        label=gettext_lazy("Fabric"), queryset=Fabric.objects.order_by("name"), required=False,
+        empty_label=gettext_lazy("none: each host's own bridges"),
+        help_text=gettext_lazy("What carries its machines' networks. It cannot be changed under machines."),
+    )  # fmt: skip
+
     def __init__(self, *args: Any, row: HostPool | None = None, **kwargs: Any) -> None:
         if row is not None:
             known = {name: getattr(row, name) for name in self.base_fields}
@@ -61,13 +67,19 @@ class HostPoolAdmin(ServiceAdmin):
     lede = gettext_lazy(
         "Hosts that are alike share an engine, overcommit, how they are filled, and how soon silence counts."
     )
-    list_display = ("name", "engine", "hosts", "cpu_overcommit", "memory_overcommit", "filling", "kept", "silence")
+    list_display = ("name", "carrier", "hosts", "cpu_overcommit", "memory_overcommit", "filling", "kept", "silence")
     search_fields = ("name",)
     ordering = ("name",)
     fieldsets = (
-        (None, {"fields": ("name", "engine", "hosts", "silence")}),
+        (None, {"fields": ("name", "carrier", "hosts", "silence")}),
         (gettext_lazy("How full"), {"fields": ("cpu_overcommit", "memory_overcommit", "kept", "filling")}),
     )
+
+    list_select_related = ("fabric",)
+
+    @admin.display(description=gettext_lazy("Networks by"), ordering="fabric")
+    def carrier(self, pool: HostPool) -> str:
+        return str(pool.fabric) if pool.fabric else _("its hosts' own bridges")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[HostPool]:
         rows: QuerySet[HostPool] = super().get_queryset(request)

@@ -52,6 +52,8 @@ DRIFT: dict[str, str | Promise] = {
     "stray_volume": _("A disk nobody owns"),
     "stray_network": _("A network nobody owns"),
     "missing_network": _("A network is not on its host"),
+    "other_network": _("A network of a fabric is not as it was wanted"),
+    "missing_card": _("A network card has no place in its fabric"),
     "other_speed": _("A network card is faster or slower than it was wanted"),
     "other_filter": _("A packet filter is not as it was wanted"),
 }
@@ -69,6 +71,7 @@ LACKS: dict[Lack, str | Promise] = {
     "apart": _("Has one of its group"),
     "together": _("Has none of its group"),
     "unguarded": _("Security groups do not hold there"),
+    "unwired": _("Is not in its pool's fabric, or that is out of service"),
     "too_few_cpus": _("Has too few processors"),
     "cpu": _("Its processors are sold"),
     "memory": _("Its memory is sold"),

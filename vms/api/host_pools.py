@@ -10,11 +10,13 @@ from ninja import Query, Router, Status
 from pydantic import BaseModel, Field, StrictBool, StrictInt
 
 from portal.core.bodies import Body, Listed, Listing, listed, narrowed
+from portal.core.errors import FieldError
 from portal.core.etags import etag_of, find
 from portal.core.paging import Sorts
 from tenants.policy import Permission
 from tenants.types import HttpRequest
-from vms.models import HostPool
+from vms.api.pick import pick, refuse
+from vms.models import Fabric, HostPool
 from vms.services.host_pools import host_pool_write
 
 router = Router(tags=["operators: hosts"])
@@ -26,7 +28,8 @@ class HostPoolOut(BaseModel):
 
     id: str
     name: str
-    engine: str
+    engine: str = Field(description="`libvirt`: each host's own bridges; `ovn`: its fabric.")
+    fabric: str | None = Field(description="Id of what carries its machines' networks over all of its hosts.")
     cpu_overcommit: str
     memory_overcommit: str
     packs: bool = Field(description="New machines go to the fullest host with room, else to the emptiest.")
@@ -45,6 +48,7 @@ class HostPoolPatch(Body):
     spare_hosts: StrictInt = Field(default=0, ge=0, le=1000)
     suspect_after_s: StrictInt = Field(default=10, ge=2, le=32767)
     down_after_s: StrictInt = Field(default=20, ge=3, le=32767)
+    fabric: str = Field(default="", max_length=40, description="Id or name; empty: each host's own bridges.")
 
 
 class HostPoolIn(HostPoolPatch):
@@ -59,6 +63,7 @@ def pool_out(pool: HostPool) -> HostPoolOut:
         id=str(pool.pk),
         name=pool.name,
         engine=pool.engine,
+        fabric=None if pool.fabric_id is None else str(pool.fabric_id),
         cpu_overcommit=str(pool.cpu_overcommit),
         memory_overcommit=str(pool.memory_overcommit),
         packs=pool.packs,
@@ -89,7 +94,7 @@ def host_pool_get(request: HttpRequest, pool_id: str, response: HttpResponse) ->
 def host_pool_post(request: HttpRequest, response: HttpResponse, body: HostPoolIn) -> Status[HostPoolOut]:
     """Hosts can be enrolled in it from then on."""
     request.actor.require(Permission.OPERATE)
-    pool = host_pool_write(None, actor=request.actor, **body.model_dump(exclude_unset=True))
+    pool = host_pool_write(None, actor=request.actor, **_fields(body))
     response["Location"] = f"/api/v1/host-pools/{pool.pk}"
     return Status(201, pool_out(pool))
 
@@ -99,6 +104,16 @@ def host_pool_patch(request: HttpRequest, pool_id: str, response: HttpResponse, 
     """Holds for what is placed from now on."""
     request.actor.require(Permission.OPERATE)
     pool = find(request, HostPool.objects.all(), pool_id)
-    pool = host_pool_write(pool, actor=request.actor, **body.model_dump(exclude_unset=True))
+    pool = host_pool_write(pool, actor=request.actor, **_fields(body))
     response["ETag"] = etag_of(pool)
     return pool_out(pool)
+
+
+def _fields(body: HostPoolPatch) -> dict[str, Any]:
+    """What was said, with the fabric itself instead of its name."""
+    fields = body.model_dump(exclude_unset=True)
+    if "fabric" in fields:
+        errors: list[FieldError] = []
+        fields["fabric"] = pick(Fabric.objects.all(), body.fabric, "/fabric", errors) if body.fabric else None
+        refuse(errors)
+    return fields

@@ -24,7 +24,7 @@ from tenants.types import HttpRequest
 from vms.api.fit import QuotaLineOut, ReasonOut
 from vms.models import Network, Port
 from vms.selectors.guests import guests_visible
-from vms.selectors.networks import networks_drawn
+from vms.selectors.networks import carried_by, lacks_of, networks_drawn
 from vms.selectors.ports import counter_of, port_speed, speed_is_enforced
 from vms.services.limiting import MBIT_MAX, port_limit
 from vms.services.networks import NetworkFit, network_create, network_delete, network_edit, network_fit
@@ -64,7 +64,13 @@ class NetworkOut(BaseModel):
     id: str
     name: str
     description: str
-    engine: str
+    engine: str | None = Field(
+        description="What carries it: `libvirt`, `ovn`, or `mixed` on hosts of both kinds; null where it is nowhere yet."
+    )
+    lacks: list[str] = Field(
+        description="What this cannot do: `one_host` joins no machines of different hosts, `limits` limits no card, `ipv6`"
+        " carries none, `outside` cannot tell what came from outside from what did not in a card's traffic."
+    )
     outward: str
     domain: str = Field(
         description="A machine is found as `NAME.DOMAIN`, and as `NAME` by its neighbours; empty has none."
@@ -224,7 +230,8 @@ def network_out(network: Network, operation: Operation | None = None) -> Network
         id=str(network.pk),
         name=network.name,
         description=network.description,
-        engine=network.engine,
+        engine=carried_by(network),
+        lacks=list(lacks_of(network)),
         outward=network.outward,
         domain=network.domain,
         mtu=network.mtu,

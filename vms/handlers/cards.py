@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from uuid import UUID
 
 from django.utils.translation import gettext as _
 
@@ -14,15 +15,16 @@ from vms import design
 from vms.guards import card_wanted, ports_wanted
 from vms.handlers.guests import drop_network, ensure_networks
 from vms.handlers.place import HostRefused, at
-from vms.handlers.security_groups import drop_card
+from vms.handlers.security_groups import drop_card, idle
 from vms.hypervisor import errors
 from vms.hypervisor.cards import SeenCard
 from vms.hypervisor.xml.devices import Bandwidth
 from vms.models import Port
-from vms.reconcile.converge import Place
+from vms.reconcile.converge import Place, define
 from vms.reconcile.counting import cards_count
 from vms.services.hosts import host_record_unenforced
 from vms.services.limiting import SpeedUnenforced
+from vms.states import Power
 
 LET_GO_S = 60
 """How long a running machine may take to let go of a card."""
@@ -80,6 +82,23 @@ def readdress(run: Run) -> None:
         run.say(_("Changing its address"), 70)
         with run.effect("readdress"):
             place.net.readdress(str(place.guest.pk), wanted)
+
+
+@handles("guest.guard")
+def guard(run: Run) -> None:
+    """Its networks and the card's groups where it is, then the card; the definition of a machine that is off says so."""
+    with at(run) as place:
+        run.say(_("Changing what guards it"), 40)
+        ensure_networks(run, place)
+        seen = place.hv.domain(str(place.guest.pk))
+        if seen is not None and seen.power == Power.STOPPED:
+            with run.effect("define"):
+                define(place)
+        port = ports_wanted(Port.objects.filter(pk=run.params["port"], guards=None)).first()
+        if port is not None:
+            with run.effect("unguard"):  # its first groups are taken back: its network alone guards it
+                place.net.unguard(card_wanted(port, place.owner))
+        idle(run, place, map(UUID, run.params["before"]))
 
 
 @handles("guest.limit_port")

@@ -14,9 +14,10 @@ from vms.guards import card_wanted
 from vms.handlers.place import Wired, over_there
 from vms.hypervisor import errors
 from vms.hypervisor.xml.network import DhcpHost, DnsName
-from vms.models import Guest, Network, NetworkOnHost, Port
+from vms.models import Guest, Network, Port
 from vms.names import network_name
-from vms.selectors.networks import names_on
+from vms.selectors.fabrics import through
+from vms.selectors.networks import hosts_with, names_on
 from vms.services.networks import network_record_drawing, network_use_host
 
 
@@ -30,8 +31,8 @@ def delete(run: Run) -> None:
         raise Conflict(
             _("Machines are connected to this network."), code="network_in_use", hint=_("Delete them first.")
         )
-    for use in NetworkOnHost.objects.filter(network=network).select_related("host"):
-        with over_there(use.host) as there, run.effect("drop_network"):
+    for host in through(hosts_with(network)):
+        with over_there(host) as there, run.effect("drop_network"):
             there.net.remove_network(network_name(there.owner, network.pk))
         with run.effect("drop_bar"):
             there.net.unbar(network_name(there.owner, network.pk))
@@ -43,8 +44,8 @@ def change(run: Run) -> None:
     network = Network.objects.filter(pk=run.operation.subject_id).first()
     if network is None:
         raise Conflict(_("The network is gone."), code="gone", hint="")
-    for use in NetworkOnHost.objects.filter(network=network).select_related("host"):
-        with over_there(use.host) as there:
+    for host in through(hosts_with(network)):
+        with over_there(host) as there:
             try:
                 ensure_network(run, there, network, standing=None)
             except errors.Busy as error:

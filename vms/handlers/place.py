@@ -46,6 +46,10 @@ def host_words(host: Host) -> Iterator[None]:
     """Turn what a host says into a retry or a refusal: no answer is tried again, everything else ends the operation."""
     try:
         yield
+    except errors.FabricSilent as error:
+        raise Retry(
+            _("Waiting for the network fabric"), detail=f"{host.name}: {error.detail}", close_lane=False
+        ) from error
     except errors.Unreachable as error:
         pool.drop(host.uri)
         raise Retry(_("Waiting for the host"), detail=f"{host.name}: {error.detail}") from error

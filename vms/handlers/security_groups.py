@@ -17,13 +17,14 @@ from operations.selectors import operations_live_on
 from portal.core.errors import Conflict, PortalError
 from vms.firewall import Rule
 from vms.guards import card_wanted, group_wanted, ports_wanted
-from vms.handlers.place import HostRefused, Wired, at, over_there
+from vms.handlers.place import HostRefused, Wired, over_there
 from vms.models import Host, Port, SecurityGroup
 from vms.names import group_name
-from vms.reconcile.converge import Place, define
+from vms.reconcile.converge import Place
+from vms.selectors.fabrics import through
 from vms.selectors.security_groups import groups_named, groups_of, hosts_of, in_use_on, members_of
 from vms.services.security_groups import group_record_placed
-from vms.states import HostState, Power
+from vms.states import HostState
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +55,7 @@ def _everywhere(run: Run, group: SecurityGroup, done: list[Host]) -> None:
     """Over and over until nobody has come or gone meanwhile. A host that is silent has them when it is swept again."""
     while True:
         facts = Facts.of(group)
-        hosts = [host for host in hosts_of(group) if host.state != HostState.DOWN]
+        hosts = [host for host in through(hosts_of(group)) if host.state != HostState.DOWN]
         for number, host in enumerate(hosts):
             run.say(_("Changing the rules on %s") % host.name, 10 + 80 * number // len(hosts))
             with over_there(host) as there:
@@ -170,23 +171,6 @@ def idle(run: Run, place: Place, groups: Iterable[UUID], *, but: QuerySet[Port] 
         if not in_use_on(place.host, pk, but=but):
             with run.effect("drop_group"):
                 place.net.drop_group(name)
-
-
-@handles("guest.guard")
-def guard(run: Run) -> None:
-    """The card's groups on its host, then the card; the definition of a machine that is off says so."""
-    with at(run) as place:
-        run.say(_("Changing what guards it"), 40)
-        ensure_guards(run, place)
-        seen = place.hv.domain(str(place.guest.pk))
-        if seen is not None and seen.power == Power.STOPPED:
-            with run.effect("define"):
-                define(place)
-        port = ports_wanted(Port.objects.filter(pk=run.params["port"], guards=None)).first()
-        if port is not None:
-            with run.effect("unguard"):  # its first groups are taken back: its network alone guards it
-                place.net.unguard(card_wanted(port, place.owner))
-        idle(run, place, map(UUID, run.params["before"]))
 
 
 def _otherwise(there: Wired, name: str) -> HostRefused:

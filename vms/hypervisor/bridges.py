@@ -26,6 +26,11 @@ class Bridges:
     hv: Hypervisor
     owner: Owner
 
+    @property
+    def mends(self) -> bool:
+        """A machine lets go of a bridge that goes."""
+        return False
+
     # --- networks -----------------------------------------------------------------------------------------------------
     def networks(self) -> tuple[SeenNetwork, ...]:
         return self.hv.networks()
@@ -34,6 +39,9 @@ class Bridges:
         filters = set(self.hv.filters())
         running = set(names) & set(self.hv.networks_running())
         return frozenset(name for name in running if network_guard(name) in filters)
+
+    def has_network(self, net: Net) -> bool:
+        return net.spec.name in self.standing({net.spec.name})
 
     def bar(self, net: Net) -> None:
         spec = net.spec

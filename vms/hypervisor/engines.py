@@ -61,12 +61,19 @@ class Group:
 class NetworkEngine(Protocol):
     """The networks that a host's machines are on, their cards, and what guards those."""
 
+    @property
+    def mends(self) -> bool:
+        """Does giving back what was lost reach machines that run?"""
+
     # --- networks -----------------------------------------------------------------------------------------------------
     def networks(self) -> tuple[SeenNetwork, ...]:
         """All there are, foreign ones among them."""
 
     def standing(self, names: Collection[str]) -> frozenset[str]:
         """Those of these networks that carry packets, each with what its machines may never do; whosever they are."""
+
+    def has_network(self, net: Net) -> bool:
+        """Is it there, as far as can be read back as it is wanted?"""
 
     def bar(self, net: Net) -> None:
         """What its machines may never do is kept, where an engine keeps that apart from the network."""

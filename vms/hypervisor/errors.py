@@ -23,6 +23,12 @@ class Unreachable(HypervisorError):
     code = "host_unreachable"
 
 
+class FabricSilent(Unreachable):
+    """What carries networks over many hosts did not answer; the host itself may well."""
+
+    code = "fabric_unreachable"
+
+
 class Missing(HypervisorError):
     """The domain, volume, pool, network or filter named is not on the host."""
 

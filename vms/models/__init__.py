@@ -4,6 +4,7 @@ from vms.models.backup_schedules import BackupSchedule, BackupTurn
 from vms.models.backups import Backup, BackupDisk, BackupRepository, BackupStore
 from vms.models.discs import Disc
 from vms.models.disk_exports import DiskExport
+from vms.models.fabrics import Fabric
 from vms.models.flavors import Flavor
 from vms.models.guests import Guest, Tag
 from vms.models.hosts import Drift, Host, HostClaim, HostPool, SetAside
@@ -34,6 +35,7 @@ __all__ = [
     "Disc",
     "DiskExport",
     "Drift",
+    "Fabric",
     "Flavor",
     "Guard",
     "Guest",

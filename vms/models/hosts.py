@@ -13,15 +13,17 @@ from django.utils import timezone
 from portal.core.ids import uuid7
 from tenants.models import Tenant
 from tenants.scoping import TenantOwned
+from vms.models.fabrics import Fabric
 from vms.states import HostState
 
 
 class HostPool(models.Model):
-    """Hosts that are alike: one network engine, one overcommit, one way to fill them."""
+    """Hosts that are alike: one fabric or none, one overcommit, one way to fill them."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=40, unique=True, validators=[RegexValidator(r"\A[a-z0-9][a-z0-9.-]{0,39}\Z")])
-    engine = models.CharField(max_length=12, default="libvirt")
+    fabric = models.ForeignKey(Fabric, null=True, blank=True, on_delete=models.PROTECT, related_name="pools")
+    """What carries its machines' networks; none: each host's own bridges."""
     cpu_overcommit = models.DecimalField(max_digits=5, decimal_places=2, default=8, validators=[MinValueValidator(1)])
     memory_overcommit = models.DecimalField(
         max_digits=5, decimal_places=2, default=1, validators=[MinValueValidator(1)]
@@ -45,6 +47,11 @@ class HostPool(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def engine(self) -> str:
+        """What carries its machines' networks."""
+        return "libvirt" if self.fabric_id is None else "ovn"
 
 
 def host_lane(pk: UUID) -> str:

@@ -14,7 +14,7 @@ MTU: Final = 1500
 
 
 class Network(TenantOwned):
-    """A layer-2 network of one tenant; on the libvirt engine one bridge a host, with NAT outwards.
+    """A layer-2 network of one tenant: on a fabric one for all of its hosts, elsewhere one bridge a host.
 
     ``domain`` is what its machines' names end in, and what they look for short names in; empty has none. ``drawing`` counts up
     with each change for which it is made anew on hosts.
@@ -22,7 +22,6 @@ class Network(TenantOwned):
 
     name = models.CharField(max_length=40)
     description = models.CharField(max_length=200, default="")
-    engine = models.CharField(max_length=12, default="libvirt")
     outward = models.CharField(max_length=12, default="nat")
     domain = models.CharField(max_length=120, default="")
     mtu = models.PositiveIntegerField(default=MTU)

@@ -54,6 +54,7 @@ from vms.reconcile.ledger import ledger_differs
 from vms.reconcile.members import cards_differ, members_differ
 from vms.reconcile.spool import spool_differs
 from vms.reconcile.stores import stores_differ
+from vms.selectors.fabrics import spanned, speaks
 from vms.selectors.installation import installation_owner
 from vms.selectors.volumes import volumes_home, volumes_in
 from vms.services.guests.wanting import guest_runs
@@ -244,7 +245,9 @@ def _in_drives(guest: Guest, host: Host, seen: SeenDisks) -> Iterator[str]:
 def _networks(host: Host, net: NetworkEngine, owner: Owner) -> Iterator[str]:
     """I2: networks of ours have rows; those in use are there."""
     there = {n.name for n in net.networks() if n.owner is not None and n.owner.installation == owner.installation}
-    used = {network_name(owner, use.network_id) for use in NetworkOnHost.objects.filter(host=host)}
+    if not speaks(host):
+        return
+    used = {network_name(owner, use.network_id) for use in NetworkOnHost.objects.filter(host__in=spanned(host))}
     for name in sorted(there - used):
         yield f"I2 host {host.name}: network {name} has no row"
     ours = f"gh-{owner.short}-f-"

@@ -16,6 +16,7 @@ from vms.hypervisor.members import SeenMembers
 from vms.hypervisor.xml.network import DhcpHost, DnsName
 from vms.models import Address, Guest, Host, NetworkOnHost, Port
 from vms.names import Owner, network_name
+from vms.selectors.fabrics import spanned
 
 
 def members_follow(host: Host, net: NetworkEngine, owner: Owner) -> int:
@@ -24,7 +25,7 @@ def members_follow(host: Host, net: NetworkEngine, owner: Owner) -> int:
     Each network is looked at before its rows are read: what was told to it in between is not taken for a stray.
     """
     changed = 0
-    for use in NetworkOnHost.objects.filter(host=host):
+    for use in NetworkOnHost.objects.filter(host=host).select_related("host__pool"):
         name = network_name(owner, use.network_id)
         try:
             seen = net.members(name)
@@ -41,7 +42,7 @@ def members_follow(host: Host, net: NetworkEngine, owner: Owner) -> int:
 
 def members_differ(host: Host, net: NetworkEngine, owner: Owner, *, busy: Collection[str]) -> Iterator[str]:
     """I2: each network of the host answers the names of the machines on it, and no others; ``busy`` machines aside."""
-    for use in NetworkOnHost.objects.filter(host=host).select_related("network"):
+    for use in NetworkOnHost.objects.filter(host=host).select_related("network", "host__pool"):
         try:
             seen = net.members(network_name(owner, use.network_id))
         except Missing:
@@ -80,5 +81,8 @@ def _is_known(card: Card, seen: SeenMembers) -> bool:
 
 def _rows(use: NetworkOnHost) -> QuerySet[Address]:
     return Address.objects.filter(
-        port__network=use.network_id, subnet__family=4, port__guest__host=use.host_id, port__guest__binned_at=None
+        port__network=use.network_id,
+        subnet__family=4,
+        port__guest__host__in=spanned(use.host),
+        port__guest__binned_at=None,
     )

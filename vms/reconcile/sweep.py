@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from operations.models import OperationLock
@@ -18,7 +19,8 @@ from vms.design import drive_target
 from vms.engines import engine_at
 from vms.hypervisor import pool as connections
 from vms.hypervisor.driver import Hypervisor, SeenDomain, SeenVolume
-from vms.hypervisor.errors import Missing
+from vms.hypervisor.engines import NetworkEngine
+from vms.hypervisor.errors import FabricSilent, Missing
 from vms.models import Disc, Guest, Host, ImageTest, Network, NetworkOnHost, Spare, StoragePool, Volume
 from vms.models.discs import DRIVES
 from vms.names import Owner, image_test_subject, network_name, nvram_name, pool_name, seed_name, volume_name
@@ -26,10 +28,13 @@ from vms.reconcile.converge import Place, guest_id, record
 from vms.reconcile.guards import guards_mend
 from vms.reconcile.limits import limits_mend
 from vms.reconcile.members import members_follow
+from vms.reconcile.networks import networks_mend
 from vms.reconcile.plan import Seen
+from vms.selectors.fabrics import speaks
 from vms.selectors.installation import installation_owner
 from vms.selectors.volumes import volumes_home, volumes_in
 from vms.services.discs import discs_follow
+from vms.services.fabrics import fabric_record_heard, fabric_record_silent
 from vms.services.guests.going_along import guests_went_along
 from vms.services.guests.kept import stop_is_kept
 from vms.services.hosts import drift_clear, drift_record, host_mark_swept, host_record_heartbeat, host_record_pool
@@ -37,6 +42,9 @@ from vms.services.image_copies import copies_adopt
 from vms.services.leftovers import leftover_clear, leftover_withdraw
 from vms.services.volumes import volume_follow, volume_mend
 from vms.states import ON, Power
+
+CARRIED: Final = ("stray_network", "missing_network", "other_network", "other_filter", "missing_card")
+"""What is found of networks."""
 
 
 def sweep(host: Host) -> dict[str, int]:
@@ -48,15 +56,10 @@ def sweep(host: Host) -> dict[str, int]:
     owner = installation_owner()
     began = now()
     hv = connections.get(host.uri)
-    net = engine_at(host, hv, owner)
     up_s = hv.up_s()
     domains = hv.domains()
     volumes = _volumes(hv, owner)
-    networks = {
-        network.name
-        for network in net.networks()
-        if network.owner is not None and network.owner.installation == owner.installation
-    }
+    net, networks = _carried(host, hv, owner)
     marked = [d for d in domains if d.owner is not None and d.owner.installation == owner.installation]
     ours = {str(pk): domain for domain in marked if (pk := guest_id(domain, owner)) is not None}
     out = _out(host, hv, ours)
@@ -69,15 +72,33 @@ def sweep(host: Host) -> dict[str, int]:
     found = _guests(host, hv, owner, ours, out, at=began)
     _image_tests(host, marked)
     _storage(host, owner, volumes)
-    _networks(host, owner, networks)
-    guards_mend(host, net, owner)
-    members_follow(host, net, owner)
+    if net is not None:
+        _networks(host, owner, networks)
+        guards_mend(host, net, owner)
+        members_follow(host, net, owner)
+        networks_mend(host, net, owner)
     limits_mend(host, hv, guests=_resting(ours))
     _figures(host, hv, owner)
-    drift_clear(host, seen_before=began)
+    drift_clear(host, seen_before=began, but=() if net is not None else CARRIED)
     guests_went_along(host, up_s=up_s, at=began)
     host_mark_swept(host, up_s=up_s)
     return {"ours": len(ours), "foreign": len(foreign), "guests": found}
+
+
+def _carried(host: Host, hv: Hypervisor, owner: Owner) -> tuple[NetworkEngine | None, set[str]]:
+    """What carries the host's packets, and the names of our networks there; None where its fabric is silent: the rest is seen."""
+    fabric = host.pool.fabric
+    try:
+        net = engine_at(host, hv, owner)
+        seen = net.networks()
+    except FabricSilent as error:
+        if fabric is None:
+            raise
+        fabric_record_silent(fabric, error.detail)
+        return None, set()
+    if fabric is not None:
+        fabric_record_heard(fabric, at=now())
+    return net, {each.name for each in seen if each.owner is not None and each.owner.installation == owner.installation}
 
 
 def _guests(
@@ -213,7 +234,7 @@ def _being_made(name: str) -> bool:
 
 def _networks(host: Host, owner: Owner, present: set[str]) -> None:
     known = {network_name(owner, pk) for pk in Network.objects.values_list("pk", flat=True)}
-    for name in sorted(present - known):
+    for name in sorted(present - known) if speaks(host) else ():
         drift_record(host, "stray_network", name, detail="carries our mark, no such network here")
     for use in NetworkOnHost.objects.filter(host=host).select_related("network"):
         if network_name(owner, use.network_id) not in present and use.network.ports.filter(guest__host=host).exists():

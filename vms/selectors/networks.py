@@ -3,26 +3,61 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from django.db.models import Exists, OuterRef, QuerySet
 
 from vms.models import Address, Guest, Host, Network, NetworkOnHost, Port, Subnet
+from vms.selectors.fabrics import spanned
 
 CELLS = 64
 
 
 def networks_drawn() -> QuerySet[Network]:
-    """The networks with their ranges, and ``waits``: is it on a host where it is not yet as it is drawn?"""
+    """The networks with their ranges, and ``waits``: is it on a host where it is not yet as it is drawn?
+
+    ``on_bridges`` and ``on_fabric`` say what carries it.
+    """
+    uses = NetworkOnHost.objects.filter(network=OuterRef("pk"))
     late = NetworkOnHost.objects.filter(network=OuterRef("pk"), drawing__gt=0, drawing__lt=OuterRef("drawing"))
-    return Network.objects.prefetch_related("subnets").annotate(waits=Exists(late))
+    return Network.objects.prefetch_related("subnets").annotate(
+        waits=Exists(late),
+        on_bridges=Exists(uses.filter(host__pool__fabric=None)),
+        on_fabric=Exists(uses.exclude(host__pool__fabric=None)),
+    )
+
+
+def carried_by(network: Network) -> str | None:
+    """What carries a network out of ``networks_drawn``; None where it is nowhere yet."""
+    bridges, fabric = getattr(network, "on_bridges", False), getattr(network, "on_fabric", False)
+    if bridges and fabric:
+        return "mixed"
+    return "ovn" if fabric else "libvirt" if bridges else None
+
+
+def lacks_of(network: Network) -> Iterator[str]:
+    """What its engine cannot do: ``one_host``, ``limits``, ``ipv6``, ``outside``."""
+    engine = carried_by(network)
+    if engine in ("libvirt", "mixed"):
+        yield "one_host"
+    if engine in ("ovn", "mixed"):
+        yield "limits"
+    yield "ipv6"
+    yield "outside"
+
+
+def hosts_with(network: Network) -> list[Host]:
+    """The hosts that have it, with their pools."""
+    uses = NetworkOnHost.objects.filter(network=network).values("host")
+    return list(Host.objects.filter(pk__in=uses).select_related("pool").order_by("name"))
 
 
 def names_on(network: Network, host: Host) -> list[tuple[str, str]]:
-    """Of every machine on the network on that host, but for those in the bin: an address, and its name."""
+    """Of every machine on the network there, but for those in the bin: an address, and its name."""
     rows = Address.objects.filter(
-        port__network=network, subnet__family=4, port__guest__host=host, port__guest__binned_at=None
+        port__network=network, subnet__family=4, port__guest__host__in=spanned(host), port__guest__binned_at=None
     )
     return list(rows.order_by("ip").values_list("ip", "port__guest__name"))
 

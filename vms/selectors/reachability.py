@@ -19,6 +19,7 @@ from vms import reach
 from vms.firewall import Protocol, Rule
 from vms.models import Address, Guest, Network, Port
 from vms.reach import Call, Card, Code, Group, Hop, Neighbours, Outside, Source, Target
+from vms.selectors.fabrics import own_addresses
 from vms.selectors.guests import SECRETS, guests_visible
 from vms.selectors.security_groups import groups_named, members_of
 from vms.states import HostState, Power
@@ -181,7 +182,7 @@ def _plain(text: str) -> str | None:
 
 
 def _cards(guest: Guest) -> tuple[Card, ...]:
-    rows = Port.objects.filter(guest=guest).select_related("network", "guest__host").order_by("position")
+    rows = Port.objects.filter(guest=guest).select_related("network", "guest__host__pool").order_by("position")
     rows = rows.prefetch_related("addresses", "guards__group", "network__subnets")
     return tuple(_card(port) for port in rows.defer(*(f"guest__{name}" for name in SECRETS)))
 
@@ -199,10 +200,10 @@ def _card(port: Port) -> Card:
         isolated=port.network.outward != "nat",
         first=port.position == 0,
         routes=tuple(route["to"] for route in subnet.routes),
-        barred=tuple(host.addresses) if host is not None else (),
+        barred=own_addresses(host) if host is not None else (),
         groups=tuple(_group(guard.group) for guard in guards) or None,
         runs=port.guest.seen_power == Power.RUNNING if is_heard else None,
-        host=str(port.guest.host_id or "") if port.network.engine == "libvirt" else "",
+        host=str((host.pool.fabric_id or host.pk) if host is not None else ""),
     )
 
 

@@ -10,6 +10,7 @@ from django.db.models.functions import Coalesce
 
 from vms.firewall import MAX_ENTRIES, Rule, entries
 from vms.models import Guard, Guest, Host, Port, SecurityGroup
+from vms.selectors.fabrics import spanned
 
 
 def groups_listed() -> QuerySet[SecurityGroup]:
@@ -56,8 +57,9 @@ def groups_crowded(changed: Iterable[UUID]) -> SecurityGroup | None:
 
 
 def hosts_of(group: SecurityGroup) -> list[Host]:
-    """The hosts that have a machine with a card of this group."""
-    return list(Host.objects.filter(guests__ports__guards__group=group).distinct().order_by("name"))
+    """The hosts that have a machine with a card of this group, with their pools."""
+    with_it = Port.objects.filter(guards__group=group).values("guest__host")
+    return list(Host.objects.filter(pk__in=with_it).select_related("pool").order_by("name"))
 
 
 def groups_of(ports: QuerySet[Port]) -> set[UUID]:
@@ -65,14 +67,15 @@ def groups_of(ports: QuerySet[Port]) -> set[UUID]:
     return set(Guard.objects.filter(port__in=ports).values_list("group", flat=True))
 
 
-def groups_on(host: Host) -> list[SecurityGroup]:
-    """The groups in force on a host, whosever they are."""
-    return list(SecurityGroup.objects.filter(guards__port__guest__host=host).distinct().select_related("tenant"))
+def groups_on(hosts: QuerySet[Host]) -> list[SecurityGroup]:
+    """The groups in force on these hosts, whosever they are."""
+    guarded = SecurityGroup.objects.filter(guards__port__guest__host__in=hosts)
+    return list(guarded.distinct().select_related("tenant"))
 
 
 def in_use_on(host: Host, group: UUID, *, but: QuerySet[Port] | None = None) -> bool:
-    """Is the group in force on that host for another card than ``but``?"""
-    rows = Guard.objects.filter(group=group, port__guest__host=host)
+    """Is the group in force there, on that host or on all that share its networks, for another card than ``but``?"""
+    rows = Guard.objects.filter(group=group, port__guest__host__in=spanned(host))
     return (rows if but is None else rows.exclude(port__in=but)).exists()
 
 

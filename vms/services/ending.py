@@ -26,7 +26,6 @@ from vms.models import (
     Host,
     Image,
     Network,
-    NetworkOnHost,
     PlacementGroup,
     SecurityGroup,
     SetAside,
@@ -35,6 +34,8 @@ from vms.models import (
     Tag,
     Volume,
 )
+from vms.selectors.fabrics import through
+from vms.selectors.networks import hosts_with
 from vms.services.backups import backup_delete, backup_schedule_delete
 from vms.services.disk_exports import disk_export_delete
 from vms.services.guests import guest_delete, guest_edit
@@ -137,8 +138,7 @@ def networks(tenant: Tenant, actor: Actor | None) -> list[Left]:
     rows = list(Network.objects.order_by("name"))
     busy = _busy(rows)
     for network in rows:
-        uses = NetworkOnHost.objects.filter(network=network).select_related("host")
-        why = next((words for use in uses if (words := _silent(use.host))), "")
+        why = next((words for host in through(hosts_with(network)) if (words := _silent(host))), "")
         if not why and network.pk in busy:
             why = _("Something is being done with it.")
         if not why and network.ports.exists():

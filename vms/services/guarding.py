@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from django.db import transaction
@@ -17,12 +19,14 @@ from django.utils.translation import gettext_lazy
 
 from operations.models import Operation
 from operations.states import Status
+from portal.core.clock import now
 from portal.core.errors import Conflict, FieldError, Invalid, Missing
 from tenants.actors import Actor, system_actor
 from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
 from tenants.models import Tenant
 from tenants.policy import Permission
+from tenants.scoping import tenant_scope
 from vms.models import Guard, Guest, Network, Port, SecurityGroup, Snapshot
 from vms.selectors.security_groups import groups_crowded
 from vms.services.guests.allowed import refuse_unless_allowed
@@ -31,6 +35,8 @@ from vms.services.security_groups import GroupTooLarge, group_default, groups_fo
 from vms.services.volumes.check import guest_locked
 from vms.specs import MOST_ON_A_CARD, GuestSpec
 from vms.states import Power
+
+MEND_AGAIN: Final = timedelta(minutes=5)
 
 
 class FromBefore(Conflict):
@@ -151,6 +157,27 @@ def guarded(operation: Operation) -> None:
             actor = system_actor(guest.tenant, why="settle")
             guest_ask(guest, "guest.guard", actor=actor, after=operation, params=params)
     event_append(guest.tenant, "guest.changed", "guest", guest.pk)
+
+
+def port_mend_guards(port: Port) -> Operation | None:
+    """A card is guarded otherwise on its fabric than its rows say, or has no place there: have that set right.
+
+    None where it has to wait: not while somebody is at its machine; what failed is tried again after ``MEND_AGAIN``.
+    """
+    kind = "guest.guard"
+    tried = Operation.objects.filter(kind=kind, subject_id=port.guest_id, status=Status.FAILED)
+    if tried.filter(params__port=str(port.pk), finished_at__gte=now() - MEND_AGAIN).exists():
+        return None
+    groups = sorted(str(guard.group_id) for guard in port.guards.all())
+    params = {"port": str(port.pk), "before": groups, "after": groups, "back": True}
+    try:
+        with tenant_scope(port.tenant), transaction.atomic():
+            guest = guest_locked(port.guest_id)
+            actor = system_actor(guest.tenant, why="sweep")
+            refuse_unless_allowed(guest, kind, actor)
+            return guest_ask(guest, kind, actor=actor, params=params)
+    except (Conflict, Missing):
+        return None  # somebody is at it, it is gone, or it has to wait
 
 
 def _replace(port: Port, groups: Collection[SecurityGroup]) -> None:

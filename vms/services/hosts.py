@@ -22,6 +22,8 @@ from tenants.models import Tenant
 from tenants.policy import Permission
 from vms.models import Drift, Host, HostPool, Installation, SetAside, StorageClass, StoragePool
 from vms.names import pool_name
+from vms.selectors.fabrics import unenforced_with
+from vms.services.fabrics import fabric_of_tested
 from vms.states import HostState
 
 LABEL: Final = re.compile(r"\A[a-z0-9][a-z0-9.-]{0,30}\Z")
@@ -95,6 +97,7 @@ def host_settle_probe(operation: Operation) -> None:
     """A test that failed leaves its reason on the host's page."""
     if operation.status == "succeeded":
         Host.objects.filter(pk=operation.subject_id).update(problem="")
+        fabric_of_tested(Host.objects.select_related("pool__fabric").get(pk=operation.subject_id))
     else:
         Host.objects.filter(pk=operation.subject_id).update(problem=operation.error_detail or operation.error_message)
 
@@ -145,7 +148,8 @@ def host_record_facts(host: Host, *, facts: dict[str, Any], cpus: int, memory_mi
 
 def host_record_probe(host: Host, *, accelerated: bool, unenforced: Sequence[str], notes: Sequence[str]) -> None:
     """What the test found."""
-    Host.objects.filter(pk=host.pk).update(accelerated=accelerated, unenforced=sorted(unenforced), notes=list(notes))
+    limits = sorted(unenforced_with(host.pool, unenforced))
+    Host.objects.filter(pk=host.pk).update(accelerated=accelerated, unenforced=limits, notes=list(notes))
 
 
 def host_record_unenforced(host: Host, feature: str) -> None:
@@ -207,9 +211,9 @@ def drift_record(host: Host, kind: str, subject: str, *, detail: str = "", guest
     return drift
 
 
-def drift_clear(host: Host, *, seen_before: datetime) -> None:
-    """What the sweep that began at ``seen_before`` no longer found is over."""
-    Drift.objects.filter(host=host, last_seen_at__lt=seen_before).delete()
+def drift_clear(host: Host, *, seen_before: datetime, but: Sequence[str] = ()) -> None:
+    """What the sweep that began at ``seen_before`` no longer found is over, ``but`` for kinds that it could not look for."""
+    Drift.objects.filter(host=host, last_seen_at__lt=seen_before).exclude(kind__in=but).delete()
 
 
 def host_mark_swept(host: Host, *, up_s: int) -> None:

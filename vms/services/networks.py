@@ -15,13 +15,15 @@ from operations.models import Operation
 from operations.services import Hold, operation_submit
 from operations.states import LIVE
 from portal.core.errors import Conflict, FieldError, Invalid, Missing
-from tenants.actors import Actor
+from tenants.actors import Actor, system_actor
 from tenants.journal.audit import audit_record
 from tenants.journal.events import event_append
 from tenants.models import Tenant
 from tenants.policy import Permission
+from tenants.scoping import tenant_scope
 from tenants.services.quota import Line, quota_foresee, quota_release, quota_reserve
 from vms.models import Guest, Host, Network, NetworkOnHost, Port, Subnet
+from vms.selectors.fabrics import spanned
 from vms.services.addresses import NoAddress
 from vms.services.ranges import RangeTaken, cidr_errors, range_free, range_taken, ranges_taken, wish_errors
 from vms.specs import NAME, NetworkWish
@@ -246,6 +248,16 @@ def _refuse_on(network: Network) -> None:
         raise Conflict(message, code="machines_on", hint=hint, names=named)
 
 
+def network_mend(network: Network) -> Operation | None:
+    """Its fabric has it otherwise than it is drawn: have it made so. None while somebody is at it."""
+    try:
+        with tenant_scope(network.tenant), transaction.atomic():
+            actor = system_actor(network.tenant, why="sweep")
+            return operation_submit(network, kind="network.change", actor=actor, holds=[Hold("network", network.pk)])
+    except Conflict:
+        return None
+
+
 def network_settle_change(operation: Operation) -> None:
     """Its page says on which hosts it is as it is drawn; where it is not yet, the next start of a machine there brings it."""
     network = Network.objects.filter(pk=operation.subject_id).first()
@@ -305,20 +317,21 @@ def network_use_host(host: Host, network: Network) -> NetworkOnHost:
 
 
 def network_record_drawing(use: NetworkOnHost, drawing: int) -> None:
-    """It is on that host as it was drawn then."""
-    NetworkOnHost.objects.filter(pk=use.pk, drawing__lt=drawing).update(drawing=drawing)
+    """It is on that host, and on all that share its fabric, as it was drawn then."""
+    made = NetworkOnHost.objects.filter(network=use.network_id, host__in=spanned(use.host))
+    made.filter(drawing__lt=drawing).update(drawing=drawing)
 
 
 def network_is_used(host: Host, network: Network, *, but: Guest) -> bool:
-    """Does a guest of that host other than ``but`` need the network there?
+    """Does a guest of that host, or of one that shares its fabric, other than ``but`` need the network there?
 
     Not those that are off the host already and being purged: of two that go at once, the last one must clean up.
     """
     going = Operation.objects.filter(kind="guest.purge", subject_id=OuterRef("guest"), status__in=LIVE)
-    others = Port.objects.filter(network=network, guest__host=host).exclude(guest=but)
+    others = Port.objects.filter(network=network, guest__host__in=spanned(host)).exclude(guest=but)
     return others.exclude(Exists(going), guest__seen_power=Power.ABSENT).exists()
 
 
 def network_left_host(host: Host, network: Network) -> None:
-    """The network is off that host. Safe to repeat."""
-    NetworkOnHost.objects.filter(network=network, host=host).delete()
+    """The network is off that host, and off all that share its fabric. Safe to repeat."""
+    NetworkOnHost.objects.filter(network=network, host__in=spanned(host)).delete()

@@ -9,7 +9,9 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
 from operations.selectors import operations_live_on
@@ -21,11 +23,18 @@ from tenants.types import HttpRequest
 from vms.forms.networks import NetworkEditForm, NetworkRedrawForm
 from vms.models import Network
 from vms.selectors.guests import guests_visible
-from vms.selectors.networks import networks_drawn, ports_on, range_cells
+from vms.selectors.networks import lacks_of, networks_drawn, ports_on, range_cells
 from vms.services.networks import network_edit as edit
 from vms.views.find import tenant_of
 
 SHOWN = 100
+LACKS: dict[str, str | Promise] = {
+    "one_host": gettext_lazy("Machines on different hosts do not meet."),
+    "limits": gettext_lazy("No card's speed is limited."),
+    "ipv6": gettext_lazy("IPv6 is not carried."),
+    "outside": gettext_lazy("A card's traffic is counted whole, from outside and from inside."),
+}
+"""What a network cannot do, in words."""
 
 
 @require_safe
@@ -86,6 +95,7 @@ def _detail(
         "subnet": subnet,
         "kind_label": _("Private, with a way out") if network.outward == "nat" else _("Private, no way out"),
         "waits": getattr(network, "waits", False),
+        "lacks": [LACKS[lack] for lack in lacks_of(network)],
         "operation": operation_shown(operation, actor) if operation is not None else None,
         "cells": cells,
         "held_label": _("%(held)d of %(room)d held") % {"held": cells.held, "room": cells.room},

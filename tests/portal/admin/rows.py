@@ -31,6 +31,7 @@ from vms.models import (
     AddressUse,
     BackupStore,
     Drift,
+    Fabric,
     Flavor,
     Guest,
     Host,
@@ -56,6 +57,7 @@ def one_of_each() -> dict[type, Any]:
         drift_record(guest.host, "stray_domain", "gh-1", detail="running", guest_id=guest.pk)
         sign_in_domain(house, "one.test")
         factories.backup_store()
+        factories.fabric()
         factories.announced_price("one")
         ImageCopy.objects.create(image=guest.image, host=guest.host, name="img")
         models = (
@@ -64,6 +66,7 @@ def one_of_each() -> dict[type, Any]:
             AuditEntry,
             BackupStore,
             Drift,
+            Fabric,
             Flavor,
             Guest,
             Host,
@@ -113,7 +116,8 @@ def many(count: int) -> None:
         factories.guest(house, flavor=small, image=picture, tags=["a", "b"])
         with every_tenant(why="test"):
             factories.announced_price(house.tenant.slug)
-            HostPool.objects.create(name=f"pool-{house.tenant.slug}")
+            factories.fabric(f"fabric-{house.tenant.slug}"[:40])
+            HostPool.objects.create(name=f"pool-{house.tenant.slug}", fabric=Fabric.objects.latest("pk"))
             StorageClass.objects.create(name=f"class-{house.tenant.slug}")
             letter_write(to="a@example.test", subject=house.tenant.slug, body="x")
             sign_in_domain(house, f"{house.tenant.slug}.test")

@@ -158,8 +158,8 @@ def test_nothing_is_written_in_place(desk: Client, model: type, shown: ServiceAd
 LISTS = [
     "vms/host", "vms/guest", "vms/addressuse", "vms/drift", "tenants/tenant", "tenants/user", "tenants/member",
     "tenants/apitoken", "tenants/auditentry", "operations/operation", "vms/storagepool", "vms/imagecopy", "vms/image",
-    "vms/flavor", "vms/hostpool", "vms/storageclass", "admin/logentry", "tenants/signindomain", "socialaccount/socialapp",
-    "billing/pricelist", "billing/price",
+    "vms/fabric", "vms/flavor", "vms/hostpool", "vms/storageclass", "admin/logentry", "tenants/signindomain",
+    "socialaccount/socialapp", "billing/pricelist", "billing/price",
 ]  # fmt: skip
 
 

@@ -35,12 +35,13 @@ from tests import factories
 from tests.portal.admin.doing import add, do
 from tests.portal.admin.rows import one_of_each
 from tests.support.openid import Provider, provider
-from vms.models import BackupStore, Flavor, Guest, Host, HostPool, Image, ImageCopy, StorageClass, StoragePool
+from vms.models import BackupStore, Fabric, Flavor, Guest, Host, HostPool, Image, ImageCopy, StorageClass, StoragePool
 
 Answers = Callable[[], dict[str, Any]]
 WHY = {"reason": "Because."}
 SIZE = {"vcpus": 4, "memory_mib": 8192, "disk_gib": 80, "cpu_percent": 0, "disk_iops": 0, "disk_mbps": 0, "net_mbit": 9}
 LOOKS = {
+    "Fabric.test": "only looks at the fabric; who asked stands in the list of operations",
     "Host.test": "only looks at the host; who asked stands in the list of operations",
     "SocialApp.look": "only asks the provider for its description",
 }
@@ -96,11 +97,15 @@ POOL = {
     "cpu_overcommit": "4", "memory_overcommit": "1.5", "spare_hosts": 1, "packs": "packs", "suspect_after_s": 10,
     "down_after_s": 20,
 }  # fmt: skip
+FABRIC = {**factories.FABRIC, "mtu": 1442, "resolvers": "192.0.2.9", "enabled": "on"}
 BUILT = {"kind": "disk", "firmware": "uefi", "disk_bus": "sata", "nic_model": "virtio", "init": "cloud-init"}
 CASES: dict[tuple[type[Model], str], Case] = {
     (ApiToken, "revoke"): Case(),
     (BackupStore, "add"): Case({**STORE, "name": "far"}),
     (BackupStore, "edit"): Case({**STORE, "secret_key": "another"}),
+    (Fabric, "add"): Case({**FABRIC, "name": "far"}),
+    (Fabric, "edit"): Case({**FABRIC, "name": "far"}),
+    (Fabric, "test"): Case(),
     (Flavor, "add"): Case({**SIZE, "name": "big", "enabled": "on", "sort": 100}),
     (Flavor, "edit"): Case({**SIZE, "name": "big", "enabled": "on", "sort": 100}),
     (Price, "withdraw"): Case(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from vms.hypervisor.cards import SeenCard
@@ -38,6 +38,10 @@ class Overlay:
     outside: Outside | None = None
     resolvers: tuple[str, ...] = ()
 
+    @property
+    def mends(self) -> bool:
+        return True
+
     # --- networks -----------------------------------------------------------------------------------------------------
     def networks(self) -> tuple[SeenNetwork, ...]:
         with self.line.look() as tables:
@@ -59,11 +63,17 @@ class Overlay:
             there = {name: rows.get(row_id("switch", name)) for name in names}
             return frozenset(name for name, row in there.items() if row is not None and switches.stands(tables, row))
 
+    def has_network(self, net: Net) -> bool:
+        return self.line.would_change(self._making(net)) is False
+
     def bar(self, net: Net) -> None:
         """Its switch keeps that, in one change with itself."""
 
     def ensure_network(self, net: Net) -> None:
         """See the protocol. ``Unsupported`` for one that leads outwards, where the fabric has no outside."""
+        self.line.change(self._making(net))
+
+    def _making(self, net: Net) -> Callable[[Change], None]:
         spec, outside = net.spec, self.outside if net.spec.mode == "nat" else None
         if spec.mode == "nat" and outside is None:
             raise Unsupported(f"network {spec.name}: no outside is known", feature="outward")
@@ -76,7 +86,7 @@ class Overlay:
             else:
                 routers.drop_leg(change, spec.name, self.owner)
 
-        self.line.change(make)
+        return make
 
     def remove_network(self, name: str) -> None:
         def make(change: Change) -> None:

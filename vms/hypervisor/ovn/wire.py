@@ -13,10 +13,11 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from ovs.db.data import Atom
 from ovs.db.types import UuidType
@@ -25,7 +26,7 @@ from ovsdbapp.backend.ovs_idl import connection, transaction
 from ovsdbapp.backend.ovs_idl.command import BaseCommand
 from ovsdbapp.exceptions import TimeoutException
 
-from vms.hypervisor.errors import HypervisorError, Refused, Unreachable
+from vms.hypervisor.errors import FabricSilent, HypervisorError, Refused
 
 ANSWER_S: Final = 10.0
 """How long an answer may take; a database of 10,000 cards is copied in less."""
@@ -51,7 +52,7 @@ _lines: dict[tuple[int, str, str], Northbound] = {}
 def northbound(remote: str, pki: str) -> Northbound:
     """This process's line to the database at ``remote`` (``ssl:ADDRESS:PORT``, several with commas), opened if need be.
 
-    ``pki`` is a folder with ``clientkey.pem``, ``clientcert.pem`` and ``cacert.pem``. Raises ``Unreachable``, or ``Refused`` for
+    ``pki`` is a folder with ``clientkey.pem``, ``clientcert.pem`` and ``cacert.pem``. Raises ``FabricSilent``, or ``Refused`` for
     an address or a folder that cannot be used. A line never survives a fork.
     """
     key = (os.getpid(), remote, pki)
@@ -98,6 +99,34 @@ class Northbound:
                 continue
             return command.changed
 
+    def would_change(self, make: Callable[[Change], None]) -> bool:
+        """Would ``change`` change anything? Nothing is."""
+
+        def look(change: Change) -> None:
+            make(change)
+            if change.is_begun:
+                raise _Differs
+
+        try:
+            self.change(look)
+        except _Differs:
+            return True
+        return False
+
+    def takes_chosen_ids(self) -> bool:
+        """Can a new row be given its id (ovsdb-server of Open vSwitch 3.1)? Asked by one that is never made."""
+        try:
+            self._run(_Trial(self))
+        except Refused as error:
+            return '"aborted"' in error.detail
+        return True
+
+    def northd(self) -> str:
+        """The version of the northd that last translated this database; empty where none ever did."""
+        with self.look() as tables:
+            rows = tables["NB_Global"].rows.values()
+            return next((str(row.options.get("northd_internal_version", "")) for row in rows), "")
+
     def translated(self, *, timeout_s: float) -> bool:
         """Wait until northd has made of all changes so far what hosts are told; False where it takes longer."""
         return self._settled("sb_cfg", timeout_s)
@@ -130,11 +159,11 @@ class Northbound:
             raise Refused(f"{self.remote}: {error}") from error
         except TimeoutException as error:
             hang_up(self.remote, self.pki)
-            raise Unreachable(f"{self.remote}: no answer within {ANSWER_S:g} s") from error
+            raise FabricSilent(f"{self.remote}: no answer within {ANSWER_S:g} s") from error
         except RuntimeError as error:
             if "timed out" in str(error):
                 hang_up(self.remote, self.pki)
-                raise Unreachable(f"{self.remote}: {error}") from error
+                raise FabricSilent(f"{self.remote}: {error}") from error
             if '"duplicate uuid"' in str(error):
                 raise _MadeMeanwhile from error
             raise Refused(f"{self.remote}: {error}") from error
@@ -167,6 +196,11 @@ class Change:
 
     def __init__(self, idl: Any, txn: Any) -> None:
         self._idl, self._txn = idl, txn
+
+    @property
+    def is_begun(self) -> bool:
+        """Has anything been changed?"""
+        return bool(self._txn._txn_rows)
 
     def rows(self, table: str) -> Any:
         """A table's rows, by their ids."""
@@ -221,11 +255,23 @@ class _MadeMeanwhile(Exception):
     """Somebody else has just made a row that was not there at the last look."""
 
 
+class _Differs(Exception):
+    """Something would be changed."""
+
+
 class _Barrier(BaseCommand):  # type: ignore[misc]
     """Nothing, said to the server."""
 
     def run_idl(self, txn: Any) -> None:
         txn.add_op({"op": "comment", "comment": "look"})
+
+
+class _Trial(BaseCommand):  # type: ignore[misc]
+    """A row with an id of our choice, and an end that undoes it."""
+
+    def run_idl(self, txn: Any) -> None:
+        txn.add_op({"op": "insert", "table": "Address_Set", "uuid": str(uuid4()), "row": {"name": f"gh_{uuid4().hex}"}})
+        txn.add_op({"op": "abort"})
 
 
 class _Make(BaseCommand):  # type: ignore[misc]
@@ -241,10 +287,39 @@ class _Make(BaseCommand):  # type: ignore[misc]
         self.changed = True
 
 
-def _connect(remote: str, pki: str) -> Any:
+@dataclass(frozen=True, slots=True)
+class Chassis:
+    """A host's part in a fabric: its name in OVN, its host's own, and whether its kernel switches."""
+
+    name: str
+    hostname: str
+    in_kernel: bool
+
+
+def chassis(remote: str, pki: str) -> tuple[Chassis, ...]:
+    """The hosts that are in a fabric, by its southbound database at ``remote``; raises as ``northbound`` does."""
+    line = _within(lambda: _connect(remote, pki, schema="OVN_Southbound", tables=("Chassis",), indexed=()), remote)
+    try:
+        with line.lock:
+            rows = line.idl.tables["Chassis"].rows.values()
+            return tuple(sorted((_chassis(row) for row in rows), key=lambda one: one.name))
+    finally:
+        line.is_running = False
+        line.txns.alert_notify()
+
+
+def _chassis(row: Any) -> Chassis:
+    kind = row.other_config.get("datapath-type", "")
+    return Chassis(name=row.name, hostname=row.hostname, in_kernel=kind != "netdev")
+
+
+def _connect(
+    remote: str, pki: str, *, schema: str = "OVN_Northbound", tables: Sequence[str] = _TABLES,
+    indexed: Sequence[str] = _INDEXED,
+) -> Any:  # fmt: skip
     remote = _over_tls(remote, pki)
-    idl = connection.OvsdbIdl.from_server(remote, "OVN_Northbound", helper_tables=_TABLES, leader_only=True)
-    for table in _INDEXED:
+    idl = connection.OvsdbIdl.from_server(remote, schema, helper_tables=tables, leader_only=True)
+    for table in indexed:
         idl.tables[table].rows.index_create("name").add_column("name")
     made = connection.Connection(idl, ANSWER_S)
     made.start()
@@ -284,7 +359,7 @@ _keys = threading.Lock()
 
 
 def _within(make: Callable[[], Any], remote: str) -> Any:
-    """What ``make`` returns, or ``Unreachable``: the library waits for a silent server for ever, so it waits on a thread."""
+    """What ``make`` returns, or ``FabricSilent``: the library waits for a silent server for ever, so it waits on a thread."""
     result: list[Any] = []
     fault: list[Exception] = []
 
@@ -301,4 +376,4 @@ def _within(make: Callable[[], Any], remote: str) -> Any:
         return result[0]
     if fault and isinstance(fault[0], HypervisorError):
         raise fault[0]
-    raise Unreachable(f"{remote}: {fault[0] if fault else 'no answer'}") from (fault[0] if fault else None)
+    raise FabricSilent(f"{remote}: {fault[0] if fault else 'no answer'}") from (fault[0] if fault else None)

@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 from operations.registry import Kind, declare
 from vms.services import (
     discs,
+    fabrics,
     guarding,
     hosts,
     image_arrival,
@@ -73,6 +74,7 @@ declare(
 declare(Kind("pool.prepare", _("Prepare pool %(name)s"), settle=pools.pool_settle_prepare, deadline_s=300))
 declare(Kind("pool.forget", _("Give up pool %(name)s"), settle=pools.pool_settle_forget, deadline_s=300))
 declare(Kind("host.clear", _("Clear %(name)s of a removed machine"), deadline_s=900))
+declare(Kind("fabric.probe", _("Test fabric %(name)s"), settle=fabrics.fabric_settle_probe, deadline_s=300))
 declare(Kind("host.probe", _("Test host %(name)s"), settle=hosts.host_settle_probe, deadline_s=300))
 for way in ("image.import", "image.fetch", "image.receive"):
     settle_arrival = image_arrival.image_settle_arrival

@@ -1,0 +1,358 @@
+"""A fabric that two hosts in memory share: what is done there is done once for both, and undone when nobody needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vms.handlers  # noqa: F401  (registers the handlers)
+from operations.models import Operation
+from operations.runner import run
+from portal.core.errors import Conflict
+from tenants.scoping import every_tenant, tenant_scope
+from tests import factories
+from tests.support.ovn import Central
+from tests.vms.reconcile.bench import Bench
+from vms.hypervisor import fake, pool
+from vms.hypervisor.ovn import wire
+from vms.models import Drift, Fabric, Guest, Host, HostPool, Network, NetworkOnHost, Port
+from vms.names import card_name, group_name, network_name
+from vms.reconcile.sweep import sweep
+from vms.selectors.fabrics import speaks
+from vms.selectors.installation import installation_owner
+from vms.selectors.networks import carried_by, lacks_of, networks_drawn
+from vms.selectors.reachability import way_between
+from vms.services.fabrics import fabric_test, fabric_write
+from vms.services.host_pools import host_pool_write
+from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat, host_test
+from vms.services.security_groups import group_rules_set
+from vms.states import Power
+
+OUT = {"direction": "out"}
+ICMP = {"direction": "in", "protocol": "icmp"}
+
+
+@pytest.fixture(scope="module")
+def central(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Central]:
+    central = Central(tmp_path_factory.mktemp("ovn"))
+    yield central
+    wire.hang_up(central.northbound, "")
+    central.close()
+
+
+@dataclass
+class Woven:
+    """Two hosts, ``a`` and ``b``, of a pool whose fabric has them both."""
+
+    bench: Bench
+    central: Central
+    fabric: Fabric
+    hosts: list[Host]
+
+    def settle(self) -> list[str]:
+        """What workers do until nothing waits; its kinds."""
+        kinds = []
+        for _round in range(20):
+            Operation.objects.filter(status="queued").update(not_before=factories.now())
+            waiting = list(Operation.objects.filter(status="queued").order_by("created_at"))
+            if not waiting:
+                break
+            for each in waiting:
+                status = run(each.pk)
+                assert status in ("succeeded", "queued"), Operation.objects.values().get(pk=each.pk)
+                kinds += [each.kind] if status == "succeeded" else []
+        return kinds
+
+    def swept(self) -> set[tuple[str, str]]:
+        """A look at each host; what it shows."""
+        for host in Host.objects.filter(pk__in=[each.pk for each in self.hosts]).order_by("name"):
+            host_record_heartbeat(host)
+            with every_tenant(why="test"):
+                sweep(host)
+        return set(Drift.objects.values_list("kind", "subject"))
+
+    def pair(self) -> tuple[Guest, Guest]:
+        """Two machines of one network, on one host each."""
+        one, two = self.bench.guest(), self.bench.guest()
+        self.settle()
+        assert {one.host_id, two.host_id} == {host.pk for host in self.hosts}
+        return one, two
+
+    def switches(self) -> set[str]:
+        return set(self.central.nbctl("--bare", "--columns=name", "list", "Logical_Switch").split())
+
+    def rows(self, table: str) -> int:
+        return len(self.central.nbctl("--bare", "--columns=_uuid", "list", table).split())
+
+    def rules(self, *rules: dict[str, Any]) -> list[str]:
+        """The tenant's group has these; what was done for that, on which hosts by libvirt."""
+        with tenant_scope(self.bench.house.tenant):
+            group = Port.objects.all()[0].guards.select_related("group").get().group
+            asked = group_rules_set(group, list(rules), actor=self.bench.house.actor)
+        return self.settle() if asked else []
+
+
+@pytest.fixture
+def woven(db: None, central: Central, settings: Any, tmp_path: Path) -> Iterator[Woven]:
+    pool.register("fake", fake.connect)
+    settings.DATA_DIR = tmp_path
+    bench = Bench(tmp_path)
+    Host.objects.update(enabled=False)
+    fabric, test = fabric_write(
+        None, name="woven", northbound=central.northbound, southbound=central.southbound, actor=factories.desk()
+    )
+    assert run(test.pk) == "succeeded", Operation.objects.values().get(pk=test.pk)
+    home = host_pool_write(None, name="woven", fabric=fabric, actor=factories.desk())
+    hosts = []
+    for name in ("a", "b"):
+        central.sbctl("--may-exist", "chassis-add", name, "geneve", f"127.0.1.{ord(name)}")
+        with every_tenant(why="test"):
+            host, probe = host_enrol(
+                uri=f"fake://woven-{bench.name}-{name}", name=name, data_dir=f"/data/{name}", run_dir=f"/run/{name}",
+                addresses=[f"192.0.2.{len(hosts) + 1}"], pool=home, actor=factories.desk(),
+            )  # fmt: skip
+        assert run(probe.pk) == "succeeded"
+        host_record_facts(host, facts={}, cpus=64, memory_mib=256 * 1024)
+        host_record_heartbeat(host)
+        hosts.append(host)
+    bench.let_speak = lambda pk: None  # type: ignore[method-assign]
+    made = Woven(
+        bench, central, fabric, [Host.objects.select_related("pool__fabric").get(pk=host.pk) for host in hosts]
+    )
+    assert made.settle() == ["fabric.probe"]
+    fabric.refresh_from_db()
+    yield made
+    pool.close_all()
+    fake.forget_hosts()
+    for table in ("Logical_Switch", "Logical_Router", "Port_Group", "Address_Set", "DHCP_Options", "DNS"):
+        central.nbctl("--all", "destroy", table)
+
+
+def test_a_test_says_what_it_is_and_who_is_in_it(woven: Woven) -> None:
+    assert woven.fabric.problem == ""
+    assert woven.fabric.facts["northd"].startswith("2")
+    assert set(woven.fabric.joined) == {str(host.pk) for host in woven.hosts}
+    assert any("isolated" in note for note in woven.fabric.notes)
+    assert all("bandwidth" in host.unenforced for host in woven.hosts)
+
+    woven.central.sbctl("chassis-del", "b")
+    assert run(fabric_test(woven.fabric, actor=factories.desk()).pk) == "succeeded"
+    woven.fabric.refresh_from_db()
+    assert woven.fabric.joined == [str(woven.hosts[0].pk)]
+    assert any(note.startswith("b is not in it") for note in woven.fabric.notes)
+
+
+def test_a_machine_goes_only_where_the_fabric_is(woven: Woven) -> None:
+    isolated(woven)
+    woven.central.sbctl("chassis-del", "b")
+    assert run(fabric_test(woven.fabric, actor=factories.desk()).pk) == "succeeded"
+    assert {woven.bench.guest().host_id for _ in range(2)} == {woven.hosts[0].pk}
+
+    fabric_write(woven.fabric, enabled=False, actor=factories.desk())
+    with pytest.raises(Conflict):
+        woven.bench.ask_create()
+
+
+def test_what_does_not_answer_is_said_on_its_page(woven: Woven, tmp_path: Path) -> None:
+    fabric, test = fabric_write(
+        None, name="gone", northbound=f"unix:{tmp_path}/nb", southbound=f"unix:{tmp_path}/sb", actor=factories.desk()
+    )
+    assert run(test.pk) == "failed"
+
+    fabric.refresh_from_db()
+    test.refresh_from_db()
+    assert (test.error_code, fabric.seen_at) == ("fabric_unreachable", None)
+    assert str(tmp_path) in fabric.problem
+
+
+def test_a_network_is_made_once_and_goes_with_the_last_machine_on_any_host(woven: Woven) -> None:
+    isolated(woven)
+    one, two = woven.pair()
+    owner = installation_owner()
+    with every_tenant(why="test"):
+        network = networks_drawn().get()
+        assert NetworkOnHost.objects.count() == 2
+        assert set(NetworkOnHost.objects.values_list("drawing", flat=True)) == {network.drawing}
+    assert woven.switches() == {network_name(owner, network.pk)}
+    assert (carried_by(network), list(lacks_of(network))) == ("ovn", ["limits", "ipv6", "outside"])
+    assert woven.rows("Port_Group") == 1
+    barred = woven.central.nbctl("--bare", "--columns=match", "list", "ACL")
+    assert "192.0.2.1/32, 192.0.2.2/32" in barred
+    assert woven.bench.findings() == []
+    assert woven.swept() == set()
+
+    assert run(woven.bench.ask(one, "purge").pk) == "succeeded"
+    assert woven.switches() == {network_name(owner, network.pk)}
+    assert (woven.rows("Logical_Switch_Port"), woven.rows("Port_Group")) == (1, 1)
+    assert woven.bench.findings() == []
+    assert run(woven.bench.ask(two, "purge").pk) == "succeeded"
+    assert (woven.switches(), woven.rows("Logical_Switch_Port"), woven.rows("Port_Group")) == (set(), 0, 0)
+    with every_tenant(why="test"):
+        assert NetworkOnHost.objects.count() == 0
+    assert woven.bench.findings() == []
+
+
+def test_a_rule_reaches_all_hosts_by_one_operation_also_while_one_of_them_is_silent(woven: Woven) -> None:
+    isolated(woven)
+    one, two = woven.pair()
+    with tenant_scope(woven.bench.house.tenant):
+        ip = two.ports.get().addresses.get().ip
+        before = way_between(woven.bench.house.actor, one.name, two.name, "icmp", None)
+    assert before.hops
+    Host.objects.filter(pk=woven.hosts[0].pk).update(state="down")
+
+    assert woven.rules(OUT, ICMP) == ["group.apply"]
+    assert "icmp4" in woven.central.nbctl("--bare", "--columns=match", "list", "ACL")
+    assert ip
+    host_record_heartbeat(woven.hosts[0])
+    assert woven.swept() == set()
+    assert woven.bench.findings() == []
+
+
+def test_machines_of_one_network_on_two_hosts_are_said_to_meet(woven: Woven) -> None:
+    isolated(woven)
+    one, two = woven.pair()
+    woven.rules(OUT, ICMP)
+
+    with tenant_scope(woven.bench.house.tenant):
+        codes = [hop.code for hop in way_between(woven.bench.house.actor, one.name, two.name, "icmp", None).hops]
+    assert "same_network" in codes
+    assert "other_host" not in codes
+
+
+def test_what_is_lost_on_the_fabric_is_shown_and_brought_back(woven: Woven) -> None:
+    isolated(woven)
+    one, _two = woven.pair()
+    owner = installation_owner()
+    with every_tenant(why="test"):
+        port = Port.objects.get(guest=one)
+        group = group_name(owner, port.guards.get().group_id)
+        name = network_name(owner, port.network_id)
+    held = told(woven)
+    woven.central.nbctl("ls-del", name)
+    woven.central.nbctl("pg-del", group.replace("-", "_"))
+    woven.central.nbctl("ls-add", "somebody-elses")
+
+    shown = woven.swept()
+    assert {("other_network", "private"), ("missing_card", card_name(owner, port.pk))} <= shown
+    done = woven.settle()
+    assert {"network.change", "guest.guard"} <= set(done)
+    woven.swept()
+    woven.settle()
+
+    assert woven.swept() == set()
+    assert woven.switches() == {name, "somebody-elses"}
+    woven.central.nbctl("ls-del", "somebody-elses")
+    assert told(woven) == held
+    assert woven.bench.findings() == []
+
+
+def test_what_was_changed_on_the_fabric_is_shown_and_set_right(woven: Woven) -> None:
+    isolated(woven)
+    woven.pair()
+    held = told(woven)
+    switch = next(iter(woven.switches()))
+    woven.central.nbctl("acl-del", switch, "from-lport")
+
+    assert ("other_network", "private") in woven.swept()
+    assert woven.settle() == ["network.change"]
+    assert woven.swept() == set()
+    assert told(woven) == held
+
+
+def test_a_network_of_ours_that_nobody_knows_is_shown_once_and_left(woven: Woven) -> None:
+    isolated(woven)
+    woven.pair()
+    owner = installation_owner()
+    marks = f"external_ids:guesthouse\\:installation={owner.installation}"
+    epoch = f"external_ids:guesthouse\\:epoch={owner.epoch}"
+    woven.central.nbctl("ls-add", "stray", "--", "set", "Logical_Switch", "stray", marks, epoch,
+                        "external_ids:guesthouse\\:subject=x")  # fmt: skip
+
+    assert woven.swept() == {("stray_network", "stray")}
+    assert Drift.objects.count() == 1
+    assert "stray" in woven.switches()
+    assert [speaks(host) for host in woven.hosts] == [True, False]
+
+
+def test_a_silent_fabric_is_no_evidence_and_machines_are_seen_all_the_same(woven: Woven) -> None:
+    isolated(woven)
+    one, _two = woven.pair()
+    woven.central.nbctl("ls-add", "x")
+    with every_tenant(why="test"):
+        drift = Drift.objects.create(host=woven.hosts[0], kind="other_network", subject="private")
+    woven.central.kill("nb")
+    fake.host(woven.hosts[0].uri.partition("//")[2]).domains[str(one.pk)].power = Power.STOPPED
+
+    woven.swept()
+
+    woven.fabric.refresh_from_db()
+    assert woven.fabric.problem != ""
+    assert woven.bench.fresh(one).seen_power == Power.STOPPED
+    assert Drift.objects.filter(pk=drift.pk).exists()
+    with every_tenant(why="test"):
+        assert NetworkOnHost.objects.count() == 2
+    start = woven.bench.ask(one, "start")
+    assert run(start.pk) == "queued"
+    start.refresh_from_db()
+    assert "fabric" in start.step
+
+    woven.central.start("nb")
+    woven.swept()
+    woven.fabric.refresh_from_db()
+    assert woven.fabric.problem == ""
+    Operation.objects.filter(pk=start.pk).update(not_before=factories.now())
+    assert run(start.pk) == "succeeded"
+    woven.central.nbctl("ls-del", "x")
+
+
+def test_a_pool_with_machines_keeps_its_fabric_and_a_fabric_with_networks_what_they_were_made_with(
+    woven: Woven,
+) -> None:
+    isolated(woven)
+    home = HostPool.objects.get(name="woven")
+    host_pool_write(home, fabric=None, actor=factories.desk())
+    host_pool_write(home, fabric=woven.fabric, actor=factories.desk())
+    assert set(woven.settle()) == {"host.probe", "fabric.probe"}
+    woven.pair()
+
+    with pytest.raises(Conflict) as refused:
+        host_pool_write(home, fabric=None, actor=factories.desk())
+    assert refused.value.code == "pool_in_use"
+    with pytest.raises(Conflict) as kept:
+        fabric_write(woven.fabric, mtu=1400, actor=factories.desk())
+    assert kept.value.code == "fabric_in_use"
+    fabric, _test = fabric_write(woven.fabric, name="renamed", actor=factories.desk())
+    assert fabric.name == "renamed"
+    assert host_test(woven.hosts[0], actor=factories.desk())
+
+
+def isolated(woven: Woven) -> None:
+    """The tenant's default network, which leads nowhere: this fabric has no outside."""
+    from vms.services.networks import network_create
+    from vms.specs import NetworkWish
+
+    with tenant_scope(woven.bench.house.tenant):
+        wish = NetworkWish(name="private", outward="isolated")
+        network_create(woven.bench.house.tenant, wish, actor=woven.bench.house.actor, is_default=True)
+        assert Network.objects.count() == 1
+
+
+def told(woven: Woven) -> dict[str, list[str]]:
+    """What the fabric is told, but for the ids that change with it."""
+    columns = {
+        "Logical_Switch": "name,external_ids", "Logical_Switch_Port": "_uuid,name,addresses,port_security",
+        "ACL": "direction,priority,match,action", "Port_Group": "_uuid,name", "DNS": "records",
+    }  # fmt: skip
+    return {
+        table: sorted(
+            woven.central.nbctl(
+                "--bare", "--no-headings", "--format=csv", f"--columns={each}", "list", table
+            ).splitlines()
+        )
+        for table, each in columns.items()
+    }
