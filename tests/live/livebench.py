@@ -43,7 +43,7 @@ class LiveBench(Bench):
         self.lab_host = host
         self.enrol(host.uri, data_dir=str(host.pool_dir / "live"), run_dir=str(host.run_dir))
         self.forget_copies(host)
-        self.image = self.take_image(image)
+        self.image = take_image(image)
 
     def forget_copies(self, host: LabHost) -> None:
         """Copies of images that an earlier bench brought belong to nobody: its database is gone."""
@@ -56,14 +56,16 @@ class LiveBench(Bench):
     def let_speak(self, pk: UUID) -> None:
         """Agents of real machines answer when they have started."""
 
-    def take_image(self, file: Path) -> Any:
-        image = factories.image(
-            "tiny-real", virtual_size=inspect(file).virtual_size, size=file.stat().st_size,
-            sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
-        )  # fmt: skip
-        image_path(image).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, image_path(image))
-        return image
+
+def take_image(file: Path) -> Any:
+    """A real image as this installation's; its file lies where images do."""
+    image = factories.image(
+        "tiny-real", virtual_size=inspect(file).virtual_size, size=file.stat().st_size,
+        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+    )  # fmt: skip
+    image_path(image).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, image_path(image))
+    return image
 
 
 def work(operation: Operation, *, die_at: str, data: Path) -> subprocess.CompletedProcess[str]:
