@@ -40,8 +40,8 @@ class Need:
     """One machine to be placed: memory in MiB, disk in GiB.
 
     ``lineage`` are the ids of its tenant and of those above it. ``apart_from`` are hosts it must not be on, ``beside`` the only
-    ones it may be on (None: any); ``rather_not`` and ``rather`` are the same as wishes. One without network cards needs nobody
-    to guard them.
+    ones it may be on (None: any); ``rather_not`` and ``rather`` are the same as wishes. ``near`` are the segments where others
+    of its networks are: it goes there where it can. One without network cards needs nobody to guard them.
     """
 
     vcpus: int
@@ -54,6 +54,7 @@ class Need:
     beside: frozenset[UUID] | None = None
     rather_not: frozenset[UUID] = frozenset()
     rather: frozenset[UUID] = frozenset()
+    near: frozenset[UUID] = frozenset()
     has_cards: bool = True
 
 
@@ -125,6 +126,8 @@ class Room:
     """Do security groups hold there?"""
     wired: bool = True
     """Do its machines' networks reach it?"""
+    segment: UUID | None = None
+    """Machines of one network meet where this is the same."""
 
     @property
     def serves(self) -> bool:
@@ -219,9 +222,10 @@ def choose(rooms: Sequence[Room], need: Need, *, only: Collection[UUID] | None =
     return Choice(best, {room.name: lacking[room.pk] for room in rooms if lacking[room.pk]})
 
 
-def _rank(room: Room, need: Need) -> tuple[int, float, str]:
+def _rank(room: Room, need: Need) -> tuple[int, bool, float, str]:
     against = int(room.pk in need.rather_not) + int(bool(need.rather) and room.pk not in need.rather)
-    return against, (-room.taken() if room.kin.packs else room.taken()), room.name
+    far = bool(need.near) and room.segment not in need.near
+    return against, far, (-room.taken() if room.kin.packs else room.taken()), room.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +254,8 @@ def plan_many(
         pk = choice.room.pk
         hosts.append(pk)
         rule = rule.with_one(pk)
+        if choice.room.segment is not None:
+            need = replace(need, near=need.near | {choice.room.segment})
         current[pk] = choice.room.with_one(need)
     return Plan(hosts, {})
 

@@ -147,9 +147,9 @@ def test_what_a_flavor_needs_and_a_pool_says_decides(house: House) -> None:
     assert refused(house, needy) == "No host in service has what this size asks for."
     host_edit(Host.objects.get(name="b"), actor=factories.desk(), labels=["gpu", "ssd", "gpu"])
     assert made(house, needy) == ["b"]
-    assert made(house, spec("free")) == ["a"]
+    assert made(factories.tenant_with_owner(), spec("free")) == ["a"]
     host_pool_write(HostPool.objects.get(), actor=factories.desk(), packs=True)
-    assert made(house, spec("packed", 3)) == ["a", "a", "a"]
+    assert made(factories.tenant_with_owner(), spec("packed", 3)) == ["a", "a", "a"]
 
     Host.objects.update(maintenance=True)
     assert refused(house, spec("late")) == "No host is in service right now."

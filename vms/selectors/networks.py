@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
+from uuid import UUID
 
 from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models.functions import Coalesce
 
 from vms.models import Address, Guest, Host, Network, NetworkOnHost, Port, Subnet
 from vms.selectors.fabrics import spanned
@@ -52,6 +54,13 @@ def hosts_with(network: Network) -> list[Host]:
     """The hosts that have it, with their pools."""
     uses = NetworkOnHost.objects.filter(network=network).values("host")
     return list(Host.objects.filter(pk__in=uses).select_related("pool").order_by("name"))
+
+
+def segments_of(networks: Collection[Network]) -> frozenset[UUID]:
+    """Where machines of these networks are: fabrics and, beside them, hosts (``placement.Room.segment``)."""
+    guests = Guest.objects.filter(ports__network__in=networks, host__isnull=False)
+    segments = guests.order_by().annotate(segment=Coalesce("host__pool__fabric", "host"))
+    return frozenset(segments.values_list("segment", flat=True).distinct())
 
 
 def names_on(network: Network, host: Host) -> list[tuple[str, str]]:

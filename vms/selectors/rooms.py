@@ -66,4 +66,5 @@ def _room(row: tuple[Any, ...], claims: dict[str, int], disks: list[tuple[Any, .
         set_aside=set_aside,
         guards="groups" not in unenforced,
         wired=fabric is None or (fabric_enabled and str(pk) in joined),
+        segment=fabric or pk,
     )

@@ -39,9 +39,14 @@ class NoRoom(Conflict):
 
 
 def need_of(
-    flavor: Flavor, tenant: Tenant | None = None, *, more_gib: int = 0, classes: Collection[StorageClass] = ()
+    flavor: Flavor,
+    tenant: Tenant | None = None,
+    *,
+    more_gib: int = 0,
+    classes: Collection[StorageClass] = (),
+    near: frozenset[UUID] = frozenset(),
 ) -> Need:
-    """What a new machine of this size asks of its host, with so many GiB beside its first disk."""
+    """What a new machine of this size asks of its host, with so many GiB beside its first disk; others are ``near``."""
     return Need(
         vcpus=flavor.vcpus,
         memory_mib=flavor.memory_mib,
@@ -49,6 +54,7 @@ def need_of(
         lineage=lineage_of(tenant),
         labels=frozenset(flavor.labels),
         classes=frozenset(one.pk for one in classes),
+        near=near,
     )
 
 

@@ -25,6 +25,7 @@ from tenants.services.quota import Kind, Line, class_disk, kind_of, quota_forese
 from vms.models import BackupDisk, Guest, Host, HostClaim, Network, SecurityGroup, StorageClass, Subnet, Volume
 from vms.placement import Need
 from vms.pool_kinds import home_path
+from vms.selectors.networks import segments_of
 from vms.selectors.placement_groups import placement_rule
 from vms.selectors.prices import machine_price
 from vms.services.addresses import address_free, addresses_free, port_create
@@ -96,7 +97,7 @@ def guest_create(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Operation:
     cards = [(network, guarding.on(network)) for network in networks]
     if spec.placement_group is not None:
         placement_group_hold(spec.placement_group)
-    hosts = hosts_take(_need(tenant, spec), spec.count, rule=placement_rule(spec.placement_group))
+    hosts = hosts_take(_need(tenant, spec, networks), spec.count, rule=placement_rule(spec.placement_group))
     guests = [
         _guest_write(tenant, spec, name, host, cards, hashed) for name, host in zip(spec.names(), hosts, strict=True)
     ]
@@ -203,10 +204,10 @@ def _guest_write(
     return guest
 
 
-def _need(tenant: Tenant, spec: GuestSpec) -> Need:
-    """What one of its machines asks of a host."""
+def _need(tenant: Tenant, spec: GuestSpec, networks: Collection[Network]) -> Need:
+    """What one of its machines asks of a host: on those networks."""
     classes = {disk.storage_class for disk in spec.volumes if disk.storage_class is not None}
-    return need_of(spec.flavor, tenant, more_gib=_beside(spec), classes=classes)
+    return need_of(spec.flavor, tenant, more_gib=_beside(spec), classes=classes, near=segments_of(networks))
 
 
 def _beside(spec: GuestSpec) -> int:
@@ -294,7 +295,9 @@ def guest_fit(tenant: Tenant, spec: GuestSpec, *, actor: Actor) -> Fit:
     cost = guest_cost(spec)
     lines = quota_foresee(tenant, cost | ({"networks": 1} if not networks else {}))
     reasons += [("over_quota", line.refusal().sentence) for line in lines if line.is_short]
-    slots, refusal = hosts_could_take(_need(tenant, spec), spec.count, rule=placement_rule(spec.placement_group))
+    slots, refusal = hosts_could_take(
+        _need(tenant, spec, networks), spec.count, rule=placement_rule(spec.placement_group)
+    )
     if refusal is not None:
         reasons.append((refusal.code, refusal.sentence))
     left = [
