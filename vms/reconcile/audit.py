@@ -52,6 +52,7 @@ from vms.reconcile.counting import counts_differ
 from vms.reconcile.guards import guards_differ
 from vms.reconcile.ledger import ledger_differs
 from vms.reconcile.members import cards_differ, members_differ
+from vms.reconcile.networks import networks_differ
 from vms.reconcile.spool import spool_differs
 from vms.reconcile.stores import stores_differ
 from vms.selectors.fabrics import spanned, speaks
@@ -153,6 +154,7 @@ def _host(host: Host) -> Iterator[str]:
         yield from _domains(host, hv, net, owner)
         yield from _image_tests(host, hv, owner)
         yield from _networks(host, net, owner)
+        yield from networks_differ(host, net, owner, busy=_busy("network"))
         yield from guards_differ(host, net, owner, guests=_busy(), groups=_busy("group"))
         yield from members_differ(host, net, owner, busy=_busy())
         yield from _storage(host, hv, owner)

@@ -19,6 +19,7 @@ from tests.support.ovn import Central
 from tests.vms.reconcile.bench import Bench
 from vms.hypervisor import fake, pool
 from vms.hypervisor.ovn import wire
+from vms.hypervisor.ovn.marks import row_id
 from vms.models import Drift, Fabric, Guest, Host, HostPool, Network, NetworkOnHost, Port
 from vms.names import card_name, group_name, network_name
 from vms.reconcile.sweep import sweep
@@ -29,7 +30,9 @@ from vms.selectors.reachability import way_between
 from vms.services.fabrics import fabric_test, fabric_write
 from vms.services.host_pools import host_pool_write
 from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat, host_test
+from vms.services.networks import network_create
 from vms.services.security_groups import group_rules_set
+from vms.specs import NetworkWish
 from vms.states import Power
 
 OUT = {"direction": "out"}
@@ -258,6 +261,7 @@ def test_what_was_changed_on_the_fabric_is_shown_and_set_right(woven: Woven) -> 
     switch = next(iter(woven.switches()))
     woven.central.nbctl("acl-del", switch, "from-lport")
 
+    assert [finding for finding in woven.bench.findings() if "otherwise on its fabric" in finding]
     assert ("other_network", "private") in woven.swept()
     assert woven.settle() == ["network.change"]
     assert woven.swept() == set()
@@ -310,6 +314,58 @@ def test_a_silent_fabric_is_no_evidence_and_machines_are_seen_all_the_same(woven
     woven.central.nbctl("ls-del", "x")
 
 
+def test_cards_come_change_their_address_and_their_groups_and_go(woven: Woven) -> None:
+    leads_out(woven)
+    one, _two = woven.pair()
+    with every_tenant(why="test"):
+        port = Port.objects.get(guest=one)
+
+    for deed in ("attach_port", "readdress", "guard", "detach_port", "readdress", "guard"):
+        assert run(woven.bench.ask(one, deed).pk) == "succeeded", deed
+        woven.settle()
+        assert woven.bench.findings() == [], deed
+        assert woven.swept() == set(), deed
+
+    with every_tenant(why="test"):
+        ip = Port.objects.get(pk=port.pk).addresses.get().ip
+        groups = set(Port.objects.get(pk=port.pk).guards.values_list("group", flat=True))
+    row = str(row_id("port", card_name(installation_owner(), port.pk)))
+    assert ip in woven.central.nbctl("lsp-get-addresses", row)
+    assert ip in woven.central.nbctl("lsp-get-port-security", row)
+    assert woven.rows("Port_Group") == len(groups) + 1
+    cards = woven.central.nbctl("--bare", "--columns=_uuid", "find", "Logical_Switch_Port", 'type=""')
+    assert len(cards.split()) == 2
+
+
+def test_a_way_out_is_made_once_and_stays_as_it_is(woven: Woven) -> None:
+    leads_out(woven)
+    woven.pair()
+    held = told(woven)
+
+    assert woven.rows("Logical_Router") == 1
+    assert woven.rows("NAT") == 1
+    assert woven.bench.findings() == []
+    assert woven.swept() == set()
+    assert told(woven) == held
+    (nat,) = woven.central.nbctl("--bare", "--columns=_uuid", "list", "NAT").split()
+    woven.central.nbctl("set", "NAT", nat, "external_ip=198.51.100.9")
+    assert woven.swept() == {("other_network", "private")}
+    assert woven.settle() == ["network.change"]
+    assert woven.swept() == set()
+
+
+def test_where_nothing_leads_out_a_network_that_does_is_refused_and_leaves_nothing(woven: Woven) -> None:
+    _guest, asked = woven.bench.ask_create()
+
+    assert run(asked.pk) == "failed"
+    asked.refresh_from_db()
+    assert asked.error_code == "unsupported"
+    assert "outside" in asked.error_detail
+    woven.settle()
+    assert woven.switches() == set()
+    assert woven.bench.findings() == []
+
+
 def test_a_pool_with_machines_keeps_its_fabric_and_a_fabric_with_networks_what_they_were_made_with(
     woven: Woven,
 ) -> None:
@@ -333,13 +389,17 @@ def test_a_pool_with_machines_keeps_its_fabric_and_a_fabric_with_networks_what_t
 
 def isolated(woven: Woven) -> None:
     """The tenant's default network, which leads nowhere: this fabric has no outside."""
-    from vms.services.networks import network_create
-    from vms.specs import NetworkWish
-
     with tenant_scope(woven.bench.house.tenant):
         wish = NetworkWish(name="private", outward="isolated")
         network_create(woven.bench.house.tenant, wish, actor=woven.bench.house.actor, is_default=True)
         assert Network.objects.count() == 1
+
+
+def leads_out(woven: Woven) -> None:
+    """The fabric meets a network of the operator's."""
+    outside = {"physnet": "outer", "outer_address": "198.51.100.5/24", "outer_gateway": "198.51.100.1"}
+    fabric_write(woven.fabric, carriers=["a"], actor=factories.desk(), **outside)
+    assert woven.settle() == ["fabric.probe"]
 
 
 def told(woven: Woven) -> dict[str, list[str]]:
