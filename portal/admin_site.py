@@ -18,6 +18,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from billing.views.revenue import revenue_shown
 from portal import probes
 from portal.admin_base import ServiceAdmin, actor_of, deed_log
 from portal.core.clock import now
@@ -68,6 +69,7 @@ NAVIGATION: tuple[tuple[str | Promise, tuple[Entry, ...]], ...] = (
             Entry(_("Catalogue"), "download", "catalogue"),
             Entry(_("Price lists"), "tag", "billing_pricelist_changelist"),
             Entry(_("Prices"), "tag", "billing_price_changelist"),
+            Entry(_("Revenue"), "receipt", "revenue"),
         ),
     ),
     (
@@ -137,7 +139,17 @@ class OperatorSite(admin.AdminSite):
         return HttpResponseRedirect(reverse("admin:index"))
 
     def get_urls(self) -> list[Any]:
-        return [path("catalogue/", self.admin_view(self.catalogue), name="catalogue"), *super().get_urls()]
+        return [
+            path("catalogue/", self.admin_view(self.catalogue), name="catalogue"),
+            path("revenue/", self.admin_view(self.revenue), name="revenue"),
+            *super().get_urls(),
+        ]
+
+    def revenue(self, request: HttpRequest) -> HttpResponse:
+        """What projects owe for a month, what another list would make of it, and what is late."""
+        facts = revenue_shown(request.GET.get("month", ""), request.GET.get("list", ""))
+        context = {**self.each_context(request), "title": _("Revenue"), **facts}
+        return TemplateResponse(request, "admin/revenue.html", context)
 
     def catalogue(self, request: HttpRequest) -> HttpResponse:
         """Well-known images, and the button that has one fetched."""

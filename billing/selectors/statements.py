@@ -67,10 +67,11 @@ def used(tenant: Tenant, since: datetime, until: datetime, *, finely: bool = Fal
             thing, day = ((of[0], of[1]), of[2]) if of else (None, None)
             yield Used(meter, attributes, amount, stretch.prices, thing=thing, day=day)
     for row in rows.filter(correction=True, recorded_at__gt=since, recorded_at__lte=until).order_by("seq"):
-        yield from _corrected(row)
+        yield from corrected(row)
 
 
-def _corrected(row: UsageRecord) -> Iterator[Used]:
+def corrected(row: UsageRecord) -> Iterator[Used]:
+    """What a correction makes of the record that it supersedes: that one back, and this one, at the prices of their time."""
     (then,) = stretches(row.window_start, row.window_start + timedelta(microseconds=1))
     before = UsageRecord.objects.filter(
         resource_id=row.resource_id, meter=row.meter, window_start=row.window_start, revision=row.revision - 1

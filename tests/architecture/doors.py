@@ -83,6 +83,7 @@ ROUTES = {
     # the operators' site, besides what each of its models has
     "operator/": Who.OPERATORS,
     "operator/catalogue/": Who.OPERATORS,
+    "operator/revenue/": Who.OPERATORS,
     "operator/login/": Who.ANYBODY,
     "operator/logout/": Who.OPERATORS,
     "operator/password_change/": Who.OPERATORS,

@@ -23,6 +23,7 @@ LISTS = {
     "catalogue": "catalogue/",
     "price-lists": "billing/pricelist/",
     "prices": "billing/price/",
+    "revenue": "revenue/?list=retail",
     "tenants": "tenants/tenant/",
     "providers": "socialaccount/socialapp/",
     "provider-new": "socialaccount/socialapp/add/",
