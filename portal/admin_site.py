@@ -48,6 +48,7 @@ NAVIGATION: tuple[tuple[str | Promise, tuple[Entry, ...]], ...] = (
             Entry(_("Hosts"), "server-2", "vms_host_changelist"),
             Entry(_("Machines"), "device-desktop", "vms_guest_changelist"),
             Entry(_("Host pools"), "cube", "vms_hostpool_changelist"),
+            Entry(_("Fabrics"), "network", "vms_fabric_changelist"),
             Entry(_("Storage pools"), "database", "vms_storagepool_changelist"),
             Entry(_("Backup stores"), "history", "vms_backupstore_changelist"),
             Entry(_("Images on hosts"), "photo", "vms_imagecopy_changelist"),

@@ -98,7 +98,7 @@ class FabricAdmin(ServiceAdmin):
         (gettext_lazy("How we reach it"), {"fields": ("shown_northbound", "shown_southbound", "folder")}),
         (
             gettext_lazy("What it carries"),
-            {"fields": ("mtu", "name_servers", "physnet", "outer_address", "outer_gateway", "shown_carriers")},
+            {"fields": ("tunnel", "name_servers", "outer_network", "address", "gateway", "shown_carriers")},
         ),
     )
 
@@ -107,6 +107,10 @@ class FabricAdmin(ServiceAdmin):
     shown_northbound = column("northbound", gettext_lazy("Northbound database"), mono)
     shown_southbound = column("southbound", gettext_lazy("Southbound database"), mono)
     folder = column("pki", gettext_lazy("Folder of the key"), mono)
+    tunnel = column("mtu", gettext_lazy("Bytes in a tunnel"))
+    outer_network = column("physnet", gettext_lazy("Outer network"))
+    address = column("outer_address", gettext_lazy("Address there"), mono)
+    gateway = column("outer_gateway", gettext_lazy("Gateway there"), mono)
     name_servers = column("resolvers", gettext_lazy("Name servers"), listed)
     shown_carriers = column("carriers", gettext_lazy("Hosts that carry the way out"), listed)
 
@@ -119,7 +123,7 @@ class FabricAdmin(ServiceAdmin):
         if not fabric.enabled:
             return state("stopped", _("Out of service"))
         if fabric.problem:
-            return state("error", _("Does not answer"))
+            return state("error", _("Has a problem"))
         return state("running", _("In service")) if fabric.seen_at else state("unknown", _("Not tested yet"))
 
     @admin.display(description=gettext_lazy("Pools"), ordering="pools_number")

@@ -52,6 +52,18 @@ def engines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EngineWo
         world.hypervisor.close()
 
 
+def test_a_network_is_said_to_be_as_it_is_wanted(engines: EngineWorld):
+    wanted = engines.wanted()
+    assert not engines.net.has_network(wanted)
+
+    engines.make(wanted)
+
+    assert engines.net.has_network(wanted)
+    other = engines.wanted(domain="other.internal")
+    assert engines.net.has_network(other) is not engines.net.mends
+    assert engines.net.has_network(wanted), "asking has changed it"
+
+
 def test_a_network_stands_once_it_is_there_and_is_gone_once_it_is_removed(engines: EngineWorld):
     assert NETWORK not in engines.net.standing({NETWORK})
 
