@@ -58,29 +58,57 @@ class Line:
     price: Decimal
     unit_seconds: int
     amount: Decimal
+    tax: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Tax:
+    """What ``percent`` of the ``net`` sum of some lines come to."""
+
+    currency: str
+    percent: Decimal
+    net: Decimal
+    amount: Decimal
 
 
 def bill(used: Iterable[Used]) -> list[Line]:
-    """One line for each meter, word, currency and price, corrections apart; in that order. What has no price makes no line.
+    """One line for each meter, word, currency, price and tax, corrections apart; in that order. What has no price makes none.
 
     A line is rounded once, half a coin up, from the exact product: nothing is lost between its parts.
     """
-    sums: dict[tuple[bool, str, str, str, Decimal], int] = {}
+    sums: dict[tuple[bool, str, str, str, Decimal, Decimal], int] = {}
     for each in used:
         price = each.price
         if each.prices is not None and price is not None:
-            key = each.correction, each.meter, each.word, each.prices.currency, price
+            key = each.correction, each.meter, each.word, each.prices.currency, price, each.prices.tax
             sums[key] = sums.get(key, 0) + each.amount
     return [
-        Line(meter, word, correction, currency, price, amount, owed(meter, price, amount, DIGITS[currency]))
-        for (correction, meter, word, currency, price), amount in sorted(sums.items())
+        Line(meter, word, correction, currency, price, amount, owed(meter, price, amount, DIGITS[currency]), tax)
+        for (correction, meter, word, currency, price, tax), amount in sorted(sums.items())
         if amount
     ]
 
 
 def owed(meter: str, price: Decimal, unit_seconds: int, digits: int) -> Decimal:
     """What so many unit-seconds cost at ``price`` for a unit and hour, to the currency's smallest coin."""
-    exact = cost(meter, price, unit_seconds)
+    return _in_coins(cost(meter, price, unit_seconds), digits)
+
+
+def taxes(lines: Iterable[Line]) -> list[Tax]:
+    """By currency and percent, without what is not taxed: of the sum of the lines as they are shown, rounded once each."""
+    sums: dict[tuple[str, Decimal], Decimal] = {}
+    for line in lines:
+        if line.tax:
+            key = line.currency, line.tax
+            sums[key] = sums.get(key, Decimal(0)) + line.amount
+    return [
+        Tax(currency, percent, net, _in_coins(Fraction(net) * Fraction(percent) / 100, DIGITS[currency]))
+        for (currency, percent), net in sorted(sums.items())
+    ]
+
+
+def _in_coins(exact: Fraction, digits: int) -> Decimal:
+    """To the currency's smallest coin, half a coin away from nothing."""
     sign = -1 if exact < 0 else 1
     coins = sign * ((abs(exact) * 10**digits * 2 + 1) // 2)
     return Decimal(int(coins)).scaleb(-digits)

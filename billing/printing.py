@@ -52,6 +52,8 @@ def as_pdf(statement: Mapping[str, Any], *, name: str) -> bytes:
     else:
         _say(paper, _("Nothing that has a price was used."))
     _say(paper, _("Each line is rounded once, half a coin up; the total is the sum of the lines as they stand here."))
+    if statement.get("taxes"):
+        _say(paper, _("Tax is rounded once for each rate, half a coin up."))
     return bytes(paper.output())
 
 
@@ -76,9 +78,20 @@ def _lines(paper: FPDF, statement: Mapping[str, Any]) -> None:
         table.row([_("What"), _("Used"), _("For one, an hour"), _("Amount")])
         for line in statement["lines"]:
             table.row(_cells(line))
-        for total in statement["totals"]:
-            table.row([_("Total"), "", "", f"{total['currency']} {total['amount']}"])
+        for label, amount in sums_of(statement):
+            table.row([label, "", "", amount])
     paper.ln(3)
+
+
+def sums_of(statement: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What stands below the lines: the total, or where there is tax the sum without it, the tax and the sum with it."""
+    taxes = statement.get("taxes") or []
+    first = _("Total without tax") if taxes else _("Total")
+    found = [(first, f"{each['currency']} {each['amount']}") for each in statement["totals"]]
+    for each in taxes:
+        label = _("%(percent)s %% tax on %(currency)s %(net)s") % each
+        found.append((label, f"{each['currency']} {each['amount']}"))
+    return found + [(_("To pay"), f"{each['currency']} {each['amount']}") for each in statement.get("gross") or []]
 
 
 def _cells(line: Mapping[str, str]) -> list[str]:

@@ -17,10 +17,14 @@ MONTH_HOURS: Final = 730
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """The prices of one list at one moment: (meter, word) → amount for one unit and hour; the word "" is every other one."""
+    """The prices of one list at one moment: (meter, word) → amount for one unit and hour; the word "" is every other one.
+
+    ``tax`` in percent is added to what they come to.
+    """
 
     currency: str
     hourly: Mapping[tuple[str, str], Decimal]
+    tax: Decimal = Decimal(0)
 
     def price(self, items: Sequence[Item]) -> Money:
         """What these cost together; nothing is rounded before the sum is."""

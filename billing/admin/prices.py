@@ -31,6 +31,10 @@ class ListForm(DeedForm):
     currency = forms.CharField(
         label=gettext_lazy("Currency"), min_length=3, max_length=3, help_text=gettext_lazy("Such as EUR. It keeps it.")
     )
+    tax_percent = forms.DecimalField(
+        label=gettext_lazy("Tax in percent"), min_value=0, max_value=100, max_digits=5, decimal_places=2, initial=0,
+        help_text=gettext_lazy("Added on statements; prices are without it. It keeps it: for another rate make another list."),
+    )  # fmt: skip
     is_default = forms.BooleanField(
         label=gettext_lazy("The default"), required=False,
         help_text=gettext_lazy("Its prices stand on customers' pages. The former default is it no longer."),
@@ -64,10 +68,10 @@ class PriceListAdmin(ServiceAdmin):
 
     plural = gettext_lazy("Price lists")
     lede = gettext_lazy("What things cost. A price that has begun never changes; another one begins later.")
-    list_display = ("name", "currency", "default_shown", "holding")
+    list_display = ("name", "currency", "tax_percent", "default_shown", "holding")
     search_fields = ("name",)
     ordering = ("name",)
-    fieldsets = ((None, {"fields": ("name", "currency", "default_shown", "holding")}),)
+    fieldsets = ((None, {"fields": ("name", "currency", "tax_percent", "default_shown", "holding")}),)
 
     default_shown = column("is_default", gettext_lazy("Default"), yes_no)
 

@@ -34,6 +34,7 @@ class PriceListOut(BaseModel):
     id: str
     name: str
     currency: str = Field(description="ISO 4217.")
+    tax_percent: str = Field(description="Added to what its prices come to, on statements; prices are without it.")
     is_default: bool = Field(description="The one whose prices stand on the pages and in dry runs.")
 
 
@@ -50,10 +51,11 @@ class PriceListPatch(Body):
 
 
 class PriceListIn(PriceListPatch):
-    """A list, with the name and currency that it keeps."""
+    """A list, with the name, currency and tax that it keeps."""
 
     name: str = Field(max_length=40)
     currency: str = Field(min_length=3, max_length=3)
+    tax_percent: Decimal = Field(default=Decimal(0), ge=0, le=100, max_digits=5, decimal_places=2)
 
 
 class UnitPriceOut(BaseModel):
@@ -93,7 +95,10 @@ class PriceIn(Body):
 
 def list_out(row: PriceList) -> PriceListOut:
     """A price list as JSON shows it."""
-    return PriceListOut(id=str(row.pk), name=row.name, currency=row.currency, is_default=row.is_default)
+    tax = f"{row.tax_percent.normalize():f}"
+    return PriceListOut(
+        id=str(row.pk), name=row.name, currency=row.currency, tax_percent=tax, is_default=row.is_default
+    )
 
 
 def price_out(row: Price) -> UnitPriceOut:

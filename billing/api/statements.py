@@ -40,7 +40,17 @@ class LineOut(BaseModel):
     unit_seconds: str = Field(description="In what the ledger counts: memory in MiB.")
     price: str = Field(description="For one unit and hour, as it held when the hour, or the piece of it, began.")
     currency: str
-    amount: str = Field(description="Rounded once, half a coin up.")
+    amount: str = Field(description="Rounded once, half a coin up; without tax.")
+    tax_percent: str | None = Field(default=None, description="Left out where no tax is added.")
+
+
+class TaxOut(BaseModel):
+    """What one rate adds to the lines that it is for."""
+
+    currency: str
+    percent: str
+    net: str = Field(description="The sum of those lines, as they are shown.")
+    amount: str = Field(description="So many percent of it, rounded once, half a coin up.")
 
 
 class StatementOut(BaseModel):
@@ -54,8 +64,10 @@ class StatementOut(BaseModel):
     lines: list[LineOut]
     totals: list[MoneyOut] = Field(description="By currency, without tax.")
     forecast: list[MoneyOut] | None = Field(
-        description="What a month that is not over comes to if nothing changes; null afterwards."
+        description="What a month that is not over comes to if nothing changes, without tax; null afterwards."
     )
+    taxes: list[TaxOut] | None = Field(default=None, description="Left out where no line is taxed.")
+    gross: list[MoneyOut] | None = Field(default=None, description="Totals and taxes together; left out with them.")
 
 
 class StatementShortOut(BaseModel):
@@ -82,7 +94,7 @@ def statement_list(request: HttpRequest, tenant: Path[str]) -> dict[str, Any]:
     return {"items": [statement(owner, period) for period in periods(owner)], "next": None}
 
 
-@router.get(f"{ONE}/{{period}}", response=StatementOut, by_alias=True, summary="Get a statement")
+@router.get(f"{ONE}/{{period}}", response=StatementOut, by_alias=True, exclude_unset=True, summary="Get a statement")
 def statement_get(request: HttpRequest, tenant: Path[str], period: str) -> dict[str, Any]:
     """One month, such as `2026-03`: as it was issued, or as it stands so far."""
     return _statement(request, period)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from django.core.validators import MinValueValidator, RegexValidator
+from decimal import Decimal
+
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -23,11 +25,18 @@ METER_LABELS = {
 
 
 class PriceList(models.Model):
-    """Prices in one currency, which stays what it was made with; one list is the default, whose prices customers see."""
+    """Prices in one currency, without the tax that is added to them; both stay what it was made with.
+
+    One list is the default, whose prices customers see.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=40, unique=True, validators=[RegexValidator(r"\A[a-z0-9][a-z0-9.-]{0,39}\Z")])
     currency = models.CharField(max_length=3)
+    tax_percent = models.DecimalField(
+        max_digits=5, decimal_places=2, default=Decimal(0), db_default=Decimal(0),
+        validators=[MinValueValidator(0), MaxValueValidator(100)],
+    )  # fmt: skip
     is_default = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now)
     version = models.PositiveIntegerField(default=1)
@@ -37,6 +46,9 @@ class PriceList(models.Model):
         constraints = [
             models.UniqueConstraint("is_default", condition=models.Q(is_default=True), name="price_list_one_default"),
             models.CheckConstraint(condition=models.Q(currency__in=sorted(DIGITS)), name="price_list_currency_known"),
+            models.CheckConstraint(
+                condition=models.Q(tax_percent__gte=0, tax_percent__lte=100), name="price_list_tax_in_percent"
+            ),
         ]
 
     def __str__(self) -> str:

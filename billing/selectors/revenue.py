@@ -66,7 +66,7 @@ def newest(price_list: PriceList) -> Prices:
     """A list once everything that is announced on it holds."""
     last = price_list.prices.order_by("-valid_from").values_list("valid_from", flat=True).first()
     rows = prices_at(last).filter(price_list=price_list) if last is not None else ()
-    return Prices(price_list.currency, {(row.meter, row.word): row.amount for row in rows})
+    return Prices(price_list.currency, {(row.meter, row.word): row.amount for row in rows}, price_list.tax_percent)
 
 
 def waiting(at: datetime) -> Waiting:

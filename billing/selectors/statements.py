@@ -12,7 +12,7 @@ from typing import Any
 from django.db.models import Sum
 from django.db.models.functions import TruncDate
 
-from billing.invoicing import Line, Used, after, bill, month, period_of, totals, unit_hours
+from billing.invoicing import Line, Used, after, bill, month, period_of, taxes, totals, unit_hours
 from billing.meters import METERS
 from billing.models import ListTurn, Price, Statement, UsageRecord
 from billing.money import DIGITS
@@ -48,7 +48,8 @@ def _held(moment: datetime, turns: list[ListTurn], prices: list[Price]) -> Price
     if turn is None:
         return None
     begun = [price for price in prices if price.price_list_id == turn.price_list_id and price.valid_from <= moment]
-    return Prices(turn.price_list.currency, {(price.meter, price.word): price.amount for price in begun})
+    hourly = {(price.meter, price.word): price.amount for price in begun}
+    return Prices(turn.price_list.currency, hourly, turn.price_list.tax_percent)
 
 
 def used(tenant: Tenant, since: datetime, until: datetime, *, finely: bool = False) -> Iterator[Used]:
@@ -134,7 +135,32 @@ def written(tenant: Tenant, since: datetime, until: datetime) -> dict[str, Any]:
         "lines": [_line(line) for line in lines],
         "totals": _money(totals(lines)),
         "forecast": None,
+        **_taxed(lines),
     }
+
+
+def _taxed(lines: list[Line]) -> dict[str, Any]:
+    """What tax adds, where any does: what was issued before there was tax keeps its shape."""
+    found = taxes(lines)
+    if not found:
+        return {}
+    sums = totals(lines)
+    for each in found:
+        sums[each.currency] += each.amount
+    shown = [
+        {
+            "currency": each.currency,
+            "percent": _plain(each.percent),
+            "net": f"{each.net:.{DIGITS[each.currency]}f}",
+            "amount": f"{each.amount:.{DIGITS[each.currency]}f}",
+        }
+        for each in found
+    ]
+    return {"taxes": shown, "gross": _money(sums)}
+
+
+def _plain(number: Decimal) -> str:
+    return f"{number.normalize():f}"
 
 
 def periods(tenant: Tenant) -> list[str]:
@@ -162,6 +188,7 @@ def _line(line: Line) -> dict[str, Any]:
         "price": f"{line.price.normalize():f}",
         "currency": line.currency,
         "amount": f"{line.amount:.{DIGITS[line.currency]}f}",
+        **({"tax_percent": _plain(line.tax)} if line.tax else {}),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -20,12 +20,14 @@ from tenants.journal.audit import audit_record
 from tenants.journal.ledger import installation_journal_lock
 from tenants.policy import Permission
 
+KEPT: Final = ("name", "currency", "tax_percent")
+
 
 @transaction.atomic
 def price_list_write(row: PriceList | None, *, actor: Actor, **fields: Any) -> PriceList:
     """Make a list (None) or make one the default; raises ``Invalid`` with every wrong field.
 
-    Name and currency stay: statements were written in them. The default is given up only to another list.
+    Name, currency and tax stay: statements were written in them. The default is given up only to another list.
     """
     actor.require(Permission.OPERATE)
     fresh = row is None
@@ -36,7 +38,7 @@ def price_list_write(row: PriceList | None, *, actor: Actor, **fields: Any) -> P
     errors = []
     if not fresh:
         message = _("A list keeps it: statements were written in it.")
-        errors += [FieldError(f"/{name}", "fixed", message) for name in ("name", "currency") if name in changes]
+        errors += [FieldError(f"/{name}", "fixed", message) for name in KEPT if name in changes]
         if row.is_default and "is_default" in changes:
             message = _("One list is the default: make another one it.")
             errors.append(FieldError("/is_default", "needs_one", message))
@@ -55,7 +57,8 @@ def price_list_write(row: PriceList | None, *, actor: Actor, **fields: Any) -> P
         last = ListTurn.objects.order_by("-since").values_list("since", flat=True).first()
         since = now() if last is None else max(now(), last + timedelta(microseconds=1))
         ListTurn.objects.create(since=since, price_list=row)
-    audit_record(actor, "price_list.create" if fresh else "price_list.edit", row, **(fields if fresh else changes))
+    facts = {name: str(value) if isinstance(value, Decimal) else value for name, value in fields.items()}
+    audit_record(actor, "price_list.create" if fresh else "price_list.edit", row, **(facts if fresh else changes))
     return row
 
 

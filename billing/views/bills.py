@@ -20,7 +20,7 @@ from billing.meters import METERS
 from billing.models import METER_LABELS, Price
 from billing.money import DIGITS
 from billing.papers import as_csv
-from billing.printing import as_pdf
+from billing.printing import as_pdf, sums_of
 from billing.selectors.months import MonthSoFar, PastMonth, cost_now, month_so_far, months_past
 from billing.selectors.prices import prices_at
 from billing.selectors.statements import statement
@@ -73,7 +73,7 @@ def bill_month(request: HttpRequest, tenant: str, period: str) -> HttpResponse:
         "final": said["state"] == "final",
         "lines": [line for line in lines if not line["correction"]],
         "corrections": [line for line in lines if line["correction"]],
-        "sums": [_label(Decimal(each["amount"]), each["currency"]) for each in said["totals"]],
+        "sums": sums_of(said),
     }
     return render(request, "billing/bill_month.html", context)
 
@@ -229,6 +229,7 @@ def _price(row: Price) -> dict[str, str]:
         "word": row.word,
         "unit": METERS[row.meter].unit,
         "hour": f"{row.price_list.currency} {row.amount.normalize():f}",
+        "tax": f"{row.price_list.tax_percent.normalize():f}" if row.price_list.tax_percent else "",
     }
 
 

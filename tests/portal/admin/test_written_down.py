@@ -109,7 +109,7 @@ CASES: dict[tuple[type[Model], str], Case] = {
     (Flavor, "add"): Case({**SIZE, "name": "big", "enabled": "on", "sort": 100}),
     (Flavor, "edit"): Case({**SIZE, "name": "big", "enabled": "on", "sort": 100}),
     (Price, "withdraw"): Case(),
-    (PriceList, "add"): Case({"name": "retail", "currency": "EUR"}),
+    (PriceList, "add"): Case({"name": "retail", "currency": "EUR", "tax_percent": "19"}),
     (PriceList, "make_default"): Case(),
     (PriceList, "set_price"): Case({"meter": "disk_gib", "word": "gold", "amount": "0.0001"}),
     (StorageClass, "add"): Case({**CLASS, "name": "gold"}),
