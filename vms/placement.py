@@ -26,6 +26,7 @@ type Lack = Literal[
     "together",
     "unguarded",
     "unwired",
+    "no_way_out",
     "too_few_cpus",
     "cpu",
     "memory",
@@ -41,7 +42,8 @@ class Need:
 
     ``lineage`` are the ids of its tenant and of those above it. ``apart_from`` are hosts it must not be on, ``beside`` the only
     ones it may be on (None: any); ``rather_not`` and ``rather`` are the same as wishes. ``near`` are the segments where others
-    of its networks are: it goes there where it can. One without network cards needs nobody to guard them.
+    of its networks are: it goes there where it can. One without network cards needs nobody to guard them. ``goes_out`` says that
+    one of its networks leads outwards.
     """
 
     vcpus: int
@@ -56,6 +58,7 @@ class Need:
     rather: frozenset[UUID] = frozenset()
     near: frozenset[UUID] = frozenset()
     has_cards: bool = True
+    goes_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,8 @@ class Room:
     """Do security groups hold there?"""
     wired: bool = True
     """Do its machines' networks reach it?"""
+    leads_out: bool = True
+    """Can a network lead outwards from there?"""
     segment: UUID | None = None
     """Machines of one network meet where this is the same."""
 
@@ -159,6 +164,8 @@ class Room:
             return "unguarded"
         if need.has_cards and not self.wired:
             return "unwired"
+        if need.goes_out and not self.leads_out:
+            return "no_way_out"
         return ""
 
     def _lacks_room(self, need: Need) -> Lack:

@@ -72,6 +72,7 @@ LACKS: dict[Lack, str | Promise] = {
     "together": _("Has none of its group"),
     "unguarded": _("Security groups do not hold there"),
     "unwired": _("Is not in its pool's fabric, or that is out of service"),
+    "no_way_out": _("Its fabric leads nowhere outwards"),
     "too_few_cpus": _("Has too few processors"),
     "cpu": _("Its processors are sold"),
     "memory": _("Its memory is sold"),

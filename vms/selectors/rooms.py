@@ -21,7 +21,7 @@ from vms.states import HostState
 _COLUMNS: Final = (
     "pk", "name", "state", "enabled", "maintenance", "cpus", "memory_mib", "labels", "accelerated", "set_aside__tenant_id",
     "data_dir", "pool__cpu_overcommit", "pool__memory_overcommit", "pool_id", "pool__spare_hosts", "pool__packs", "unenforced",
-    "pool__fabric_id", "pool__fabric__enabled", "pool__fabric__joined",
+    "pool__fabric_id", "pool__fabric__enabled", "pool__fabric__joined", "pool__fabric__physnet",
 )  # fmt: skip
 _DISKS: Final = ("host_id", "path", "capacity", "available", "enabled", "ready_at", "storage_class_id")
 
@@ -45,7 +45,7 @@ def host_rooms(only: Collection[UUID] | None = None) -> list[Room]:
 def _room(row: tuple[Any, ...], claims: dict[str, int], disks: list[tuple[Any, ...]], kin: dict[UUID, Kin]) -> Room:
     pk, name, state, enabled, maintenance, cpus, memory_mib, labels, accelerated, set_aside, data_dir, *of_pool = row
     cpu_overcommit, memory_overcommit, pool, spare_hosts, packs, unenforced, *of_fabric = of_pool
-    fabric, fabric_enabled, joined = of_fabric
+    fabric, fabric_enabled, joined, physnet = of_fabric
     home = home_of(data_dir)
     measured = [available for path, capacity, available, *_rest in disks if capacity and path == home]
     return Room(
@@ -66,5 +66,6 @@ def _room(row: tuple[Any, ...], claims: dict[str, int], disks: list[tuple[Any, .
         set_aside=set_aside,
         guards="groups" not in unenforced,
         wired=fabric is None or (fabric_enabled and str(pk) in joined),
+        leads_out=fabric is None or bool(physnet),
         segment=fabric or pk,
     )

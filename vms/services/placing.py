@@ -26,6 +26,7 @@ TRIES: Final = 3
 OUT_OF_SERVICE: Final[frozenset[Lack]] = frozenset({"disabled", "maintenance", "silent"})
 NO_SUCH_HOST: Final = gettext_lazy("No host in service has what this size asks for.")
 NO_SUCH_DISKS: Final = gettext_lazy("No host in service has storage of this class.")
+NO_WAY_OUT: Final = gettext_lazy("No host in service has a way out for networks that lead outwards.")
 NONE_APART: Final = gettext_lazy("No host without a machine of this placement group has room right now.")
 NONE_TOGETHER: Final = gettext_lazy("The host of this placement group's machines has no room right now.")
 
@@ -45,8 +46,9 @@ def need_of(
     more_gib: int = 0,
     classes: Collection[StorageClass] = (),
     near: frozenset[UUID] = frozenset(),
+    goes_out: bool = False,
 ) -> Need:
-    """What a new machine of this size asks of its host, with so many GiB beside its first disk; others are ``near``."""
+    """What a new machine of this size asks of its host, with so many GiB beside its first disk; the rest as in ``Need``."""
     return Need(
         vcpus=flavor.vcpus,
         memory_mib=flavor.memory_mib,
@@ -55,6 +57,7 @@ def need_of(
         labels=frozenset(flavor.labels),
         classes=frozenset(one.pk for one in classes),
         near=near,
+        goes_out=goes_out,
     )
 
 
@@ -98,7 +101,7 @@ def _refusal(lacking: Mapping[str, Lack], *, placed: int) -> NoRoom:
         )
     if not met or met <= OUT_OF_SERVICE:
         return NoRoom(_("No host is in service right now."), hint=_("Try again later."), lacking=lacking)
-    for lack, message in (("label", NO_SUCH_HOST), ("storage_class", NO_SUCH_DISKS)):
+    for lack, message in (("label", NO_SUCH_HOST), ("storage_class", NO_SUCH_DISKS), ("no_way_out", NO_WAY_OUT)):
         if lack in met and met <= OUT_OF_SERVICE | {lack, "set_aside"}:
             return NoRoom(message, hint=_("Choose another, or ask the operator."), lacking=lacking)
     for lack, message in (("apart", NONE_APART), ("together", NONE_TOGETHER)):

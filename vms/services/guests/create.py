@@ -205,9 +205,12 @@ def _guest_write(
 
 
 def _need(tenant: Tenant, spec: GuestSpec, networks: Collection[Network]) -> Need:
-    """What one of its machines asks of a host: on those networks."""
+    """What one of its machines asks of a host: on those networks, or on the default one that comes with it."""
     classes = {disk.storage_class for disk in spec.volumes if disk.storage_class is not None}
-    return need_of(spec.flavor, tenant, more_gib=_beside(spec), classes=classes, near=segments_of(networks))
+    goes_out = not networks or any(network.outward != "isolated" for network in networks)
+    return need_of(
+        spec.flavor, tenant, more_gib=_beside(spec), classes=classes, near=segments_of(networks), goes_out=goes_out
+    )
 
 
 def _beside(spec: GuestSpec) -> int:
