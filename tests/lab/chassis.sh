@@ -1,7 +1,7 @@
 #!/bin/bash
 # A lab host's part of a fabric: Open vSwitch in user space and ovn-controller. Run inside the host by tests/lab/fabric.py.
 #
-#   chassis.sh up|switch|controller NAME ADDRESS CENTRAL
+#   chassis.sh up|switch|controller|leave NAME ADDRESS CENTRAL
 #   chassis.sh meet NAME ADDRESS CENTRAL PHYSNET CIDR
 set -eu
 what=$1 name=$2 address=$3 central=$4
@@ -59,7 +59,21 @@ meet() {
   ethtool -K br-ext tx off >/dev/null 2>&1 || :
 }
 
+# The host is as it was: one that stayed behind would drop the TCP of hosts that have been switched on since.
+leave() {
+  stop /run/ovn/ovn-controller.pid
+  stop $run/ovs-vswitchd.pid
+  stop $run/ovsdb-server.pid
+  rm -rf $run /run/ovn
+  for left in br-int br-phy br-ext ovs-netdev; do
+    ip link delete "$left" 2>/dev/null || :
+  done
+  ip addr replace "$address/24" dev mgmt0
+  ip link set mgmt0 up
+}
+
 case $what in
+  leave) leave && exit 0 ;;
   up) ;;
   switch) stop $run/ovs-vswitchd.pid ;;
   controller) stop /run/ovn/ovn-controller.pid ;;

@@ -57,6 +57,9 @@ class Fabric:
 
     def down(self) -> None:
         wire.hang_up(self.remote, str(self.pki))
+        for host in self.lab.hosts():
+            if host.is_up:
+                host.exec("bash", _CHASSIS, "leave", host.name, host.address, self.lab.controller_address)
         for name in list(self._running):
             self.kill(name)
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -48,9 +48,12 @@ def lab_host(lab: Lab) -> Host:
     return lab.up(1)[0]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def fabric(lab: Lab) -> Iterator[Fabric]:
-    """OVN over host1 and host2 of the lab. Whoever kills or freezes a part of it puts it right again."""
+    """OVN over host1 and host2 of the lab, for one file: elsewhere hosts are switched off, and their part of it with them.
+
+    Whoever kills or freezes a part of it puts it right again.
+    """
     lab.up(2)
     fabric = Fabric(lab)
     try:

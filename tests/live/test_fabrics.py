@@ -126,9 +126,9 @@ def enrolled(site: Site) -> None:
     site.done(site.desk.post("/fabrics", {"name": "lab", **told}))
     assert site.desk.post("/host-pools", {"name": "woven", "fabric": "lab"}).status == 201
     for there in site.fabric.lab.hosts()[:2]:
-        (there.pool_dir / "woven").mkdir(mode=0o711, exist_ok=True)
+        (there.pool_dir / "live").mkdir(mode=0o711, exist_ok=True)  # where the portals of other tests have theirs
         body = {
-            "uri": there.uri, "name": there.name, "pool": "woven", "data_dir": str(there.pool_dir / "woven"),
+            "uri": there.uri, "name": there.name, "pool": "woven", "data_dir": str(there.pool_dir / "live"),
             "run_dir": str(there.run_dir),
         }  # fmt: skip
         site.done(site.desk.post("/hosts", body))
