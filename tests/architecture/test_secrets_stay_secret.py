@@ -30,6 +30,7 @@ from tests.architecture.world import World, build
 from tests.factories import PASSWORD
 from tests.portal.admin.rows import one_of_each
 from tests.portal.api.rest import Rest
+from tests.support.reading import words_in
 from vms.models import Host, StoragePool
 
 SECRET_NAME = re.compile(r"(?:\A|_)(?:token|raw|secret|password|digest|ticket|signature|hash|hmac)\Z")
@@ -142,15 +143,15 @@ def answers(world: World) -> Iterator[tuple[str, str]]:
     for row in TABLE:
         if row.method == "GET":
             for token in (world.house.token, operators):
-                yield row.route, Rest(token).get(world.path(row.route)).body.decode()
+                yield row.route, words_in(Rest(token).get(world.path(row.route)).body)
     for page in PAGES:
         if page.method == "GET":
-            yield page.name, told(browser(world.house.owner), "GET", path(page, world)).body.decode()
+            yield page.name, words_in(told(browser(world.house.owner), "GET", path(page, world)).body)
     desk = browser(person)
     for model, row in one_of_each().items():
         stem = f"admin:{model._meta.app_label}_{model._meta.model_name}"
         for address in (reverse(f"{stem}_changelist"), reverse(f"{stem}_change", args=[row.pk])):
-            yield address, desk.get(address).content.decode()
+            yield address, words_in(desk.get(address).content)
 
 
 # --- others ---------------------------------------------------------------------------------------------------------
@@ -203,6 +204,6 @@ def test_a_tenant_reads_nothing_of_the_host(settings: Any) -> None:
     pool = StoragePool.objects.filter(host=host).first()
     words = {host.uri, host.data_dir, host.run_dir, str(host.pk), host.name} | ({str(pool.pk)} if pool else set())
 
-    shown = [(where, word) for where, body in readable(world).items() for word in words if word in body.decode()]
+    shown = [(where, word) for where, body in readable(world).items() for word in words if word in words_in(body)]
 
     assert shown == []
