@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.lab.hosts import Host as LabHost
-from tests.live.livebench import LiveBench
+from tests.live.livebench import LiveBench, wipe
 from tests.live.stage import Stage
 from tests.support.services import private_directory
 from tests.vms.reconcile.bench import Bench
@@ -46,9 +46,9 @@ def bench(
     transactional_db: None, lab_host: LabHost, tiny_image: Path, settings: Any, tmp_path: Path
 ) -> Iterator[LiveBench]:
     settings.DATA_DIR = tmp_path
-    (lab_host.pool_dir / "live").mkdir(mode=0o711, exist_ok=True)
     yield LiveBench(lab_host, tiny_image)
     pool.close_all()
+    wipe(lab_host)
 
 
 @pytest.fixture

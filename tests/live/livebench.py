@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection
 
 from launcher.installation import ROOT
@@ -19,10 +20,8 @@ from tests import factories
 from tests.lab.hosts import Host as LabHost
 from tests.vms.reconcile.bench import Bench
 from vms.disks.inspect import inspect
-from vms.hypervisor import pool as connections
 from vms.models import Guest
-from vms.names import pool_name
-from vms.selectors.installation import installation_owner
+from vms.names import Owner, pool_name
 from vms.services.images import image_path
 
 WORKER = """
@@ -41,20 +40,39 @@ class LiveBench(Bench):
     def __init__(self, host: LabHost, image: Path) -> None:
         self.name = f"live-{host.name}"
         self.lab_host = host
+        (host.pool_dir / "live").mkdir(mode=0o711, exist_ok=True)
+        wipe(host)
         self.enrol(host.uri, data_dir=str(host.pool_dir / "live"), run_dir=str(host.run_dir))
-        self.forget_copies(host)
         self.image = take_image(image)
-
-    def forget_copies(self, host: LabHost) -> None:
-        """Copies of images that an earlier bench brought belong to nobody: its database is gone."""
-        hv, name = connections.get(host.uri), pool_name(installation_owner())
-        if hv.pool(name) is not None:
-            for volume in hv.volumes(name):
-                if volume.name.startswith("img-"):
-                    hv.delete_volume(name, volume.name)
 
     def let_speak(self, pk: UUID) -> None:
         """Agents of real machines answer when they have started."""
+
+
+def wipe(host: LabHost) -> None:
+    """Take away what tests left on the host under the installation's name: their database is gone, or is about to go.
+
+    Copies of images always stay; the rest is of a test that failed, which is not to fail those after it.
+    """
+    ours = pool_name(Owner(settings.INSTALLATION_ID, epoch=0))
+
+    def names(*listed: str) -> list[str]:
+        return [word for word in host.virsh(*listed).split() if word.startswith(ours)]
+
+    for domain in names("list", "--all", "--name"):
+        host.virsh("destroy", domain, check=False)
+        host.virsh("undefine", domain, "--managed-save", "--snapshots-metadata", "--checkpoints-metadata", "--nvram")
+    for kind in ("net", "pool"):
+        for name in names(f"{kind}-list", "--all", "--name"):
+            host.virsh(f"{kind}-destroy", name, check=False)
+            host.virsh(f"{kind}-undefine", name)
+    while filters := names("nwfilter-list"):
+        for name in filters:
+            host.virsh("nwfilter-undefine", name, check=False)  # not yet, while another refers to it
+        if names("nwfilter-list") == filters:
+            raise RuntimeError(f"{host.name} keeps {filters}")
+    for path in (host.pool_dir / "live").iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def take_image(file: Path) -> Any:

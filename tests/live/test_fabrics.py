@@ -18,7 +18,7 @@ from tests import factories
 from tests.lab.fabric import Fabric
 from tests.lab.guests import Serial
 from tests.lab.waiting import wait_until
-from tests.live.livebench import take_image
+from tests.live.livebench import take_image, wipe
 from tests.portal.api.rest import Rest
 from vms.hypervisor import pool
 from vms.hypervisor.ovn.marks import row_id
@@ -109,6 +109,10 @@ class Site:
 @pytest.fixture
 def site(transactional_db: None, fabric: Fabric, tiny_image: Path, settings: Any, tmp_path: Path) -> Iterator[Site]:
     settings.DATA_DIR = tmp_path
+    hosts = fabric.lab.hosts()[:2]
+    for host in hosts:
+        (host.pool_dir / "live").mkdir(mode=0o711, exist_ok=True)
+        wipe(host)
     factories.installation()
     take_image(tiny_image)
     factories.flavor("small")
@@ -117,6 +121,8 @@ def site(transactional_db: None, fabric: Fabric, tiny_image: Path, settings: Any
     for line in site.lines.values():
         line.close()
     pool.close_all()
+    for host in hosts:
+        wipe(host)
 
 
 def enrolled(site: Site) -> None:
@@ -126,7 +132,6 @@ def enrolled(site: Site) -> None:
     site.done(site.desk.post("/fabrics", {"name": "lab", **told}))
     assert site.desk.post("/host-pools", {"name": "woven", "fabric": "lab"}).status == 201
     for there in site.fabric.lab.hosts()[:2]:
-        (there.pool_dir / "live").mkdir(mode=0o711, exist_ok=True)  # where the portals of other tests have theirs
         body = {
             "uri": there.uri, "name": there.name, "pool": "woven", "data_dir": str(there.pool_dir / "live"),
             "run_dir": str(there.run_dir),

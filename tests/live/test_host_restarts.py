@@ -14,7 +14,7 @@ from portal.core.clock import now
 from tenants.scoping import every_tenant
 from tests.lab.hosts import Host as LabHost
 from tests.lab.hosts import Lab
-from tests.live.livebench import LiveBench
+from tests.live.livebench import LiveBench, wipe
 from vms.hypervisor import pool
 from vms.reconcile.sweep import sweep
 from vms.services.guests import guests_mark_unknown
@@ -29,10 +29,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def second(lab: Lab) -> Iterator[LabHost]:
     """A host that no other test's machines are on."""
     host = lab.up(2)[1]
-    (host.pool_dir / "live").mkdir(mode=0o711, exist_ok=True)
     yield host
     pool.close_all()
     host.power_on()
+    wipe(host)
 
 
 def test_a_power_cut_takes_nothing_for_long_that_was_on(
