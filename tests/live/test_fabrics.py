@@ -19,6 +19,7 @@ from tests.lab.fabric import Fabric
 from tests.lab.guests import Serial
 from tests.lab.waiting import wait_until
 from tests.live.livebench import take_image, wipe
+from tests.operations.kinds import carried_out
 from tests.portal.api.rest import Rest
 from vms.hypervisor import pool
 from vms.hypervisor.ovn.marks import row_id
@@ -48,22 +49,8 @@ class Site:
         assert answer.status == 202, answer.json
         asked = Operation.objects.get(pk=answer.json["id"])
         assert run(asked.pk) == "succeeded", Operation.objects.values("error_code", "error_detail").get(pk=asked.pk)
-        self.settle()
+        carried_out()
         return asked
-
-    def settle(self) -> list[str]:
-        """What workers do until nothing waits."""
-        kinds = []
-        for _round in range(20):
-            Operation.objects.filter(status="queued").update(not_before=factories.now())
-            waiting = list(Operation.objects.filter(status="queued").order_by("created_at"))
-            if not waiting:
-                break
-            for each in waiting:
-                status = run(each.pk)
-                assert status in ("succeeded", "queued"), Operation.objects.values().get(pk=each.pk)
-                kinds += [each.kind] if status == "succeeded" else []
-        return kinds
 
     def swept(self) -> list[str]:
         """A look at each host, and what that has done; the kinds of it."""
@@ -71,7 +58,7 @@ class Site:
             host_record_heartbeat(host)
             with every_tenant(why="test"):
                 sweep(host)
-        return self.settle()
+        return carried_out()
 
     def guest(self, house: factories.House, name: str, **more: Any) -> Guest:
         body = {"name": name, "flavor": "small", "image": "tiny-real", "password": PASSWORD, **more}
@@ -234,7 +221,7 @@ def what_is_lost_comes_back(site: Site, one: Guest, ip: str) -> None:
     kinds = set(Drift.objects.values_list("kind", flat=True))
     assert {"other_network", "missing_card"} <= kinds
     assert card_name(owner, port.pk) in Drift.objects.values_list("subject", flat=True)
-    site.settle()
+    carried_out()
     for _again in range(3):
         site.swept()
 

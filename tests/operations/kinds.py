@@ -12,6 +12,7 @@ from django.db import transaction
 from operations import registry
 from operations.models import Operation
 from operations.registry import Handler, Kind
+from operations.runner import run
 from operations.services import Hold, operation_submit
 from portal.core.clock import now
 from portal.core.ids import uuid7
@@ -65,3 +66,18 @@ def lapse(operation: Operation) -> None:
 def due(operation: Operation) -> None:
     """As if its back-off were over."""
     Operation.objects.filter(pk=operation.pk).update(not_before=now())
+
+
+def carried_out() -> list[str]:
+    """What workers do until nothing waits, with what follows from it; the kinds that succeeded, in order."""
+    kinds = []
+    for _round in range(20):
+        Operation.objects.filter(status="queued").update(not_before=now())
+        waiting = list(Operation.objects.filter(status="queued").order_by("created_at"))
+        if not waiting:
+            break
+        for each in waiting:
+            status = run(each.pk)
+            assert status in ("succeeded", "queued"), Operation.objects.values().get(pk=each.pk)
+            kinds += [each.kind] if status == "succeeded" else []
+    return kinds

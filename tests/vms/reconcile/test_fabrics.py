@@ -14,6 +14,7 @@ from operations.runner import run
 from portal.core.errors import Conflict
 from tenants.scoping import every_tenant, tenant_scope
 from tests import factories
+from tests.operations.kinds import carried_out
 from tests.support.ovn import Central
 from tests.vms.reconcile.bench import Bench
 from tests.vms.reconcile.woven import Woven, isolated, leads_out, told
@@ -71,7 +72,7 @@ def woven(db: None, central: Central, settings: Any, tmp_path: Path) -> Iterator
     made = Woven(
         bench, central, fabric, [Host.objects.select_related("pool__fabric").get(pk=host.pk) for host in hosts]
     )
-    assert made.settle() == ["fabric.probe"]
+    assert carried_out() == ["fabric.probe"]
     fabric.refresh_from_db()
     yield made
     pool.close_all()
@@ -187,10 +188,10 @@ def test_what_is_lost_on_the_fabric_is_shown_and_brought_back(woven: Woven) -> N
 
     shown = woven.swept()
     assert {("other_network", "private"), ("missing_card", card_name(owner, port.pk))} <= shown
-    done = woven.settle()
+    done = carried_out()
     assert {"network.change", "guest.guard"} <= set(done)
     woven.swept()
-    woven.settle()
+    carried_out()
 
     assert woven.swept() == set()
     assert woven.switches() == {name, "somebody-elses"}
@@ -208,7 +209,7 @@ def test_what_was_changed_on_the_fabric_is_shown_and_set_right(woven: Woven) -> 
 
     assert [finding for finding in woven.bench.findings() if "otherwise on its fabric" in finding]
     assert ("other_network", "private") in woven.swept()
-    assert woven.settle() == ["network.change"]
+    assert carried_out() == ["network.change"]
     assert woven.swept() == set()
     assert told(woven) == held
 
@@ -267,7 +268,7 @@ def test_cards_come_change_their_address_and_their_groups_and_go(woven: Woven) -
 
     for deed in ("attach_port", "readdress", "guard", "detach_port", "readdress", "guard"):
         assert run(woven.bench.ask(one, deed).pk) == "succeeded", deed
-        woven.settle()
+        carried_out()
         assert woven.bench.findings() == [], deed
         assert woven.swept() == set(), deed
 
@@ -295,7 +296,7 @@ def test_a_way_out_is_made_once_and_stays_as_it_is(woven: Woven) -> None:
     (nat,) = woven.central.nbctl("--bare", "--columns=_uuid", "list", "NAT").split()
     woven.central.nbctl("set", "NAT", nat, "external_ip=198.51.100.9")
     assert woven.swept() == {("other_network", "private")}
-    assert woven.settle() == ["network.change"]
+    assert carried_out() == ["network.change"]
     assert woven.swept() == set()
 
 
@@ -303,7 +304,7 @@ def test_where_nothing_leads_out_a_network_that_does_is_refused_before_anything_
     with pytest.raises(NoRoom, match="has a way out"):
         woven.bench.ask_create()
 
-    assert woven.settle() == []
+    assert carried_out() == []
     assert woven.switches() == set()
 
 
@@ -314,7 +315,7 @@ def test_a_pool_with_machines_keeps_its_fabric_and_a_fabric_with_networks_what_t
     home = HostPool.objects.get(name="woven")
     host_pool_write(home, fabric=None, actor=factories.desk())
     host_pool_write(home, fabric=woven.fabric, actor=factories.desk())
-    assert set(woven.settle()) == {"host.probe", "fabric.probe"}
+    assert set(carried_out()) == {"host.probe", "fabric.probe"}
     woven.pair()
 
     with pytest.raises(Conflict) as refused:

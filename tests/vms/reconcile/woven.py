@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import vms.handlers  # noqa: F401  (registers the handlers)
-from operations.models import Operation
-from operations.runner import run
 from tenants.scoping import every_tenant, tenant_scope
 from tests import factories
+from tests.operations.kinds import carried_out
 from tests.support.ovn import Central
 from tests.vms.reconcile.bench import Bench
 from vms.models import Drift, Fabric, Guest, Host, Network, Port
@@ -30,20 +29,6 @@ class Woven:
     fabric: Fabric
     hosts: list[Host]
 
-    def settle(self) -> list[str]:
-        """What workers do until nothing waits; its kinds."""
-        kinds = []
-        for _round in range(20):
-            Operation.objects.filter(status="queued").update(not_before=factories.now())
-            waiting = list(Operation.objects.filter(status="queued").order_by("created_at"))
-            if not waiting:
-                break
-            for each in waiting:
-                status = run(each.pk)
-                assert status in ("succeeded", "queued"), Operation.objects.values().get(pk=each.pk)
-                kinds += [each.kind] if status == "succeeded" else []
-        return kinds
-
     def swept(self) -> set[tuple[str, str]]:
         """A look at each host; what it shows."""
         for host in Host.objects.filter(pk__in=[each.pk for each in self.hosts]).order_by("name"):
@@ -55,7 +40,7 @@ class Woven:
     def pair(self) -> tuple[Guest, Guest]:
         """Two machines of one network, on one host each."""
         one, two = self.bench.guest(), self.bench.guest()
-        self.settle()
+        carried_out()
         assert {one.host_id, two.host_id} == {host.pk for host in self.hosts}
         return one, two
 
@@ -70,7 +55,7 @@ class Woven:
         with tenant_scope(self.bench.house.tenant):
             group = Port.objects.all()[0].guards.select_related("group").get().group
             asked = group_rules_set(group, list(rules), actor=self.bench.house.actor)
-        return self.settle() if asked else []
+        return carried_out() if asked else []
 
 
 def isolated(woven: Woven) -> None:
@@ -85,7 +70,7 @@ def leads_out(woven: Woven) -> None:
     """The fabric meets a network of the operator's."""
     outside = {"physnet": "outer", "outer_address": "198.51.100.5/24", "outer_gateway": "198.51.100.1"}
     fabric_write(woven.fabric, carriers=["a"], actor=factories.desk(), **outside)
-    assert woven.settle() == ["fabric.probe"]
+    assert carried_out() == ["fabric.probe"]
 
 
 def told(woven: Woven) -> dict[str, list[str]]:
