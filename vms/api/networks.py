@@ -24,7 +24,7 @@ from tenants.types import HttpRequest
 from vms.api.fit import QuotaLineOut, ReasonOut
 from vms.models import Network, Port
 from vms.selectors.guests import guests_visible
-from vms.selectors.networks import carried_by, lacks_of, networks_drawn
+from vms.selectors.networks import carried_by, carried_mtu, lacks_of, networks_drawn
 from vms.selectors.ports import counter_of, port_speed, speed_is_enforced
 from vms.services.limiting import MBIT_MAX, port_limit
 from vms.services.networks import NetworkFit, network_create, network_delete, network_edit, network_fit
@@ -76,6 +76,9 @@ class NetworkOut(BaseModel):
         description="A machine is found as `NAME.DOMAIN`, and as `NAME` by its neighbours; empty has none."
     )
     mtu: int
+    carried_mtu: int = Field(
+        description="The largest packet that machines are told to send: `mtu`, or what the tunnels of its fabric carry."
+    )
     default: bool
     in_force: bool = Field(description="Is it as it is drawn on every host that has it?")
     operation: str | None = Field(description="The operation that is being carried out on it.")
@@ -235,6 +238,7 @@ def network_out(network: Network, operation: Operation | None = None) -> Network
         outward=network.outward,
         domain=network.domain,
         mtu=network.mtu,
+        carried_mtu=carried_mtu(network),
         default=network.is_default,
         in_force=not getattr(network, "waits", False),
         operation=str(operation.pk) if operation is not None else None,

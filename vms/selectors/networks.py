@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from vms.models import Address, Guest, Host, Network, NetworkOnHost, Port, Subnet
@@ -20,14 +20,16 @@ CELLS = 64
 def networks_drawn() -> QuerySet[Network]:
     """The networks with their ranges, and ``waits``: is it on a host where it is not yet as it is drawn?
 
-    ``on_bridges`` and ``on_fabric`` say what carries it.
+    ``on_bridges`` and ``on_fabric`` say what carries it; ``tunnel`` is the most bytes that its fabric does at once.
     """
     uses = NetworkOnHost.objects.filter(network=OuterRef("pk"))
+    woven = uses.exclude(host__pool__fabric=None)
     late = NetworkOnHost.objects.filter(network=OuterRef("pk"), drawing__gt=0, drawing__lt=OuterRef("drawing"))
     return Network.objects.prefetch_related("subnets").annotate(
         waits=Exists(late),
         on_bridges=Exists(uses.filter(host__pool__fabric=None)),
-        on_fabric=Exists(uses.exclude(host__pool__fabric=None)),
+        on_fabric=Exists(woven),
+        tunnel=Subquery(woven.order_by("host__pool__fabric__mtu").values("host__pool__fabric__mtu")[:1]),
     )
 
 
@@ -37,6 +39,12 @@ def carried_by(network: Network) -> str | None:
     if bridges and fabric:
         return "mixed"
     return "ovn" if fabric else "libvirt" if bridges else None
+
+
+def carried_mtu(network: Network) -> int:
+    """The largest packet in bytes that machines are told to send on a network out of ``networks_drawn``."""
+    tunnel = getattr(network, "tunnel", None)
+    return network.mtu if tunnel is None else min(network.mtu, tunnel)
 
 
 def lacks_of(network: Network) -> Iterator[str]:

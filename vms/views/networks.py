@@ -23,7 +23,7 @@ from tenants.types import HttpRequest
 from vms.forms.networks import NetworkEditForm, NetworkRedrawForm
 from vms.models import Network
 from vms.selectors.guests import guests_visible
-from vms.selectors.networks import lacks_of, networks_drawn, ports_on, range_cells
+from vms.selectors.networks import carried_mtu, lacks_of, networks_drawn, ports_on, range_cells
 from vms.services.networks import network_edit as edit
 from vms.views.find import tenant_of
 
@@ -95,6 +95,7 @@ def _detail(
         "subnet": subnet,
         "kind_label": _("Private, with a way out") if network.outward == "nat" else _("Private, no way out"),
         "waits": getattr(network, "waits", False),
+        "carried_mtu": carried_mtu(network),
         "lacks": [LACKS[lack] for lack in lacks_of(network)],
         "operation": operation_shown(operation, actor) if operation is not None else None,
         "cells": cells,

@@ -25,7 +25,7 @@ from vms.models import Drift, Host, HostPool, NetworkOnHost, Port
 from vms.names import card_name, group_name, network_name
 from vms.selectors.fabrics import speaks
 from vms.selectors.installation import installation_owner
-from vms.selectors.networks import carried_by, lacks_of, networks_drawn
+from vms.selectors.networks import carried_by, carried_mtu, lacks_of, networks_drawn
 from vms.selectors.reachability import way_between
 from vms.services.fabrics import fabric_test, fabric_write
 from vms.services.host_pools import host_pool_write
@@ -128,6 +128,8 @@ def test_a_network_is_made_once_and_goes_with_the_last_machine_on_any_host(woven
         assert set(NetworkOnHost.objects.values_list("drawing", flat=True)) == {network.drawing}
     assert woven.switches() == {network_name(owner, network.pk)}
     assert (carried_by(network), list(lacks_of(network))) == ("ovn", ["limits", "ipv6", "outside"])
+    assert (network.mtu, carried_mtu(network)) == (1500, 1442)
+    assert "mtu=1442" in woven.central.nbctl("--bare", "--columns=options", "list", "DHCP_Options")
     assert woven.rows("Port_Group") == 1
     barred = woven.central.nbctl("--bare", "--columns=match", "list", "ACL")
     assert "192.0.2.1/32, 192.0.2.2/32" in barred
