@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from billing.papers import as_csv
 from billing.printing import as_pdf
-from billing.selectors.statements import periods, statement
+from billing.selectors.statements import statement, statements
 from portal.core.errors import Missing
 from tenants.policy import Permission
 from tenants.types import HttpRequest
@@ -75,7 +75,8 @@ class StatementShortOut(BaseModel):
 
     period: str
     state: Literal["provisional", "final"]
-    totals: list[MoneyOut]
+    totals: list[MoneyOut] = Field(description="By currency, without tax.")
+    gross: list[MoneyOut] | None = Field(default=None, description="With tax; left out where no line is taxed.")
 
 
 class StatementsOut(BaseModel):
@@ -85,13 +86,13 @@ class StatementsOut(BaseModel):
     next: None = None
 
 
-@router.get(ONE, response=StatementsOut, summary="List statements")
+@router.get(ONE, response=StatementsOut, exclude_unset=True, summary="List statements")
 def statement_list(request: HttpRequest, tenant: Path[str]) -> dict[str, Any]:
     """The months in which something was used, with what they come to; at most one a month."""
     request.actor.require(Permission.USAGE_VIEW)
     owner = request.actor.tenant
     assert owner is not None
-    return {"items": [statement(owner, period) for period in periods(owner)], "next": None}
+    return {"items": list(statements(owner)), "next": None}
 
 
 @router.get(f"{ONE}/{{period}}", response=StatementOut, by_alias=True, exclude_unset=True, summary="Get a statement")

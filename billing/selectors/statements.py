@@ -122,6 +122,13 @@ def statement(tenant: Tenant, period: str) -> dict[str, Any]:
     return said
 
 
+def statements(tenant: Tenant) -> Iterator[dict[str, Any]]:
+    """Every month with records, newest first, without a forecast: those that were issued by one query."""
+    issued = dict(Statement.objects.filter(tenant=tenant).values_list("period", "content"))
+    for period in periods(tenant):
+        yield issued.get(period) or written(tenant, *month(period))
+
+
 def written(tenant: Tenant, since: datetime, until: datetime) -> dict[str, Any]:
     """What closed records come to; the same for the same records and prices."""
     lines = bill(used(tenant, since, until))

@@ -14,17 +14,19 @@ import pytest
 import time_machine
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.invoicing import Used, after, bill, month, owed, totals
 from billing.metering import LAG
-from billing.models import PriceList, Statement
+from billing.models import PriceList, Statement, UsageRecord
 from billing.rating import Prices
 from billing.selectors.statements import foreseen, written
 from billing.services.prices import price_list_write, price_set
 from billing.services.statements import statements_issue
 from operations import runner
+from portal.core.ids import uuid7
 from tenants.scoping import tenant_scope
 from tests import factories
 from tests.billing.ledgers import HOUR, Ledger
@@ -310,6 +312,30 @@ def test_months_are_listed_newest_first(ledger: Ledger) -> None:
     listed = rest.get(f"/api/v1/billing/tenants/{ledger.house.tenant.slug}/statements").json["items"]
 
     assert [(item["period"], item["state"]) for item in listed] == [("2026-04", "provisional"), ("2026-03", "final")]
+
+
+@OPEN
+def test_more_months_that_were_issued_cost_no_more_queries(ledger: Ledger) -> None:
+    ledger.close(30)
+    statements_issue()
+    rest, url = Rest(ledger.house.token), f"/api/v1/billing/tenants/{ledger.house.tenant.slug}/statements"
+    rest.get(url)  # the token is noted down as used
+    with CaptureQueriesContext(connection) as few:
+        rest.get(url)
+    with tenant_scope(ledger.house.tenant):
+        first, issued = UsageRecord.objects.order_by("seq").first(), Statement.objects.get()
+        assert first is not None
+        first.pk, first.seq, first.resource_id, first.window_start = None, 1000, uuid7(), MARCH - timedelta(days=80)
+        first.save(force_insert=True)
+        for period in ("2025-12", "2026-01", "2026-02"):
+            said = {**issued.content, "period": period}
+            Statement.objects.create(tenant=issued.tenant, period=period, content=said, issued_at=issued.issued_at)
+
+    with CaptureQueriesContext(connection) as more:
+        listed = rest.get(url).json["items"]
+
+    assert [each["period"] for each in listed] == ["2026-04", "2026-03", "2026-02", "2026-01", "2025-12"]
+    assert len(more) == len(few)
 
 
 @OPEN
