@@ -218,8 +218,12 @@ FORGERIES = {
     "another word": ("""UPDATE billing_usagerecord SET attributes = '{"flavor": "x"}' WHERE seq = 2""", "ledger says"),
     "one that is gone": ("DELETE FROM billing_usagerecord WHERE seq = 2", "not numbered"),
     "an hour that is gone": (
-        "DELETE FROM billing_closedhour WHERE digest = (SELECT min(digest) FROM billing_closedhour)",
+        "DELETE FROM billing_closedhour WHERE start = (SELECT min(start) + interval '1 hour' FROM billing_closedhour)",
         "hours are missing|what the closing of",
+    ),
+    "the last hour that is gone": (
+        "DELETE FROM billing_closedhour WHERE start = (SELECT max(start) FROM billing_closedhour)",
+        "the database was restored from a copy",
     ),
     "another digest": ("UPDATE billing_closedhour SET digest = repeat('f', 64)", "what the closing of"),
     "a ledger that was changed": (
