@@ -54,7 +54,7 @@ from vms.services.disk_exports import disk_export_create, disk_export_record
 from vms.services.fabrics import fabric_write
 from vms.services.flavors import flavor_write
 from vms.services.guests import Observation, guest_create, guest_delete, guest_record_observation
-from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat
+from vms.services.hosts import host_enrol, host_record_facts, host_record_heartbeat, host_record_probe
 from vms.services.image_arrival import image_register
 from vms.services.image_tests import image_test_record
 from vms.services.image_uploads import upload_create
@@ -64,7 +64,7 @@ from vms.services.snapshots import snapshot_create
 from vms.services.snapshots.record import snapshot_record_taken
 from vms.services.volumes import volume_create, volume_record
 from vms.specs import GuestSpec, ImageSpec, NetworkWish, VolumeSpec
-from vms.states import BackupState, ImageKind, Power, VolumeState
+from vms.states import TRAITS, BackupState, ImageKind, Power, VolumeState
 
 PASSWORD = "correct horse battery"
 WORKER = "factory"
@@ -190,6 +190,7 @@ def host_up(name: str = "", *, cpus: int = 64, memory_mib: int = 512 * 1024) -> 
         )
         operation_done(operation)
     host_record_facts(host, facts={}, cpus=cpus, memory_mib=memory_mib)
+    host_record_probe(host, accelerated=False, traits=TRAITS, unenforced=(), notes=())
     host_record_heartbeat(host)
     host.refresh_from_db()
     return host
@@ -224,6 +225,14 @@ def image(name: str = "", **fields: Any) -> Image:
     }
     with every_tenant(why="test"):
         return image_register(name=name or f"image-{next(_numbers)}", actor=desk(), **facts)
+
+
+def image_built(name: str, **built: Any) -> Image:
+    """A public image whose machines are built so (``Hardware``)."""
+    row = image(name)
+    with every_tenant(why="test"):
+        Image.objects.filter(pk=row.pk).update(**built)
+        return Image.objects.get(pk=row.pk)
 
 
 def disc_image() -> Image:

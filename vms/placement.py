@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 from uuid import UUID
 
-from vms.states import HostState
+from vms.states import TRAITS, HostState, Trait
 
 RESERVE_MIB: Final = 512
 """Memory a host keeps for itself."""
@@ -21,6 +21,10 @@ type Lack = Literal[
     "silent",
     "set_aside",
     "label",
+    "untested",
+    "uefi",
+    "secure_boot",
+    "tpm",
     "storage_class",
     "apart",
     "together",
@@ -43,7 +47,7 @@ class Need:
     ``lineage`` are the ids of its tenant and of those above it. ``apart_from`` are hosts it must not be on, ``beside`` the only
     ones it may be on (None: any); ``rather_not`` and ``rather`` are the same as wishes. ``near`` are the segments where others
     of its networks are: it goes there where it can. One without network cards needs nobody to guard them. ``goes_out`` says that
-    one of its networks leads outwards.
+    one of its networks leads outwards. ``traits`` are what it is built of that not every host has.
     """
 
     vcpus: int
@@ -51,6 +55,7 @@ class Need:
     disk_gib: int
     lineage: frozenset[UUID] = frozenset()
     labels: frozenset[str] = frozenset()
+    traits: frozenset[Trait] = frozenset()
     classes: frozenset[UUID] = frozenset()
     apart_from: frozenset[UUID] = frozenset()
     beside: frozenset[UUID] | None = None
@@ -123,6 +128,8 @@ class Room:
     disk_free_gib: int | None
     kin: Kin = ALONE
     labels: frozenset[str] = frozenset()
+    traits: frozenset[Trait] | None = None
+    """What machines can be built of there; None: nobody knows yet."""
     classes: frozenset[UUID] = frozenset()
     set_aside: UUID | None = None
     guards: bool = True
@@ -154,6 +161,8 @@ class Room:
             return "set_aside"
         if not need.labels <= self.labels:
             return "label"
+        if lack := trait_lacking(need.traits, self.traits):
+            return lack
         if not need.classes <= self.classes:
             return "storage_class"
         if self.pk in need.apart_from:
@@ -200,6 +209,13 @@ class Room:
     def taken(self) -> float:
         """The share that is claimed of what it is shortest of, from 0 on."""
         return max(self.claimed_vcpus / (self.vcpus or 1), self.claimed_memory_mib / (self.memory_mib or 1))
+
+
+def trait_lacking(wanted: frozenset[Trait], there: Collection[Trait] | None) -> Trait | Literal["", "untested"]:
+    """The first of ``wanted`` that a host with these does not have; nothing where it has all. What is unknown is not there."""
+    if wanted and there is None:
+        return "untested"
+    return next((trait for trait in TRAITS if trait in wanted and trait not in (there or ())), "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final, Literal
+
+type Trait = Literal["uefi", "secure_boot", "tpm"]
+"""What a machine may be built of that not every host has."""
+
+TRAITS: Final[tuple[Trait, ...]] = ("uefi", "secure_boot", "tpm")
 
 
 class Power(StrEnum):

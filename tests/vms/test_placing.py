@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from vms.services.flavors import flavor_write
 from vms.services.guests import guest_create, guest_fit
 from vms.services.host_pools import host_pool_write
 from vms.services.hosts import host_edit
+from vms.services.image_tests import image_test_place
 from vms.services.placing import NoRoom, placement_look
 from vms.specs import GuestSpec
 
@@ -153,6 +155,48 @@ def test_what_a_flavor_needs_and_a_pool_says_decides(house: House) -> None:
 
     Host.objects.update(maintenance=True)
     assert refused(house, spec("late")) == "No host is in service right now."
+
+
+def test_a_machine_goes_to_a_host_that_has_what_its_image_asks_for(house: House) -> None:
+    """The first by name has no UEFI, the second no TPM, and of the third nobody knows."""
+    for name, traits in (("a", []), ("b", ["uefi", "secure_boot"]), ("c", None)):
+        host_for(4, name)
+        Host.objects.filter(name=name).update(traits=traits)
+    plain, modern = spec("plain"), factories.image_built("modern", firmware="uefi")
+    strict = factories.image_built("strict", firmware="uefi", secure_boot=True, tpm=True)
+    nowhere = "No host in service has the firmware or the TPM that this machine asks for."
+
+    assert made(house, replace(plain, name="first", image=modern)) == ["b"]
+    assert made(house, replace(plain, name="many", image=modern, count=2)) == ["b", "b"]
+    assert made(factories.tenant_with_owner(), plain) == ["a"]
+    assert refused(house, replace(plain, name="later", image=strict)) == nowhere
+    looks = [placement_look(plain.flavor, image=image) for image in (None, modern, strict)]
+    assert [[(each.host.name, each.lack, each.slots) for each in look.hosts] for look in looks] == [
+        [("a", "", 3), ("b", "", 1), ("c", "", 4)],
+        [("a", "uefi", 0), ("b", "", 1), ("c", "untested", 0)],
+        [("a", "uefi", 0), ("b", "tpm", 0), ("c", "untested", 0)],
+    ]
+    assert [look.fit for look in looks] == [8, 1, 0]
+
+    Host.objects.filter(name="c").update(traits=["uefi", "secure_boot", "tpm"])
+    assert made(house, replace(plain, name="later", image=strict)) == ["c"]
+    assert made(house, replace(plain, name="last", image=modern, count=2)) == ["c", "c"]
+
+
+def test_a_test_boot_takes_room_only_where_its_image_can_start(house: House) -> None:
+    for name in ("a", "b"):
+        host_for(4, name)
+    Host.objects.filter(name="a").update(traits=[])
+    image, other = [factories.image_built(name, firmware="uefi") for name in ("modern", "other")]
+    test = ImageTest.objects.create(image=image, memory_mib=1024, disk_gib=1)
+
+    image_test_place(test)
+
+    test.refresh_from_db()
+    assert test.host == Host.objects.get(name="b")
+    Host.objects.update(traits=None)
+    with pytest.raises(NoRoom):
+        image_test_place(ImageTest.objects.create(image=other, memory_mib=1024, disk_gib=1))
 
 
 def test_a_host_set_aside_is_for_one_project_and_its_children_and_they_go_nowhere_else(house: House) -> None:

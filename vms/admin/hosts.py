@@ -24,8 +24,9 @@ from tenants.models import Tenant
 from vms.admin.shown import LIMITS, drift_words, guest_state, host_state, listed, words_of
 from vms.models import Drift, Guest, Host, HostPool
 from vms.selectors.fleet import HostLoad, fleet_hosts
+from vms.selectors.hardware import TRAIT_WORDS
 from vms.services.hosts import host_edit, host_enrol, host_test
-from vms.states import HostState
+from vms.states import TRAITS, HostState
 
 GUESTS_SHOWN = 50
 
@@ -131,6 +132,7 @@ class HostAdmin(ServiceAdmin):
                     "memory",
                     "versions",
                     "acceleration",
+                    "built_of",
                     "limits",
                     "findings",
                 )
@@ -164,6 +166,14 @@ class HostAdmin(ServiceAdmin):
     @admin.display(description=gettext_lazy("Acceleration"), ordering="accelerated")
     def acceleration(self, host: Host) -> str:
         return "KVM" if host.accelerated else _("None: machines are emulated and slow")
+
+    @admin.display(description=gettext_lazy("Machines can have"))
+    def built_of(self, host: Host) -> str:
+        if host.traits is None:
+            return _("Not tested for UEFI, Secure Boot and TPM")
+        return ", ".join(str(TRAIT_WORDS[trait]) for trait in TRAITS if trait in host.traits) or _(
+            "Neither UEFI nor a TPM"
+        )
 
     @admin.display(description=gettext_lazy("Host name"))
     def hostname(self, host: Host) -> str:

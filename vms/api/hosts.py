@@ -22,7 +22,7 @@ from tenants.types import HttpRequest
 from vms.api.pick import pick, pick_tenant, refuse
 from vms.models import Host, HostPool
 from vms.services.hosts import host_edit, host_enrol, host_test
-from vms.states import HostState
+from vms.states import HostState, Trait
 
 router = Router(tags=["operators: hosts"])
 NAMED: Sorts = {"name": ("name",)}
@@ -42,6 +42,7 @@ class HostOut(BaseModel):
     labels: list[str]
     set_aside_for: str | None = Field(description="Id of the tenant whose machines it takes alone.")
     accelerated: bool
+    traits: list[Trait] | None = Field(description="What machines can be built of there; null: not tested for that.")
     unenforced: list[str]
     notes: list[str]
     problem: str | None
@@ -100,6 +101,7 @@ def host_out(host: Host) -> HostOut:
         labels=host.labels,
         set_aside_for=None if host.set_aside_for is None else str(host.set_aside_for.pk),
         accelerated=host.accelerated,
+        traits=host.traits,
         unenforced=host.unenforced,
         notes=host.notes,
         problem=host.problem or None,

@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field
 from portal.core.errors import FieldError
 from tenants.policy import Permission
 from tenants.types import HttpRequest
-from vms.api.pick import pick, pick_tenant, refuse
-from vms.models import Flavor
+from vms.api.pick import pick, pick_image, pick_tenant, refuse
+from vms.models import Flavor, Image
 from vms.placement import Lack
 from vms.services.placing import placement_look
 
@@ -38,6 +38,7 @@ class PlacementQuery(BaseModel):
     """Which machine is asked about."""
 
     flavor: str = Field(max_length=40, description="Id or name.")
+    image: str = Field(default="", max_length=100, description="Id or name; empty: one that runs on any host.")
     tenant: str = Field(default="", max_length=40, description="Id or slug; empty: any that has no hosts of its own.")
 
 
@@ -48,9 +49,10 @@ def placement_get(request: HttpRequest, query: Query[PlacementQuery]) -> Placeme
     errors: list[FieldError] = []
     flavor = pick(Flavor.objects.all(), query.flavor, "/flavor", errors)
     tenant = pick_tenant(query.tenant, "/tenant", errors)
+    image = pick_image(Image.objects.all(), query.image, "/image", errors) if query.image else None
     refuse(errors)
     assert flavor is not None
-    look = placement_look(flavor, tenant)
+    look = placement_look(flavor, tenant, image=image)
     hosts = [
         HostVerdictOut(
             host=str(each.host.pk), name=each.host.name, pool=each.host.pool.name, lack=each.lack, slots=each.slots

@@ -47,7 +47,13 @@ def probe(run: Run) -> None:
         run.say(_("Starting a machine for a moment"), 50)
         with run.effect("trial"):
             result = hv.probe(owner=owner)
-        host_record_probe(host, accelerated=result.accelerated, unenforced=result.unenforced, notes=result.notes)
+        host_record_probe(
+            host,
+            accelerated=result.accelerated,
+            traits=result.traits,
+            unenforced=result.unenforced,
+            notes=result.notes,
+        )
 
 
 @handles("host.clear")

@@ -28,7 +28,7 @@ from vms.hypervisor.xml.domain import DomainSpec
 from vms.hypervisor.xml.metadata import Owner
 from vms.hypervisor.xml.network import NetworkSpec
 from vms.hypervisor.xml.nwfilter import FilterSpec
-from vms.states import Power
+from vms.states import Power, Trait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +67,11 @@ class ProbeResult:
     """What a short-lived test guest showed: may ``type='kvm'`` be used, and which limits does this host not enforce.
 
     ``unenforced`` names features among ``bandwidth``, ``cputune``, ``groups``, ``iotune``, ``memtune``, ``nwfilter``; ``notes``
-    are sentences for the operator, one a finding.
+    are sentences for the operator, one a finding. ``traits`` are what machines can be built of there.
     """
 
     accelerated: bool
+    traits: tuple[Trait, ...] = ()
     unenforced: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

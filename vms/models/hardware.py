@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import models
 
+from vms.states import TRAITS, Trait
+
 
 class DiskBus(models.TextChoices):
     """How the first disk hangs on a machine; a system without virtio's drivers sees only the others."""
@@ -35,6 +37,12 @@ class Hardware(models.Model):
 
     class Meta:
         abstract = True
+
+    @property
+    def traits(self) -> frozenset[Trait]:
+        """What of it not every host has."""
+        has = {"uefi": self.firmware == "uefi", "secure_boot": self.secure_boot, "tpm": self.tpm}
+        return frozenset(trait for trait in TRAITS if has[trait])
 
 
 HARDWARE = ("firmware", "secure_boot", "tpm", "disk_bus", "nic_model")

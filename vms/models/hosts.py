@@ -87,6 +87,8 @@ class Host(models.Model):
     """For how long it was up when it was last swept, in seconds."""
     facts: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)
     accelerated = models.BooleanField(default=False)
+    traits: models.JSONField[Any, Any] = models.JSONField(null=True, blank=True)
+    """What machines can be built of there (``states.Trait``), by its test; None: it was not tested for that."""
     unenforced: models.JSONField[Any, Any] = models.JSONField(default=list, blank=True)
     notes: models.JSONField[Any, Any] = models.JSONField(default=list, blank=True)
     problem = models.TextField(blank=True)

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from vms.models.hardware import DiskBus, Hardware, NicModel
+from vms.states import Trait
+
+TRAIT_WORDS: Final[dict[Trait, Promise]] = {
+    "uefi": gettext_lazy("UEFI"),
+    "secure_boot": gettext_lazy("Secure Boot"),
+    "tpm": gettext_lazy("TPM 2.0"),
+}
+"""What not every host has, in words."""
 
 
 def hardware_words(of: Hardware) -> str:

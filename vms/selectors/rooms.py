@@ -22,6 +22,7 @@ _COLUMNS: Final = (
     "pk", "name", "state", "enabled", "maintenance", "cpus", "memory_mib", "labels", "accelerated", "set_aside__tenant_id",
     "data_dir", "pool__cpu_overcommit", "pool__memory_overcommit", "pool_id", "pool__spare_hosts", "pool__packs", "unenforced",
     "pool__fabric_id", "pool__fabric__enabled", "pool__fabric__joined", "pool__fabric__physnet",
+    "traits",
 )  # fmt: skip
 _DISKS: Final = ("host_id", "path", "capacity", "available", "enabled", "ready_at", "storage_class_id")
 
@@ -45,7 +46,7 @@ def host_rooms(only: Collection[UUID] | None = None) -> list[Room]:
 def _room(row: tuple[Any, ...], claims: dict[str, int], disks: list[tuple[Any, ...]], kin: dict[UUID, Kin]) -> Room:
     pk, name, state, enabled, maintenance, cpus, memory_mib, labels, accelerated, set_aside, data_dir, *of_pool = row
     cpu_overcommit, memory_overcommit, pool, spare_hosts, packs, unenforced, *of_fabric = of_pool
-    fabric, fabric_enabled, joined, physnet = of_fabric
+    fabric, fabric_enabled, joined, physnet, traits = of_fabric
     home = home_of(data_dir)
     measured = [available for path, capacity, available, *_rest in disks if capacity and path == home]
     return Room(
@@ -62,6 +63,7 @@ def _room(row: tuple[Any, ...], claims: dict[str, int], disks: list[tuple[Any, .
         disk_free_gib=sum(measured) // GIB if measured else None,
         kin=kin.setdefault(pool, Kin(pool, spare_hosts, packs)),
         labels=frozenset(offers_of(labels, accelerated=accelerated)),
+        traits=None if traits is None else frozenset(traits),
         classes=frozenset(disk[5] for disk in disks if disk[3] and disk[4] is not None),
         set_aside=set_aside,
         guards="groups" not in unenforced,

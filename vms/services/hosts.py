@@ -24,7 +24,7 @@ from vms.models import Drift, Host, HostPool, Installation, SetAside, StorageCla
 from vms.names import pool_name
 from vms.selectors.fabrics import unenforced_with
 from vms.services.fabrics import fabric_of_tested
-from vms.states import HostState
+from vms.states import HostState, Trait
 
 LABEL: Final = re.compile(r"\A[a-z0-9][a-z0-9.-]{0,30}\Z")
 LABELS_MAX: Final = 20
@@ -146,10 +146,14 @@ def host_record_facts(host: Host, *, facts: dict[str, Any], cpus: int, memory_mi
     Host.objects.filter(pk=host.pk).update(facts=facts, cpus=cpus, memory_mib=memory_mib)
 
 
-def host_record_probe(host: Host, *, accelerated: bool, unenforced: Sequence[str], notes: Sequence[str]) -> None:
+def host_record_probe(
+    host: Host, *, accelerated: bool, traits: Sequence[Trait], unenforced: Sequence[str], notes: Sequence[str]
+) -> None:
     """What the test found."""
     limits = sorted(unenforced_with(host.pool, unenforced))
-    Host.objects.filter(pk=host.pk).update(accelerated=accelerated, unenforced=limits, notes=list(notes))
+    Host.objects.filter(pk=host.pk).update(
+        accelerated=accelerated, traits=list(traits), unenforced=limits, notes=list(notes)
+    )
 
 
 def host_record_unenforced(host: Host, feature: str) -> None:

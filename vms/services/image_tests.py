@@ -88,7 +88,8 @@ def image_test_place(test: ImageTest) -> None:
 
 
 def _need(test: ImageTest) -> Need:
-    return Need(test.vcpus, test.memory_mib, test.disk_gib, lineage_of(test.image.tenant), has_cards=False)
+    lineage, traits = lineage_of(test.image.tenant), test.image.traits
+    return Need(test.vcpus, test.memory_mib, test.disk_gib, lineage, traits=traits, has_cards=False)
 
 
 def _refuse_second(image: Image) -> None:

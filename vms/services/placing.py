@@ -15,18 +15,21 @@ from django.utils.translation import gettext_lazy
 
 from portal.core.errors import Conflict
 from tenants.models import Tenant
-from vms.models import Flavor, Guest, Host, HostClaim, HostPool, StorageClass
+from vms.models import Flavor, Guest, Host, HostClaim, HostPool, Image, StorageClass
 from vms.placement import NO_RULE, Lack, Need, Room, Rule, choose, plan_many, slots_of, verdicts
 from vms.selectors.rooms import host_rooms
+from vms.states import TRAITS, Trait
 
 TRIES: Final = 3
 """How often hosts are chosen by a look and held after it, before all of them are held for the look itself."""
 
 
+NOT_BUILT_THERE: Final[frozenset[Lack]] = frozenset({"untested", *TRAITS})
 OUT_OF_SERVICE: Final[frozenset[Lack]] = frozenset({"disabled", "maintenance", "silent"})
 NO_SUCH_HOST: Final = gettext_lazy("No host in service has what this size asks for.")
 NO_SUCH_DISKS: Final = gettext_lazy("No host in service has storage of this class.")
 NO_WAY_OUT: Final = gettext_lazy("No host in service has a way out for networks that lead outwards.")
+NO_SUCH_HARDWARE: Final = gettext_lazy("No host in service has the firmware or the TPM that this machine asks for.")
 NONE_APART: Final = gettext_lazy("No host without a machine of this placement group has room right now.")
 NONE_TOGETHER: Final = gettext_lazy("The host of this placement group's machines has no room right now.")
 
@@ -44,6 +47,7 @@ def need_of(
     tenant: Tenant | None = None,
     *,
     more_gib: int = 0,
+    traits: frozenset[Trait] = frozenset(),
     classes: Collection[StorageClass] = (),
     near: frozenset[UUID] = frozenset(),
     goes_out: bool = False,
@@ -55,6 +59,7 @@ def need_of(
         disk_gib=flavor.disk_gib + more_gib,
         lineage=lineage_of(tenant),
         labels=frozenset(flavor.labels),
+        traits=traits,
         classes=frozenset(one.pk for one in classes),
         near=near,
         goes_out=goes_out,
@@ -104,6 +109,9 @@ def _refusal(lacking: Mapping[str, Lack], *, placed: int) -> NoRoom:
     for lack, message in (("label", NO_SUCH_HOST), ("storage_class", NO_SUCH_DISKS), ("no_way_out", NO_WAY_OUT)):
         if lack in met and met <= OUT_OF_SERVICE | {lack, "set_aside"}:
             return NoRoom(message, hint=_("Choose another, or ask the operator."), lacking=lacking)
+    if met & NOT_BUILT_THERE and met <= OUT_OF_SERVICE | NOT_BUILT_THERE | {"set_aside"}:
+        hint = _("Choose another image, or ask the operator.")
+        return NoRoom(NO_SUCH_HARDWARE, hint=hint, lacking=lacking)
     for lack, message in (("apart", NONE_APART), ("together", NONE_TOGETHER)):
         if lack in met:
             hint = _("Try a smaller size or again later, or a group whose rule holds only where it can.")
@@ -146,9 +154,13 @@ class Look:
     fit: int
 
 
-def placement_look(flavor: Flavor, tenant: Tenant | None = None) -> Look:
-    """Where a machine of this size (of that tenant) would go right now, and why not elsewhere; for operators, holds nothing."""
-    need, rooms, hosts = need_of(flavor, tenant), host_rooms(), Host.objects.select_related("pool").in_bulk()
+def placement_look(flavor: Flavor, tenant: Tenant | None = None, *, image: Image | None = None) -> Look:
+    """Where a machine of this size (of that tenant, of that image) would go right now, and why not elsewhere.
+
+    For operators; holds nothing.
+    """
+    need = need_of(flavor, tenant, traits=frozenset() if image is None else image.traits)
+    rooms, hosts = host_rooms(), Host.objects.select_related("pool").in_bulk()
     lacking = verdicts(rooms, need)
     looks = [HostLook(hosts[room.pk], lacking[room.pk], 0 if lacking[room.pk] else room.slots(need)) for room in rooms]
     best = choose(rooms, need).room

@@ -83,10 +83,42 @@ def test_where_a_machine_would_go_is_told_host_by_host(desk: Rest, house: House)
     assert [each["lack"] for each in desk.get("/placements?flavor=one").json["hosts"]] == ["", "maintenance"]
 
 
+def test_what_an_image_asks_of_hosts_is_told_to_operators_by_host_and_to_customers_in_words(
+    desk: Rest, house: House
+) -> None:
+    Host.objects.filter(name="a").update(traits=["uefi"])
+    Host.objects.filter(name="b").update(traits=None)
+    factories.image_built("strict", firmware="uefi", secure_boot=True)
+    wish = {"name": "web", "image": "strict", "flavor": "one"}
+    rest = Rest(house.token)
+
+    looked = desk.get("/placements?flavor=one&image=strict").json
+    dry = rest.post(f"{house.url}/guests?dry_run=true", wish)
+    refused = rest.post(f"{house.url}/guests", wish)
+
+    assert {each["name"]: (each["lack"], each["slots"]) for each in looked["hosts"]} == {
+        "a": ("secure_boot", 0),
+        "b": ("untested", 0),
+    }
+    assert (looked["chosen"], looked["fit"]) == (None, 0)
+    nowhere = "No host in service has the firmware or the TPM that this machine asks for."
+    assert (dry.status, dry.json["fits"], dry.json["more_fit"]) == (200, False, 0)
+    assert dry.json["reasons"] == [{"code": "no_room", "message": nowhere}]
+    assert (refused.status, refused.json["code"], refused.json["detail"]) == (409, "no_room", nowhere)
+    assert [desk.get(f"/hosts/{host.pk}").json["traits"] for host in Host.objects.order_by("name")] == [["uefi"], None]
+
+    Host.objects.filter(name="b").update(traits=["uefi", "secure_boot"])
+    looked = desk.get("/placements?flavor=one&image=strict").json
+    assert (looked["chosen"], looked["fit"]) == (str(Host.objects.get(name="b").pk), 2)
+    assert rest.post(f"{house.url}/guests?dry_run=true", wish).json["more_fit"] == 1
+    assert rest.post(f"{house.url}/guests", wish).status == 202
+
+
 def test_what_is_not_there_is_named(desk: Rest) -> None:
     host = Host.objects.get(name="a")
 
     assert desk.get("/placements?flavor=none&tenant=nobody").status == 422
+    assert desk.get("/placements?flavor=one&image=none").json["errors"][0]["pointer"] == "/image"
     assert desk.patch(f"/hosts/{host.pk}", {"set_aside_for": "nobody"}).status == 422
     assert desk.patch(f"/hosts/{host.pk}", {"labels": ["Not A Word"]}).json["errors"][0]["pointer"] == "/labels"
     host.refresh_from_db()

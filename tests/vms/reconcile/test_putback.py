@@ -25,7 +25,7 @@ from tests.vms.reconcile.lives import Killed, at_points
 from tests.vms.reconcile.putback_lives import PutBacks, error_of
 from tests.vms.reconcile.snapshot_lives import Shots
 from vms.hypervisor.errors import Refused, StorageFull, Unreachable
-from vms.models import Backup, BackupDisk, Guest, Volume
+from vms.models import Backup, BackupDisk, Guest, Host, Volume
 from vms.services.guests import Observation, guest_record_observation
 from vms.services.guests.returning import guests_return
 from vms.services.putback import Becomes
@@ -194,6 +194,13 @@ def test_what_stands_against_it_is_said_before_and_refused_then(back: PutBacks) 
     Quota.objects.filter(tenant=house.tenant, resource="volumes").update(limit=3)
     refused("over_quota")
     Quota.objects.filter(tenant=house.tenant, resource="volumes").update(limit=None)
+    with every_tenant(why="test"):
+        Backup.objects.filter(pk=backup.pk).update(firmware="uefi")
+    Host.objects.filter(pk=back.bench.host.pk).update(traits=[])
+    refused("host_lacks")
+    assert back.foresee(backup, disks=[1]).fit.fits, "only the first disk knows what the machine was built of"
+    Host.objects.filter(pk=back.bench.host.pk).update(traits=["uefi"])
+    assert back.foresee(backup).fit.fits
     snapshot = Shots(back.bench).snapshot(guest)
     refused("has_snapshots")
     assert run(Shots(back.bench).ask(snapshot, "delete").pk) == "succeeded"

@@ -16,7 +16,7 @@ from tests import factories
 from tests.portal.api.rest import Rest
 from tests.vms.reconcile.bench import SIZE, Bench
 from vms.hypervisor.errors import Refused, StorageFull
-from vms.models import Guest, Image, Spare, Volume
+from vms.models import Guest, Host, Image, Spare, Volume
 from vms.names import base_name, pool_name, volume_name
 from vms.selectors.installation import installation_owner
 from vms.services.guests import guest_rebuild, guest_rescue
@@ -147,6 +147,26 @@ def test_a_protected_machine_is_not_rebuilt_and_neither_is_one_too_small(bench: 
     assert refused.value.code == "protected"
     with every_tenant(why="test"):
         assert not Spare.objects.exists()
+
+
+def test_a_machine_is_not_rebuilt_as_what_its_host_cannot_build(bench: Bench, other: Image) -> None:
+    guest = bench.guest()
+    with every_tenant(why="test"):
+        Image.objects.filter(pk=other.pk).update(firmware="uefi", tpm=True)
+        other.refresh_from_db()
+
+    for traits in (None, [], ["uefi"], ["tpm"]):
+        Host.objects.update(traits=traits)
+        with pytest.raises(Conflict) as refused:
+            rebuild(bench, guest, other)
+        assert refused.value.code == "host_lacks"
+        with every_tenant(why="test"):
+            assert not Spare.objects.exists()
+
+    Host.objects.update(traits=["uefi", "tpm"])
+    assert run(rebuild(bench, guest, other).pk) == "succeeded"
+    Host.objects.update(traits=None)
+    assert run(rebuild(bench, guest, other).pk) == "succeeded", "it is built so by now"
 
 
 def test_a_machine_in_rescue_starts_from_the_image_with_its_own_disk_beside_it_and_back(

@@ -25,7 +25,7 @@ from vms.hypervisor.xml.domain import DomainSpec
 from vms.hypervisor.xml.network import NetworkSpec
 from vms.hypervisor.xml.nwfilter import FilterSpec
 from vms.hypervisor.xml.pool import PoolSpec
-from vms.states import LOST, ON, Power
+from vms.states import LOST, ON, TRAITS, Power
 
 
 @dataclass(slots=True)
@@ -96,7 +96,7 @@ class FakeHost:
 
     name: str
     facts: HostFacts
-    probe: ProbeResult = field(default_factory=lambda: ProbeResult(accelerated=True))
+    probe: ProbeResult = field(default_factory=lambda: ProbeResult(accelerated=True, traits=TRAITS))
     domains: dict[str, FakeDomain] = field(default_factory=dict)
     pools: dict[str, FakePool] = field(default_factory=dict)
     shares: dict[str, FakePool] = field(default_factory=dict)

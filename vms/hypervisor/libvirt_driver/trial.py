@@ -15,6 +15,7 @@ from vms.hypervisor.driver import ProbeResult
 from vms.hypervisor.errors import HypervisorError, Unreachable
 from vms.hypervisor.filters import guest_filter
 from vms.hypervisor.libvirt_driver.bridged import Bridged
+from vms.hypervisor.libvirt_driver.traits import traits_found
 from vms.hypervisor.libvirt_driver.translate import translated
 from vms.hypervisor.xml.devices import Bandwidth, FilterRef
 from vms.hypervisor.xml.metadata import Owner, Tag
@@ -70,7 +71,8 @@ class Trial(Bridged):
             unenforced = self._unenforced(replace(plain, kind=kind), network, notes)
             if network and not self._filters_bridges(network, notes):
                 unenforced.add("groups")
-        return ProbeResult(accelerated=accelerated, unenforced=tuple(sorted(unenforced)), notes=tuple(notes))
+        traits = traits_found(self.raw, owner=owner, kind=kind, notes=notes)
+        return ProbeResult(accelerated, traits, tuple(sorted(unenforced)), tuple(notes))
 
     # --- acceleration -------------------------------------------------------------------------------------------
     def _kinds(self) -> tuple[frozenset[str], list[str]]:

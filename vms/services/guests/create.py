@@ -22,7 +22,7 @@ from tenants.journal.usage import usage_switch
 from tenants.models import Tenant
 from tenants.policy import Permission
 from tenants.services.quota import Kind, Line, class_disk, kind_of, quota_foresee, quota_reserve
-from vms.models import BackupDisk, Guest, Host, HostClaim, Network, SecurityGroup, StorageClass, Subnet, Volume
+from vms.models import Guest, Host, HostClaim, Network, SecurityGroup, StorageClass, Subnet, Volume
 from vms.placement import Need
 from vms.pool_kinds import home_path
 from vms.selectors.networks import segments_of
@@ -33,7 +33,7 @@ from vms.services.discs import disc_lay
 from vms.services.guarding import guards_choose, guards_joined, guards_write
 from vms.services.guests.asking import guest_ask
 from vms.services.guests.check import guest_spec_check, password_hash
-from vms.services.guests.hardware import hardware_like, hardware_take
+from vms.services.guests.hardware import hardware_like, hardware_of, hardware_take
 from vms.services.guests.tagging import guest_set_tags
 from vms.services.networks import network_default
 from vms.services.placement_groups import placement_group_hold
@@ -156,7 +156,7 @@ def _guest_write(
                 charged_running=spec.start,
             )
             if spec.like is None:
-                hardware_take(guest, spec.image, former=spec.root.backup if isinstance(spec.root, BackupDisk) else None)
+                hardware_take(guest, spec.image, former=hardware_of(spec))
             else:
                 hardware_like(guest, spec.like)
             guest.save(force_insert=True)
@@ -209,7 +209,13 @@ def _need(tenant: Tenant, spec: GuestSpec, networks: Collection[Network]) -> Nee
     classes = {disk.storage_class for disk in spec.volumes if disk.storage_class is not None}
     goes_out = not networks or any(network.outward != "isolated" for network in networks)
     return need_of(
-        spec.flavor, tenant, more_gib=_beside(spec), classes=classes, near=segments_of(networks), goes_out=goes_out
+        spec.flavor,
+        tenant,
+        more_gib=_beside(spec),
+        traits=hardware_of(spec).traits,
+        classes=classes,
+        near=segments_of(networks),
+        goes_out=goes_out,
     )
 
 

@@ -14,6 +14,7 @@ from vms.models import Guest, Image, Volume
 from vms.models.spares import SpareRole
 from vms.services.guests.allowed import refuse_unless_allowed
 from vms.services.guests.asking import guest_ask, guest_wish
+from vms.services.guests.hardware import refuse_unbuildable
 from vms.services.guests.spares import refuse_image, spare_make
 from vms.services.guests.wanting import is_on
 from vms.services.volumes.check import guest_locked, refuse_kept
@@ -24,8 +25,8 @@ from vms.states import Power
 def guest_rebuild(guest: Guest, image: Image, *, actor: Actor) -> Operation:
     """Ask for the first disk to be replaced by a fresh one of ``image``; one that is on starts from it.
 
-    The old disk goes only once the new one is whole. Raises ``Conflict`` for a protected machine, ``Invalid`` for an image that
-    does not fit it.
+    The old disk goes only once the new one is whole. Raises ``Conflict`` for a protected machine, or on a host that lacks
+    what the image asks for, ``Invalid`` for an image that does not fit it.
     """
     actor.require(Permission.GUEST_DELETE, guest)
     guest = guest_locked(guest.pk)
@@ -35,6 +36,7 @@ def guest_rebuild(guest: Guest, image: Image, *, actor: Actor) -> Operation:
         )
     refuse_unless_allowed(guest, "guest.rebuild", actor)
     refuse_image(guest, image)
+    refuse_unbuildable(guest, image)
     root = Volume.objects.get(guest=guest, position=0)
     refuse_kept(root, _("Snapshots hold the first disk of this machine."))
     if root.size_gib < image.min_disk_gib:

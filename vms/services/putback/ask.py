@@ -31,6 +31,7 @@ from vms.services.putback.plan import (
     refuse_held,
     refuse_protected,
     refuse_running,
+    refuse_unlike,
 )
 from vms.services.volumes.check import guest_locked, require_reach
 from vms.services.volumes.record import source_holds, volume_meter, volumes_say
@@ -64,6 +65,7 @@ def backup_put_back(
     refuse_running(guest, stop=stop)
     refuse_protected(guest, keep=keep)
     changes = changes_of(backup, guest, disks)
+    refuse_unlike(changes, guest, backup)
     refuse_held(changes, guest, keep=keep)
     quota_reserve(guest.tenant, cost_of(changes, guest))
     fresh = [_volume_write(change, guest, pool) for change, pool in zip(changes, pools_of(changes, guest), strict=True)]

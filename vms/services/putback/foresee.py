@@ -29,6 +29,7 @@ from vms.services.putback.plan import (
     refuse_held,
     refuse_protected,
     refuse_running,
+    refuse_unlike,
     today_of,
 )
 from vms.services.putback.twins import twins_of
@@ -95,6 +96,7 @@ def put_back_foresee(
     _try(reasons, lambda: refuse_running(guest, stop=stop))
     _try(reasons, lambda: refuse_protected(guest, keep=keep))
     _try(reasons, lambda: changes.extend(changes_of(backup, guest, disks)))
+    _try(reasons, lambda: refuse_unlike(changes, guest, backup))
     _try(reasons, lambda: refuse_held(changes, guest, keep=keep))
     _try(reasons, lambda: pools_of(changes, guest))
     lines = quota_foresee(guest.tenant, cost_of(changes, guest)) if changes else []

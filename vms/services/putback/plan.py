@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -16,6 +16,7 @@ from portal.core.units import GIB
 from vms.models import Backup, BackupDisk, Guest, Snapshot, StorageClass, StoragePool, Volume
 from vms.models.hardware import HARDWARE
 from vms.services.backups.retention import clocks
+from vms.services.guests.hardware import refuse_unbuildable
 from vms.services.volumes.check import POSITIONS, refuse_kept, refuse_volume
 from vms.services.volumes.create import NoStorage, default_class, pool_choose
 from vms.services.volumes.record import guest_with, volume_cost
@@ -155,6 +156,12 @@ def refuse_protected(guest: Guest, *, keep: bool) -> None:
             code="protected",
             hint=_("Keep the disks as they are now, or take the protection off first."),
         )
+
+
+def refuse_unlike(changes: Iterable[Change], guest: Guest, backup: Backup) -> None:
+    """Raise ``Conflict`` where the first disk is to be put back and the machine's host cannot build it as it was then."""
+    if any(change.position == 0 for change in changes):
+        refuse_unbuildable(guest, backup)
 
 
 def has_other_firmware(backup: Backup, guest: Guest) -> bool:
