@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 from django.db import IntegrityError, connection, transaction
 
 from billing.anchor import Anchor, anchor_path, anchor_read, anchor_write
 from billing.metering import LAG, line_of
 from billing.models import ClosedHour, Closing, UsageRecord
 from billing.selectors.records import final_until
-from billing.services.hours import DatabaseIsOlder, hours_close, restored_accept
+from billing.services.hours import GRACE, DatabaseIsOlder, hours_close, restored_accept
 from billing.tasks import bill_hour
 from operations import runner
 from portal.core.errors import Forbidden
@@ -95,7 +96,9 @@ def test_beats_that_meet_close_each_hour_once(transactional_db: None) -> None:
 
     assert sum(hours for hours in done if isinstance(hours, int)) == 5, done
     assert len(ledger.records()) == 5
-    bill_hour()
+    with time_machine.travel(ledger.begin + 6 * HOUR + GRACE, tick=False):
+        bill_hour()
+    assert len(ledger.records()) == 6
 
 
 class Killed(BaseException):
