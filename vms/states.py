@@ -23,6 +23,13 @@ class Power(StrEnum):
     UNKNOWN = "unknown"
 
 
+class AfterCrash(StrEnum):
+    """What becomes of a machine that went off without anybody having asked for it."""
+
+    RESTART = "restart"
+    LEAVE = "leave"
+
+
 class HostState(StrEnum):
     """How well we hear a host: fresh, late, or not at all."""
 

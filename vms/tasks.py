@@ -26,6 +26,7 @@ from vms.services.backups.slots import backup_schedules_run
 from vms.services.disk_exports import disk_exports_tidy
 from vms.services.guests import guest_delete, guests_mark_unknown
 from vms.services.guests.lease import leases_end
+from vms.services.guests.recovering import guests_recover
 from vms.services.guests.returning import guests_return
 from vms.services.guests.stopping import guests_stop
 from vms.services.halting import HALT_TASK, guests_halt
@@ -69,13 +70,15 @@ def _keep_saying() -> None:
 def check_hosts() -> None:
     """Late hosts become suspect, then down; of a down host's guests nothing is known.
 
-    What one that is back lost is started, and what was to be stopped there meanwhile is.
+    What one that is back lost is started, and what was to be stopped there meanwhile is; so is started what crashed.
     """
     for host in hosts_check():
         unknown = guests_mark_unknown(host)
         log.warning("host_down", host=host.name, guests=unknown)
     if started := guests_return(at=now()):
         log.info("guests_return", guests=started)
+    if recovered := guests_recover(at=now()):
+        log.info("guests_recover", guests=recovered)
     if stopped := guests_stop():
         log.info("guests_stop", guests=stopped)
 

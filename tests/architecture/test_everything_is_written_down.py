@@ -112,7 +112,7 @@ FORMS: dict[str, dict[str, str]] = {
     "vms:guest_rename": {"name": "renamed"},
     "vms:guest_tags": {"tags": "web"},
     "vms:guest_protect": {"protected": "true"},
-    "vms:guest_start_order": {"start_order": "2", "start_delay_s": "30"},
+    "vms:guest_start_order": {"start_order": "2", "start_delay_s": "30", "after_crash": "leave"},
     "vms:guest_placement": {"placement_group": "PLACEMENT"},
     "vms:placement_group_create": {"name": "fresh", "rule": "apart!"},
     "vms:placement_group_edit": {"name": "renamed"},

@@ -1,4 +1,4 @@
-"""A real host's power is cut and comes back: what was on is started again, what somebody stopped meanwhile stays off."""
+"""What a real host loses is started again: a QEMU that is killed, all of them with its power; what somebody stopped stays off."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tests.live.livebench import LiveBench, wipe
 from vms.hypervisor import pool
 from vms.reconcile.sweep import sweep
 from vms.services.guests import guests_mark_unknown
+from vms.services.guests.recovering import guests_recover
 from vms.services.guests.returning import guests_return
 from vms.services.hosts import host_record_heartbeat
 from vms.states import Power
@@ -35,7 +36,7 @@ def second(lab: Lab) -> Iterator[LabHost]:
     wipe(host)
 
 
-def test_a_power_cut_takes_nothing_for_long_that_was_on(
+def test_a_killed_qemu_and_a_power_cut_take_nothing_for_long_that_was_on(
     second: LabHost, tiny_image: Path, settings: Any, tmp_path: Path
 ) -> None:
     settings.DATA_DIR = tmp_path
@@ -45,6 +46,11 @@ def test_a_power_cut_takes_nothing_for_long_that_was_on(
     second.virsh("destroy", str(stopped.pk))
     returns(bench)
     assert (bench.fresh(on).seen_power, bench.fresh(stopped).want_power) == (Power.RUNNING, Power.STOPPED)
+
+    second.exec("sh", "-c", f"kill -9 $(cat /run/libvirt/qemu/{second.virsh('domname', str(on.pk))}.pid)")
+    assert any(second.virsh("domstate", str(on.pk)) != "running" for _look in range(200)), "its host heard of it"
+    assert recovers(bench) == ["succeeded"]
+    assert bench.fresh(on).seen_power == Power.RUNNING
 
     guests_mark_unknown(bench.host)
     second.power_off()
@@ -58,6 +64,15 @@ def test_a_power_cut_takes_nothing_for_long_that_was_on(
     for one in (on, stopped):
         assert run(bench.ask(one, "purge").pk) == "succeeded"
     assert bench.findings() == []
+
+
+def recovers(bench: LiveBench) -> list[str]:
+    """The same of what crashed."""
+    with every_tenant(why="test"):
+        sweep(bench.host)
+    assert guests_recover(at=now()) == 1
+    started = Operation.objects.filter(kind="guest.start", status="queued").values_list("pk", flat=True)
+    return [str(run(pk)) for pk in list(started)]
 
 
 def returns(bench: LiveBench) -> list[str]:

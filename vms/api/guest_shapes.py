@@ -24,7 +24,7 @@ from vms.specs import (
     StartOrder,
     VolumeSpec,
 )
-from vms.states import GuestStatus, Power
+from vms.states import AfterCrash, GuestStatus, Power
 
 
 class AddressOut(BaseModel):
@@ -81,6 +81,9 @@ class GuestOut(BaseModel):
         description="After a restart of its host those with a smaller number are started first, those without one last."
     )
     start_delay_s: int = Field(description="How long it runs then before those with a larger number follow.")
+    after_crash: AfterCrash = Field(
+        description="`restart`: one that crashes is started again, later each time, and left off after five times in an hour."
+    )
     placement_group: str | None
     in_rescue: bool = Field(description="Does it start from a rescue disk, with its own beside it?")
     firmware: str
@@ -168,6 +171,7 @@ class GuestPatch(Body):
     protected: StrictBool = False
     start_order: StrictInt | None = Field(default=None, ge=1, le=START_ORDER_MAX, description="null: after all others.")
     start_delay_s: StrictInt = Field(default=0, ge=0, le=START_DELAY_MAX_S)
+    after_crash: AfterCrash = AfterCrash.RESTART
     placement_group: str | None = Field(
         default=None, max_length=40, description="By id or name; null: in none any more."
     )
@@ -258,6 +262,7 @@ def guest_out(row: GuestRow, *, operator: bool = False) -> GuestOut:
         protected=guest.protected,
         start_order=guest.start_order,
         start_delay_s=guest.start_delay_s,
+        after_crash=AfterCrash(guest.after_crash),
         placement_group=str(guest.placement_group_id) if guest.placement_group_id else None,
         in_rescue=guest.in_rescue,
         firmware=guest.firmware,

@@ -14,6 +14,7 @@ from tenants.policy import Permission
 from vms.models import Flavor, Image, Network, PlacementGroup, SecurityGroup, SshKey
 from vms.selectors.stock import images_startable
 from vms.specs import PASSWORD_MAX, START_DELAY_MAX_S, START_ORDER_MAX, GuestSpec, StartOrder
+from vms.states import AfterCrash
 
 USER_DATA_MAX = 65536
 PLACEHOLDER = "machine"
@@ -154,7 +155,7 @@ class TagsForm(forms.Form):
 
 
 class StartOrderForm(forms.Form):
-    """When it is started after a restart of its host."""
+    """When it is started after a restart of its host, and whether after a crash."""
 
     start_order = forms.IntegerField(
         label=_("Place"), required=False, min_value=1, max_value=START_ORDER_MAX,
@@ -164,6 +165,11 @@ class StartOrderForm(forms.Form):
         label=_("Seconds until the next"), required=False, min_value=0, max_value=START_DELAY_MAX_S,
         help_text=_("How long it runs before those of larger numbers follow."),
     )  # fmt: skip
+    after_crash = forms.TypedChoiceField(
+        label=_("After a crash"), coerce=AfterCrash, widget=Choice,
+        choices=[(AfterCrash.RESTART, _("Start it again")), (AfterCrash.LEAVE, _("Leave it off"))],
+        help_text=_("Started again at once, then later each time; after five times in an hour it is left off."),
+    )  # fmt: skip
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -171,7 +177,8 @@ class StartOrderForm(forms.Form):
     def spec(self) -> dict[str, Any]:
         """The change, for ``guest_edit``."""
         given = self.cleaned_data
-        return {"start": StartOrder(given["start_order"], given["start_delay_s"] or 0)}
+        start = StartOrder(given["start_order"], given["start_delay_s"] or 0)
+        return {"start": start, "after_crash": given["after_crash"]}
 
 
 class ProtectForm(forms.Form):

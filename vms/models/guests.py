@@ -15,7 +15,7 @@ from vms.models.hardware import Hardware
 from vms.models.hosts import Host
 from vms.models.images import Image
 from vms.models.placement import PlacementGroup
-from vms.states import LOST, GuestStatus, Power
+from vms.states import LOST, AfterCrash, GuestStatus, Power
 
 WANTED = [Power.RUNNING.value, Power.STOPPED.value, Power.PAUSED.value, Power.SUSPENDED.value, Power.ABSENT.value]
 
@@ -98,6 +98,7 @@ class Guest(TenantOwned, Hardware):
     """After a restart of its host those with a smaller number are started before it; those without one come last."""
     start_delay_s = models.PositiveSmallIntegerField(default=0, db_default=0)
     """How long it runs then before those with a larger number follow."""
+    after_crash = models.CharField(max_length=8, default=AfterCrash.RESTART, db_default=AfterCrash.RESTART.value)
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(default=timezone.now)
 
@@ -116,6 +117,11 @@ class Guest(TenantOwned, Hardware):
                 name="guest_lost",
                 condition=Q(want_power=Power.RUNNING.value, seen_power=Power.STOPPED.value, seen_reason=LOST),
             ),
+            models.Index(
+                fields=["tenant"],
+                name="guest_crashed",
+                condition=Q(want_power=Power.RUNNING.value, seen_power=Power.CRASHED.value),
+            ),
         ]
         constraints = [
             models.UniqueConstraint("tenant", "name", condition=Q(binned_at=None), name="guest_name_once"),
@@ -127,6 +133,7 @@ class Guest(TenantOwned, Hardware):
             ),
             models.CheckConstraint(condition=Q(want_power__in=WANTED), name="guest_want_power_known"),
             models.CheckConstraint(condition=Q(seen_power__in=[p.value for p in Power]), name="guest_seen_power_known"),
+            models.CheckConstraint(condition=Q(after_crash__in=list(AfterCrash)), name="guest_after_crash_known"),
             models.CheckConstraint(
                 condition=Q(seen_generation__lte=models.F("want_generation")), name="guest_seen_not_ahead"
             ),

@@ -37,8 +37,8 @@ SECRETS: Final = ("user_data", "password_hash", "new_password", "display_passwor
 SHOWN: Final = columns_of(
     Guest, "id", "tenant_id", "name", "vcpus", "memory_mib", "disk_gib", *HARDWARE, "in_rescue", "protected", "ssh_keys",
     "want_power", "seen_power", "seen_since", "seen_reason", "seen_display", "built_at", "problem_code",
-    "problem_message", "binned_at", "purge_after", "lease_ends_at", "start_order", "start_delay_s", "version", "created_at",
-    "flavor_id", "next_flavor_id", "image_id", "placement_group_id",
+    "problem_message", "binned_at", "purge_after", "lease_ends_at", "start_order", "start_delay_s", "after_crash", "version",
+    "created_at", "flavor_id", "next_flavor_id", "image_id", "placement_group_id",
 )  # fmt: skip
 """What lists and pages show of a guest; whatever else is asked of a row costs a query of its own."""
 NAMES: Final = ("flavor__name", "next_flavor__name", "image__name", "image__os_family")

@@ -23,7 +23,7 @@ from vms.services.backups.retention import keep_of
 Facts = dict[str, Any]
 GUEST: Final = (
     "id", "name", "vcpus", "memory_mib", "disk_gib", *HARDWARE, "protected", "want_power", "seen_power", "created_at",
-    "built_at", "binned_at", "purge_after", "start_order", "start_delay_s",
+    "built_at", "binned_at", "purge_after", "start_order", "start_delay_s", "after_crash",
 )  # fmt: skip
 
 NETWORK: Final = ("id", "name", "description", "outward", "domain", "mtu", "created_at")

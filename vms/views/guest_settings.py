@@ -58,7 +58,7 @@ def guest_protect(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpResp
 @require_POST
 @page(Permission.GUEST_EDIT)
 def guest_start_order(request: HttpRequest, tenant: str, guest_id: UUID) -> HttpResponse:
-    """Say when it is started after a restart of its host."""
+    """Say when it is started after a restart of its host, and whether after a crash."""
     return _edit(request, guest_id, StartOrderForm(request.POST, actor=request.actor))
 
 

@@ -22,6 +22,7 @@ from vms.selectors.guests import GuestRow
 from vms.selectors.hardware import hardware_words
 from vms.services.guests.allowed import ASK_AN_OPERATOR, Answer, answer, condition_of
 from vms.services.guests.kept import stop_is_kept
+from vms.services.guests.observe import CRASHED
 from vms.services.guests.power import ACTIONS, guest_actions
 from vms.services.guests.wanting import is_lost
 from vms.states import GuestStatus, Power, VolumeState
@@ -327,7 +328,8 @@ def _problem(row: GuestRow) -> ProblemShown | None:
         )
     if row.operation is not None:
         return None
-    hint = _("Start it again; if it stays, tell an operator.") if row.status == GuestStatus.ERROR else ""
+    for_somebody = row.status == GuestStatus.ERROR and guest.problem_code != CRASHED
+    hint = _("Start it again; if it stays, tell an operator.") if for_somebody else ""
     if guest.built_at is not None and guest.seen_power == Power.ABSENT and guest.binned_at is None:
         message = _("This machine is gone from its host, and nobody here asked for that.")
         return ProblemShown("gone", message, str(ASK_AN_OPERATOR))

@@ -73,5 +73,5 @@ def timing_context(guest: Guest, actor: Actor, form: forms.Form | None = None) -
 
 
 def _start_form(guest: Guest, actor: Actor) -> StartOrderForm:
-    now = {"start_order": guest.start_order, "start_delay_s": guest.start_delay_s}
+    now = {"start_order": guest.start_order, "start_delay_s": guest.start_delay_s, "after_crash": guest.after_crash}
     return StartOrderForm(actor=actor, initial=now)

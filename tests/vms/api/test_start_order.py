@@ -53,6 +53,21 @@ def test_each_of_the_two_is_changed_alone_and_taken_back(house: House) -> None:
     assert len(said) == 3
 
 
+def test_whether_it_is_started_after_a_crash_is_said_and_changed(house: House) -> None:
+    guest = factories.guest(house)
+    rest, path = Rest(house.token), f"{house.url}/guests/{guest.pk}"
+    assert rest.get(path).json["after_crash"] == "restart"
+
+    assert rest.patch(path, {"after_crash": "leave"}).json["after_crash"] == "leave"
+    assert rest.patch(path, {"start_delay_s": 9}).json["after_crash"] == "leave"
+    refused = rest.patch(path, {"after_crash": "never"})
+    assert (refused.status, refused.json["errors"][0]["pointer"]) == (422, "/after_crash")
+
+    with tenant_scope(house.tenant):
+        said = [entry.changes["after_crash"] for entry in AuditEntry.objects.all() if "after_crash" in entry.changes]
+    assert said == [["restart", "leave"]]
+
+
 NEITHER = [-1, 2**31, "1", 1.5, True, [], {}]
 
 
@@ -90,16 +105,19 @@ def test_the_settings_show_it_and_say_at_the_field_what_is_wrong(house: House) -
     guest, client = factories.guest(house), browser(house.owner)
     page = reverse("vms:guest_detail", args=[house.tenant.slug, guest.pk]) + "?tab=settings"
     save = reverse("vms:guest_start_order", args=[house.tenant.slug, guest.pk])
-    assert "When its host restarts" in client.get(page).content.decode()
+    assert "When it goes off by itself" in client.get(page).content.decode()
 
-    assert client.post(save, {"start_order": "2", "start_delay_s": "30"}).status_code == 302
+    assert client.post(save, {"start_order": "2", "start_delay_s": "30", "after_crash": "leave"}).status_code == 302
     assert order(guest) == (2, 30)
+    assert guest.after_crash == "leave"
     shown = client.get(page).content.decode()
     assert 'value="2"' in shown
     assert 'value="30"' in shown
 
-    refused = client.post(save, {"start_order": "0", "start_delay_s": "30"})
+    refused = client.post(save, {"start_order": "0", "start_delay_s": "30", "after_crash": "leave"})
     assert refused.status_code == 422
     assert "greater than or equal to 1" in refused.content.decode()
-    assert client.post(save, {"start_order": "", "start_delay_s": ""}).status_code == 302
+    assert client.post(save, {"start_order": "", "start_delay_s": "", "after_crash": "restart"}).status_code == 302
     assert order(guest) == (None, 0)
+    assert guest.after_crash == "restart"
+    assert client.post(save, {"start_order": "", "start_delay_s": "", "after_crash": "never"}).status_code == 422

@@ -17,13 +17,16 @@ from tenants.journal.events import event_append
 from tenants.policy import Permission
 from vms.models import Guest, PlacementGroup
 from vms.services.guests.check import tag_errors
+from vms.services.guests.observe import say_crashed
 from vms.services.guests.tagging import guest_set_tags
 from vms.services.placement_groups import placement_group_join
 from vms.services.volumes.check import guest_locked
 from vms.specs import NAME, START_DELAY_MAX_S, START_ORDER_MAX, StartOrder
+from vms.states import AfterCrash
 
 CHANGED: Final = (
-    "name", "protected", "start_order", "start_delay_s", "placement_group", "keeps_apart", "version",
+    "name", "protected", "start_order", "start_delay_s", "after_crash", "placement_group", "keeps_apart", "problem_code",
+    "problem_message", "version",
 )  # fmt: skip
 
 
@@ -45,9 +48,10 @@ def guest_edit(
     tags: Sequence[str] | None = None,
     protected: bool | None = None,
     start: StartOrder | None = None,
+    after_crash: AfterCrash | None = None,
     placement_group: PlacementGroup | Unchanged | None = UNCHANGED,
 ) -> Guest:
-    """Rename, tag, protect, say when it is started or which placement group it is in (None: in none).
+    """Rename, tag, protect, say when it is started, whether after a crash, or which placement group it is in (None: in none).
 
     What is not given stays as it is.
 
@@ -63,10 +67,11 @@ def guest_edit(
     if errors:
         raise Invalid(errors=errors)
     changes: dict[str, Any] = {}
-    if name is not None and name != guest.name:
-        changes["name"], guest.name = [guest.name, name], name
-    if protected is not None and protected != guest.protected:
-        changes["protected"], guest.protected = [guest.protected, protected], protected
+    for column, value in (("name", name), ("protected", protected), ("after_crash", after_crash)):
+        if value is not None and value != (former := getattr(guest, column)):
+            changes[column] = [former, value]
+            setattr(guest, column, value)
+    say_crashed(guest)
     if start is not None and start != (before := StartOrder(guest.start_order, guest.start_delay_s)):
         changes["start"] = [asdict(before), asdict(start)]
         guest.start_order, guest.start_delay_s = start.order, start.delay_s
@@ -74,9 +79,9 @@ def guest_edit(
         _refuse_reach(actor, guest.tag_names(), tags)
         changes["tags"] = [guest.tag_names(), sorted(set(tags))]
         guest_set_tags(guest, tags)
-    if not isinstance(placement_group, Unchanged) and placement_group != (former := guest.placement_group):
+    if not isinstance(placement_group, Unchanged) and placement_group != (left := guest.placement_group):
         placement_group_join(guest, placement_group)
-        changes["placement_group"] = [former.name if former else "", placement_group.name if placement_group else ""]
+        changes["placement_group"] = [left.name if left else "", placement_group.name if placement_group else ""]
     if not changes:
         return guest
     guest.version += 1

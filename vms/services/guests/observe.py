@@ -21,10 +21,12 @@ from vms.models import Disc, Guest, Host
 from vms.models.discs import DiscBoot
 from vms.services.guests.kept import say_stopped
 from vms.services.guests.resize import size_follow
-from vms.services.guests.wanting import WISH, guest_follow, guest_want, is_lost
-from vms.states import LOST, OFF, ON, SETTLED, STOPPED_BY_SOMEBODY, Power
+from vms.services.guests.wanting import WISH, guest_follow, guest_want, is_crashed, is_lost
+from vms.states import LOST, OFF, ON, SETTLED, STOPPED_BY_SOMEBODY, AfterCrash, Power
 
 HOST_RESTARTED: Final = "host_restarted"
+CRASHED: Final = "crashed"
+CRASHED_TOO_OFTEN: Final = "crashed_too_often"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def _write(guest: Guest, seen: Observation) -> bool:
         if _believed(guest, before, seen):
             _believe(guest, before, seen)
             fields.append("version")
-        fields += [*say_lost(guest), *say_stopped(guest)]
+        fields += [*say_lost(guest), *say_crashed(guest), *say_stopped(guest)]
         if started and not guest.in_rescue:
             Disc.objects.filter(guest=guest, boot=DiscBoot.ONCE).update(boot=DiscBoot.AFTER, version=F("version") + 1)
         if seen.power not in (Power.RUNNING, Power.PAUSED):
@@ -135,6 +137,22 @@ def say_lost(guest: Guest) -> list[str]:
         guest.problem_code = HOST_RESTARTED
         guest.problem_message = _("Its host restarted. It is started again when its turn comes.")
     elif guest.problem_code == HOST_RESTARTED:
+        guest.problem_code = guest.problem_message = ""
+    else:
+        return []
+    return ["problem_code", "problem_message"]
+
+
+def say_crashed(guest: Guest) -> list[str]:
+    """The same of one that crashed and is to be started again; the columns that changed. Safe to repeat."""
+    there = guest.built_at is not None and guest.binned_at is None
+    said = guest.problem_code in (CRASHED, CRASHED_TOO_OFTEN)
+    if is_crashed(guest) and there and guest.after_crash == AfterCrash.RESTART:
+        if said:
+            return []
+        guest.problem_code = CRASHED
+        guest.problem_message = _("It crashed. It is started again by itself, each time later.")
+    elif said:
         guest.problem_code = guest.problem_message = ""
     else:
         return []

@@ -6,23 +6,18 @@ It is read off what is wanted and seen, so nothing is remembered and each round 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from django.conf import settings
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 
-from operations.models import Operation, OperationLock
-from operations.states import LIVE
 from tenants.scoping import every_tenant
 from tenants.services.tenants import tenants_down
 from vms.models import Guest
-from vms.models.hosts import host_lane
-from vms.services.guests.again import power_again
+from vms.services.guests.again import few_each, power_again
 from vms.services.guests.wanting import is_lost
 from vms.states import LOST, HostState, Power
 
@@ -70,9 +65,9 @@ def guests_return(*, at: datetime) -> int:
         tenants = set(_lost().exclude(tenant__in=tenants_down()).values_list("tenant", flat=True))
         if not tenants:
             return 0
-        turn = _few_each(their_turn(_placed(tenants), at))
-        rows = list(_lost().select_related("tenant").filter(pk__in=[one.pk for one in turn]))
-    places = {one.pk: place for place, one in enumerate(turn)}
+        turn = few_each((one.pk, one.host) for one in their_turn(_placed(tenants), at))
+        rows = list(_lost().select_related("tenant").filter(pk__in=turn))
+    places = {pk: place for place, pk in enumerate(turn)}
     return sum(
         power_again(guest, "start", still=is_lost, why=WHY)
         for guest in sorted(rows, key=lambda guest: places[guest.pk])
@@ -97,17 +92,3 @@ def _placed(tenants: Iterable[UUID]) -> list[Placed]:
         Placed(pk, tenant, host, place or LAST, delay_s, Power(power), since, (power, reason) == (Power.STOPPED, LOST))
         for pk, tenant, host, place, delay_s, power, since, reason in rows.values_list(*columns)
     ]
-
-
-def _few_each(turn: Iterable[Placed]) -> list[Placed]:
-    """Of each host's no more than soon begin there, so that none waits past its deadline; none that something is done with."""
-    starts = Operation.objects.filter(kind="guest.start", status__in=LIVE).values_list("lane").annotate(Count("pk"))
-    asked = Counter(dict(starts))
-    busy = set(OperationLock.objects.filter(resource_type="guest").values_list("resource_id", flat=True))
-    few = []
-    for one in turn:
-        lane = host_lane(one.host)
-        if one.pk not in busy and asked[lane] < 2 * settings.LANE_WIDTH:
-            asked[lane] += 1
-            few.append(one)
-    return few

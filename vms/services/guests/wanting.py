@@ -61,6 +61,11 @@ def is_lost(guest: Guest) -> bool:
     return (guest.want_power, guest.seen_power, guest.seen_reason) == (Power.RUNNING, Power.STOPPED, LOST)
 
 
+def is_crashed(guest: Guest) -> bool:
+    """Is it wanted on, and off without anybody having asked for it? Not one that was paused: what it was paused with is gone."""
+    return (guest.want_power, guest.seen_power) == (Power.RUNNING, Power.CRASHED)
+
+
 def is_on(guest: Guest) -> bool:
     """Is it on, or would be if its host had not restarted? What is done with it in between leaves it on afterwards."""
     return guest.seen_power in ON or is_lost(guest)
