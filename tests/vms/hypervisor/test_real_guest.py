@@ -98,9 +98,13 @@ def machine(lab_host: Host, tiny_image: Path, tmp_path_factory: pytest.TempPathF
     hypervisor.close()
 
 
+def _hashed(password: str) -> str:
+    hashing = ["openssl", "passwd", "-6", "-salt", "saltsalt", password]
+    return subprocess.run(hashing, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def _seed() -> Seed:
-    hashing = ["openssl", "passwd", "-6", "-salt", "saltsalt", "correct horse"]
-    secret = subprocess.run(hashing, check=True, capture_output=True, text=True).stdout.strip()
+    secret = _hashed("correct horse")
     return Seed(
         instance_id="i-1", hostname="web-1", password_hash=secret, user_data="#!/bin/sh\necho hi > /run/theirs\n"
     )
@@ -226,7 +230,7 @@ def let_go(hypervisor: Hypervisor) -> bool:
 
 
 def test_the_agent_sets_a_password_and_adds_keys_and_no_process_is_told_either(booted: Machine):
-    hashed = "$6$saltsalt$" + "x" * 86
+    hashed = _hashed("another horse")
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
     booted.hypervisor.agent_set_password(UUID, "root", hashed, hashed=True)
@@ -292,3 +296,18 @@ def test_a_killed_machine_is_crashed_not_stopped(booted: Machine):
     assert booted.hypervisor.wait_power(UUID, frozenset({Power.CRASHED}), timeout_s=60) is Power.CRASHED
     told = lambda: [event.power for event in booted.events[before:] if event.power is Power.CRASHED] or None  # noqa: E731
     wait_until(told, timeout_s=2, what="no word of the crash")
+
+
+def test_a_machine_whose_kernel_panics_is_crashed_too(booted: Machine):
+    booted.hypervisor.pull_plug(UUID)
+    booted.hypervisor.start(UUID)
+    line = Line(booted.host.run_dir / "real.serial")
+    try:
+        line.log_in("root", "another horse", timeout_s=BOOT_S)
+        line.type("echo c > /proc/sysrq-trigger")
+        assert booted.hypervisor.wait_power(UUID, frozenset({Power.CRASHED}), timeout_s=60) is Power.CRASHED
+    finally:
+        line.close()
+    seen = booted.hypervisor.domain(UUID)
+    assert seen is not None
+    assert (seen.power, seen.reason) == (Power.CRASHED, "crashed")
