@@ -51,6 +51,7 @@ PLACES: dict[str, list[str]] = {
     ],
     "vms/services/guests/going_along.py": ["a host carries machines of every tenant"],
     "vms/services/guests/lease.py": ["leases of every tenant end"],
+    "vms/services/guests/recovering.py": ["machines of every tenant may crash"],
     "vms/services/guests/returning.py": ["machines of every tenant were lost with their host"],
     "vms/services/image_copies.py": ["projects below may use a shared image"],
     "vms/services/images.py": ["projects below may use a shared image"],
