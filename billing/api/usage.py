@@ -9,13 +9,16 @@ from typing import Any, Final, Literal
 from urllib.parse import urlencode
 
 from django.db.models import QuerySet
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 from ninja import Query, Router
 from pydantic import BaseModel, Field
 
+from billing.focus import as_csv
 from billing.metering import HOUR, hour_of, unit_of
 from billing.models import UsageRecord
+from billing.selectors.focus import charges
 from billing.selectors.proof import prove
 from billing.selectors.records import as_closed, closed_until, final_until, first_id_of, first_unfinal
 from portal.core.bodies import Listed, Moment, narrowed, narrowed_to, refuse_unknown
@@ -27,6 +30,9 @@ from tenants.types import HttpRequest
 
 router = Router(tags=["billing"])
 LONGEST: Final = timedelta(days=31)
+CSV: Final = "text/csv; charset=utf-8"
+ISSUER: Final = "Guesthouse"
+"""Whom charges name as their provider: an installation has no other name of its own."""
 
 
 class UsageRecordOut(BaseModel):
@@ -68,6 +74,14 @@ class UsageRecordQuery(Period):
     meter: str = Field(default="", max_length=40)
     resource_id: str = Field(default="", max_length=40)
     state: Literal["", "provisional", "final"] = ""
+
+
+class UsageRecordFileQuery(UsageRecordQuery):
+    """The same, or a format of its own."""
+
+    format: Literal["", "focus"] = Field(
+        default="", description="`focus`: FOCUS 1.2, narrowed by tenant and time only."
+    )
 
 
 class ProofOut(BaseModel):
@@ -115,15 +129,22 @@ def usage_record_list(request: HttpRequest, query: Query[UsageRecordQuery]) -> d
 
 
 @router.get("/billing/usage-records.csv", response={200: None}, summary="List usage records as CSV")
-def usage_record_csv(request: HttpRequest, query: Query[UsageRecordQuery]) -> HttpResponse:
-    """The same page as a table; `Link` names the next one."""
+def usage_record_csv(request: HttpRequest, query: Query[UsageRecordFileQuery]) -> HttpResponseBase:
+    """The same page as a table; `Link` names the next one.
+
+    With `format=focus` all of it at once, rated, as FOCUS 1.2: a row for each day, thing, meter and price. Of a whole month
+    (in UTC) the rows that are no tax add up to the statement's net, and all of them to its gross; `InvoiceId` is there once it
+    was issued.
+    """
+    if query.format == "focus":
+        return _focus(request, query)
     page = _page(request, query)
     text = io.StringIO()
     table = csv.writer(text)
     columns = list(UsageRecordOut.model_fields)
     table.writerow(columns)
     table.writerows([_cell(getattr(item, name)) for name in columns] for item in page.items)
-    answer = HttpResponse(text.getvalue(), content_type="text/csv; charset=utf-8")
+    answer = HttpResponse(text.getvalue(), content_type=CSV)
     if page.next is not None:
         words = {**{name: value for name, value in request.GET.items() if name != "cursor"}, "cursor": page.next}
         answer["Link"] = f'<{request.path}?{urlencode(words)}>; rel="next"'
@@ -149,6 +170,19 @@ def usage_verify(request: HttpRequest, query: Query[Period]) -> ProofOut:
         records=proof.records, resources=proof.resources, seconds=proof.seconds, pending=proof.pending,
         digest=proof.digest, findings=proof.findings,
     )  # fmt: skip
+
+
+def _focus(request: HttpRequest, query: UsageRecordFileQuery) -> StreamingHttpResponse:
+    allow(request, query)
+    refuse_backwards(query)
+    others = sorted({"limit", "cursor", "meter", "resource_id", "state"} & set(request.GET))
+    if others:
+        message = _("There is no such parameter in this format.")
+        raise Invalid(errors=[FieldError(f"/{name}", "unknown_parameter", message) for name in others])
+    rows = charges(request.actor.tenant, query.since, query.until, issuer=ISSUER)
+    answer = StreamingHttpResponse(as_csv(rows), content_type=CSV)
+    answer["Content-Disposition"] = 'attachment; filename="focus.csv"'
+    return answer
 
 
 def _page(request: HttpRequest, query: UsageRecordQuery) -> Page[UsageRecordOut]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import Model
+from django.db.models import Case, CharField, Model, OuterRef, QuerySet, Subquery, When
 from django.utils.translation import gettext_lazy as _
 
 from vms.models import BackupRepository, Guest, Image, Snapshot, Volume
@@ -45,3 +45,18 @@ def names_of(things: Iterable[Thing]) -> dict[Thing, str]:
         rows = BackupRepository.objects.filter(pk__in=by_kind["backup_repository"]).values_list("pk", "store__name")
         found |= {("backup_repository", pk): name for pk, name in rows}
     return found
+
+
+def name_now() -> Case:
+    """What the thing of a row (``resource_type`` and ``resource_id``) is called, for an annotation; null for one that is gone."""
+    rows: dict[str, QuerySet[Any, Any]] = {
+        kind: model._default_manager.values("name") for kind, model in _MODELS.items()
+    }
+    rows["backup_repository"] = BackupRepository.objects.values("store__name")
+    return Case(
+        *(
+            When(resource_type=kind, then=Subquery(names.filter(pk=OuterRef("resource_id"))[:1]))
+            for kind, names in rows.items()
+        ),
+        output_field=CharField(null=True),
+    )

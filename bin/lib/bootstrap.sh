@@ -146,6 +146,18 @@ ensure_environment() {
     for lock in "$@"; do lock_sum "$lock"; done >"$STAMP"
 }
 
+# ensure_focus: .venv/focus holds the validator of FOCUS and what it needs, by hash; safe to call at once by several
+ensure_focus() {
+    local at=$VENV/focus lock=requirements-focus.lock uv=$VENV/bootstrap/bin/uv
+    (
+        flock 9
+        [ -f "$at/.synced" ] && grep -qx -- "$(lock_sum "$lock")" "$at/.synced" && exit 0
+        "$uv" venv --quiet --allow-existing --python "$VENV/bin/python" "$at" >&2 || exit 1
+        "$uv" pip sync --quiet --compile-bytecode --python "$at/bin/python" "$ROOT/$lock" >&2 || exit 1
+        lock_sum "$lock" >"$at/.synced"
+    ) 9>"$VENV/.focus" || die "the packages of requirements-focus.lock could not be installed"
+}
+
 # --- the front end's packages -----------------------------------------------------------------------------------
 
 ensure_assets() {
